@@ -1,0 +1,98 @@
+"""Carrara: from raw tables to monitored predictions in one package.
+
+Names are imported when they are first used, so that `import carrara` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from carrara.core.errors import CarraraError
+    from carrara.data import Dataset, dataset
+    from carrara.evaluation import (
+        at_least,
+        at_most,
+        better_than_baseline,
+        no_slice_below,
+        not_worse_than_champion,
+    )
+    from carrara.features import (
+        AggregateView,
+        Entity,
+        count,
+        feature_view,
+        last,
+        mean,
+        on_demand_view,
+        rate,
+        total,
+    )
+    from carrara.training import Label, Model, TimeSplit, XGBoost
+    from carrara.workspace import Workspace
+
+_HOMES = {
+    "carrara.core.errors": ("CarraraError",),
+    "carrara.data": ("Dataset", "dataset"),
+    "carrara.evaluation": (
+        "at_least",
+        "at_most",
+        "better_than_baseline",
+        "no_slice_below",
+        "not_worse_than_champion",
+    ),
+    "carrara.features": (
+        "AggregateView",
+        "Entity",
+        "count",
+        "feature_view",
+        "last",
+        "mean",
+        "on_demand_view",
+        "rate",
+        "total",
+    ),
+    "carrara.training": ("Label", "Model", "TimeSplit", "XGBoost"),
+    "carrara.workspace": ("Workspace",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AggregateView",
+    "CarraraError",
+    "Dataset",
+    "Entity",
+    "Label",
+    "Model",
+    "TimeSplit",
+    "Workspace",
+    "XGBoost",
+    "at_least",
+    "at_most",
+    "better_than_baseline",
+    "count",
+    "dataset",
+    "feature_view",
+    "last",
+    "mean",
+    "no_slice_below",
+    "not_worse_than_champion",
+    "on_demand_view",
+    "rate",
+    "total",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'carrara' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,117 @@
+"""`carrara.toml`: found by walking upwards, every key optional, an unknown key refused by name."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from carrara.core.errors import ConfigurationError, did_you_mean
+
+FILE_NAME = "carrara.toml"
+
+
+@dataclass(frozen=True)
+class WorkspaceSection:
+    name: str = ""
+    definitions: tuple[str, ...] = ("definitions.py",)
+
+
+@dataclass(frozen=True)
+class StoresSection:
+    metadata: str = "sqlite:///.carrara/metadata.db"
+    lake: str = ".carrara/lake"
+    artifacts: str = ".carrara/artifacts"
+    online: str = "lmdb:.carrara/online"
+
+
+@dataclass(frozen=True)
+class ServingSection:
+    host: str = "127.0.0.1"
+    grpc_port: int = 8500
+    rest_port: int = 8501
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What `carrara.toml` says; `root` is the folder that holds it, and relative paths start there."""
+
+    root: Path
+    workspace: WorkspaceSection = field(default_factory=WorkspaceSection)
+    stores: StoresSection = field(default_factory=StoresSection)
+    serving: ServingSection = field(default_factory=ServingSection)
+
+    @property
+    def name(self) -> str:
+        return self.workspace.name or self.root.name
+
+    @property
+    def definition_files(self) -> list[Path]:
+        return [self.root / path for path in self.workspace.definitions]
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder at or above `start` that holds `carrara.toml`."""
+    for folder in (start.resolve(), *start.resolve().parents):
+        if (folder / FILE_NAME).is_file():
+            return folder
+    raise ConfigurationError(
+        f"there is no {FILE_NAME} in {start} or above it",
+        hint="Make a workspace with: carrara init, or name one with --workspace DIR.",
+    )
+
+
+def read_configuration(root: Path) -> Configuration:
+    """Read `root/carrara.toml`; environment variables CARRARA_SECTION__KEY override it."""
+    path = root / FILE_NAME
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no {FILE_NAME} in {root}", hint="carrara init makes one.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
+    for key, value in _from_environment().items():
+        data.setdefault(key[0], {})[key[1]] = value
+    return _build(Configuration, {**data, "root": root}, str(path), "")
+
+
+def _from_environment() -> dict[tuple[str, str], str]:
+    found = {}
+    for name, value in os.environ.items():
+        section, separator, key = name.removeprefix("CARRARA_").lower().partition("__")
+        if name.startswith("CARRARA_") and separator:
+            found[section, key] = value
+    return found
+
+
+def _build(kind: type[Any], data: dict[str, Any], path: str, prefix: str) -> Any:
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    for key in data:
+        if key not in known:
+            raise ConfigurationError(
+                f"{path} has the unknown key '{prefix}{key}'",
+                hint=did_you_mean(key, known) or f"Known keys here: {', '.join(k for k in known if k != 'root')}.",
+            )
+    return kind(**{key: _value(hints[key], value, path, prefix + key) for key, value in data.items()})
+
+
+def _value(hint: Any, value: Any, path: str, key: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, dict):
+            raise ConfigurationError(f"[{key}] of {path} is a section, and {value!r} was written")
+        return _build(hint, value, path, key + ".")
+    if hint is Path:
+        return value
+    if hint is int and isinstance(value, str) and value.isdigit():
+        return int(value)
+    if hint is str and isinstance(value, str):
+        return value
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint == tuple[str, ...] and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    expected = {str: "a string", int: "a whole number"}.get(hint, "a list of strings")
+    raise ConfigurationError(f"'{key}' of {path} must be {expected}, and {value!r} was written")

@@ -1,0 +1,252 @@
+"""Gates: conditions that an evaluation must meet before its model version may take traffic.
+
+To add a gate: write a frozen dataclass with `name`, `spec` and `judge`. A gate that cannot see what it
+asks for (an unmeasured metric, no baseline, no slices) fails and says so; it never passes in the dark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from carrara.core.errors import DefinitionError
+from carrara.evaluation.evaluate import Evaluation
+from carrara.evaluation.metrics import MetricValue, metric
+from carrara.evaluation.slices import SliceResult
+
+Champion = Mapping[str, Mapping[str, Any]]
+"""The champion's test metrics, as in its record: name → {"value": …}."""
+
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What a gate found; `found` and `required` are None where there was no figure to compare."""
+
+    gate: str
+    passed: bool
+    found: float | None
+    required: float | None
+    message: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "gate": self.gate,
+            "passed": self.passed,
+            "found": self.found,
+            "required": self.required,
+            "message": self.message,
+        }
+
+
+class Gate(Protocol):
+    """A named condition on an evaluation."""
+
+    @property
+    def name(self) -> str:
+        """The condition in words; equal for equal gates."""
+
+    def spec(self) -> dict[str, Any]:
+        """The gate as plain data, to compare definitions."""
+
+    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
+        """Whether `evaluation` meets the condition; `champion` is None when no version is champion yet."""
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The metric is at least `value`."""
+
+    metric: str
+    value: float
+
+    def __post_init__(self) -> None:
+        metric(self.metric)
+
+    @property
+    def name(self) -> str:
+        return f"{self.metric} at least {self.value:g}"
+
+    def spec(self) -> dict[str, Any]:
+        return {"gate": "at_least", "metric": self.metric, "value": self.value}
+
+    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
+        found = _value(evaluation.metrics, self.metric)
+        if found is None:
+            return _unseen(self, f"{self.metric} was not measured, or is undefined on these rows", self.value)
+        return _compared(self, found >= self.value - _ROUNDING, found, self.value, "at least")
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """The metric is at most `value`."""
+
+    metric: str
+    value: float
+
+    def __post_init__(self) -> None:
+        metric(self.metric)
+
+    @property
+    def name(self) -> str:
+        return f"{self.metric} at most {self.value:g}"
+
+    def spec(self) -> dict[str, Any]:
+        return {"gate": "at_most", "metric": self.metric, "value": self.value}
+
+    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
+        found = _value(evaluation.metrics, self.metric)
+        if found is None:
+            return _unseen(self, f"{self.metric} was not measured, or is undefined on these rows", self.value)
+        return _compared(self, found <= self.value + _ROUNDING, found, self.value, "at most")
+
+
+@dataclass(frozen=True)
+class BetterThanBaseline:
+    """The metric is better than the baseline's, by at least `by` (in the metric's own direction)."""
+
+    metric: str
+    by: float = 0.0
+
+    def __post_init__(self) -> None:
+        _direction(self.metric, self)
+        _check_margin(self.by, self)
+
+    @property
+    def name(self) -> str:
+        return f"{self.metric} better than the baseline" + (f" by {self.by:g}" if self.by else "")
+
+    def spec(self) -> dict[str, Any]:
+        return {"gate": "better_than_baseline", "metric": self.metric, "by": self.by}
+
+    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
+        sign = _direction(self.metric, self)
+        found, baseline = _value(evaluation.metrics, self.metric), _value(evaluation.baseline, self.metric)
+        if found is None or baseline is None:
+            whose = "of the model" if found is None else "of the baseline"
+            return _unseen(self, f"{self.metric} {whose} was not measured, or is undefined on these rows")
+        gain = sign * (found - baseline)
+        passed = gain > _ROUNDING and gain >= self.by - _ROUNDING
+        side = "above" if sign > 0 else "below"
+        return _compared(self, passed, found, baseline + sign * self.by, side if not self.by else _bound(sign))
+
+
+@dataclass(frozen=True)
+class NoSliceBelow:
+    """No slice of at least `min_rows` rows has a metric below `value`."""
+
+    metric: str
+    value: float
+    min_rows: int = 200
+
+    def __post_init__(self) -> None:
+        if metric(self.metric).greater_is_better is False:
+            raise DefinitionError(
+                f"no_slice_below('{self.metric}') would ask for a worse model: less {self.metric} is better",
+                hint="Use a metric where more is better, such as roc_auc or accuracy.",
+            )
+
+    @property
+    def name(self) -> str:
+        return f"no slice of {self.min_rows:,} rows with {self.metric} below {self.value:g}"
+
+    def spec(self) -> dict[str, Any]:
+        return {"gate": "no_slice_below", "metric": self.metric, "value": self.value, "min_rows": self.min_rows}
+
+    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
+        seen = list(_seen_slices(evaluation.slices, self.metric, self.min_rows))
+        if not seen:
+            return _unseen(self, f"no slice of at least {self.min_rows:,} rows has a {self.metric}", self.value)
+        found, worst = min(seen, key=lambda pair: pair[0])
+        passed = found >= self.value - _ROUNDING
+        where = f"the lowest of {len(seen)} slices, {worst.column} = {worst.value} ({worst.rows:,} rows), has"
+        return GateResult(self.name, passed, found, self.value, f"{where} {self.metric} {found:.4g}")
+
+
+@dataclass(frozen=True)
+class NotWorseThanChampion:
+    """The metric is not worse than the champion's by more than `by`; passes where there is no champion."""
+
+    metric: str
+    by: float = 0.0
+
+    def __post_init__(self) -> None:
+        _direction(self.metric, self)
+        _check_margin(self.by, self)
+
+    @property
+    def name(self) -> str:
+        return f"{self.metric} not worse than the champion" + (f" by {self.by:g}" if self.by else "")
+
+    def spec(self) -> dict[str, Any]:
+        return {"gate": "not_worse_than_champion", "metric": self.metric, "by": self.by}
+
+    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
+        sign = _direction(self.metric, self)
+        found = _value(evaluation.metrics, self.metric)
+        if found is None:
+            return _unseen(self, f"{self.metric} was not measured, or is undefined on these rows")
+        if champion is None:
+            return GateResult(self.name, True, found, None, "there is no champion yet to compare with")
+        theirs = champion.get(self.metric, {}).get("value")
+        if theirs is None:
+            return _unseen(self, f"the champion's record has no {self.metric}")
+        required = theirs - sign * self.by
+        return _compared(self, sign * (found - required) >= -_ROUNDING, found, required, _bound(sign))
+
+
+at_least = AtLeast
+at_most = AtMost
+better_than_baseline = BetterThanBaseline
+no_slice_below = NoSliceBelow
+not_worse_than_champion = NotWorseThanChampion
+
+
+def judge_gates(gates: Iterable[Gate], evaluation: Evaluation, champion: Champion | None) -> dict[str, Any]:
+    """Every gate's result and whether all passed, as the model record keeps them."""
+    results = [gate.judge(evaluation, champion) for gate in gates]
+    return {"passed": all(r.passed for r in results), "results": [r.as_dict() for r in results]}
+
+
+def _direction(name: str, gate: Gate) -> int:
+    """+1 where more is better, -1 where less is."""
+    better = metric(name).greater_is_better
+    if better is None:
+        raise DefinitionError(
+            f"{type(gate).__name__}('{name}') has no direction: {name} only describes",
+            hint="Use at_least or at_most, which name a bound.",
+        )
+    return 1 if better else -1
+
+
+def _check_margin(by: float, gate: Gate) -> None:
+    if not (math.isfinite(by) and by >= 0):
+        raise DefinitionError(f"{type(gate).__name__}(by={by!r}) must not be negative")
+
+
+def _value(metrics: Mapping[str, MetricValue], name: str) -> float | None:
+    found = metrics.get(name)
+    return None if found is None or math.isnan(found.value) else found.value
+
+
+def _seen_slices(slices: Iterable[SliceResult], name: str, min_rows: int) -> Iterable[tuple[float, SliceResult]]:
+    for one in slices:
+        value = _value(one.metrics, name)
+        if one.rows >= min_rows and value is not None:
+            yield value, one
+
+
+def _bound(sign: int) -> str:
+    return "at least" if sign > 0 else "at most"
+
+
+def _compared(gate: Gate, passed: bool, found: float, required: float, relation: str) -> GateResult:
+    verb = "is" if passed else "is not"
+    return GateResult(gate.name, passed, found, required, f"{found:.4g} {verb} {relation} {required:.4g}")
+
+
+def _unseen(gate: Gate, message: str, required: float | None = None) -> GateResult:
+    return GateResult(gate.name, False, None, required, message)

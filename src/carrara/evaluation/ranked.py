@@ -1,0 +1,114 @@
+"""Labelled scores, checked and ordered once, so that no resample is ever sorted again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from carrara.core.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+CALIBRATION_BINS = 10
+
+
+@dataclass(frozen=True)
+class RankedRows:
+    """Rows by falling score: `labels` (0.0 or 1.0) and `scores` (0..1), both float64 of shape (rows,).
+
+    A row is predicted positive when its score is at least `threshold`. What depends on the rows but not
+    on their weights is computed once and kept, because a bootstrap asks for it at every resample.
+    """
+
+    labels: Floats
+    scores: Floats
+    threshold: float = 0.5
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @cached_property
+    def ends(self) -> Ints:
+        """The last row of each group of equal scores: ties are one step of a curve, not many."""
+        return np.append(np.flatnonzero(np.diff(self.scores)), len(self) - 1)
+
+    @cached_property
+    def predicted_positive(self) -> int:
+        """How many rows, from the first, have a score of at least the threshold."""
+        return int(np.searchsorted(-self.scores, -self.threshold, side="right"))
+
+    @cached_property
+    def calibration_bins(self) -> Ints:
+        """The bin of each row: equal widths, [0, 0.1), …, [0.9, 1]."""
+        return np.minimum((self.scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+
+    @cached_property
+    def surprise(self) -> Floats:
+        """The log loss of each row, in nats; scores are clipped to [ε, 1-ε], ε = 2.2e-16, as scikit-learn does."""
+        epsilon = np.finfo(np.float64).eps
+        likelihood = np.clip(np.where(self.labels == 1, self.scores, 1 - self.scores), epsilon, 1 - epsilon)
+        return np.asarray(-np.log(likelihood))
+
+    @cached_property
+    def squared_error(self) -> Floats:
+        return np.asarray((self.scores - self.labels) ** 2)
+
+    def curve(self, weights: Floats) -> tuple[Floats, Floats]:
+        """True and false positives (weight) when the cut is below each group of equal scores."""
+        predicted = np.cumsum(weights)[self.ends]
+        true_positives = np.cumsum(weights * self.labels)[self.ends]
+        return true_positives, predicted - true_positives
+
+
+def rank(labels: npt.ArrayLike, scores: npt.ArrayLike, *, threshold: float = 0.5) -> RankedRows:
+    """Check and order rows; raises DataError with counts when they cannot be measured.
+
+    >>> rank([0, 1, 1], [0.2, 0.9, 0.4]).scores.tolist()
+    [0.9, 0.4, 0.2]
+    """
+    truth, values = np.asarray(labels), np.asarray(scores)
+    _check_shapes(truth, values)
+    truth, values = _as_floats(truth, "labels"), _as_floats(values, "scores")
+    _check_scores(values)
+    _check_labels(truth)
+    order = np.argsort(-values, kind="stable")
+    return RankedRows(truth[order], values[order], threshold)
+
+
+def _check_shapes(labels: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
+    if labels.ndim != 1 or scores.ndim != 1:
+        raise DataError(f"labels and scores must have one dimension, and have {labels.ndim} and {scores.ndim}")
+    if len(labels) != len(scores):
+        raise DataError(f"there are {len(labels):,} labels and {len(scores):,} scores")
+    if len(labels) == 0:
+        raise DataError("there are no rows to evaluate", hint="Check the split: its test part is empty.")
+
+
+def _as_floats(values: npt.NDArray[Any], what: str) -> Floats:
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the {what} are not numbers: {error}") from error
+
+
+def _check_scores(scores: Floats) -> None:
+    if missing := int(np.isnan(scores).sum()):
+        raise DataError(f"{missing:,} of {len(scores):,} scores are NaN", hint="Check the model's inputs for these rows.")
+    if outside := int(((scores < 0) | (scores > 1)).sum()):
+        raise DataError(
+            f"{outside:,} of {len(scores):,} scores are outside 0..1 (from {scores.min():g} to {scores.max():g})",
+            hint="Scores must be probabilities of the positive class, not margins.",
+        )
+
+
+def _check_labels(labels: Floats) -> None:
+    if wrong := int((~np.isin(labels, (0.0, 1.0))).sum()):
+        raise DataError(
+            f"{wrong:,} of {len(labels):,} labels are neither 0 nor 1",
+            hint="Drop the rows without a label, or make the label a boolean.",
+        )

@@ -1,0 +1,106 @@
+"""Aggregate views: statistics of an entity's events over sliding windows, declared and not coded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from carrara.core.clock import duration, microseconds
+from carrara.core.errors import DefinitionError
+
+Function = Literal["count", "sum", "mean", "rate", "last"]
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """One function of one column over several windows; makes one feature per window."""
+
+    function: Function
+    column: str | None
+    windows: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.windows:
+            raise DefinitionError(f"{self.function} needs a window", hint='e.g. windows=("6h", "1d")')
+        for window in self.windows:
+            duration(window)
+
+    def feature(self, window: str) -> str:
+        """The name of the feature of a window, e.g. `arr_delay_mean_6h`."""
+        return f"{self.column}_{self.function}_{window}" if self.column else f"{self.function}_{window}"
+
+
+def count(*, windows: tuple[str, ...]) -> Aggregation:
+    """The number of events; 0 when there are none."""
+    return Aggregation("count", None, windows)
+
+
+def total(column: str, *, windows: tuple[str, ...]) -> Aggregation:
+    """The sum of a column over the events that have it; missing when none has."""
+    return Aggregation("sum", column, windows)
+
+
+def mean(column: str, *, windows: tuple[str, ...]) -> Aggregation:
+    """The mean of a column over the events that have it; missing when none has."""
+    return Aggregation("mean", column, windows)
+
+
+def rate(column: str, *, windows: tuple[str, ...]) -> Aggregation:
+    """The share of events in which a boolean column is true; missing when none has it."""
+    return Aggregation("rate", column, windows)
+
+
+def last(column: str, *, windows: tuple[str, ...]) -> Aggregation:
+    """The newest value of a column; missing when no event in the window has one."""
+    return Aggregation("last", column, windows)
+
+
+@dataclass(frozen=True)
+class AggregateView:
+    """Windowed statistics per entity over the events of a dataset.
+
+    `event_time` is when an event became known. The value at a time T covers the events in (T - window, T],
+    exactly, in a training set and online alike. All features are float64.
+
+    >>> view = AggregateView("carrier_delays", entity="carrier", source="legs", event_time="arrived_at",
+    ...                      aggregations=(mean("arr_delay", windows=("6h", "1d")),))
+    >>> list(view.feature_types)
+    ['arr_delay_mean_6h', 'arr_delay_mean_1d']
+    """
+
+    name: str
+    entity: str
+    source: str
+    event_time: str
+    aggregations: tuple[Aggregation, ...]
+    description: str = ""
+    owner: str = ""
+
+    kind = "feature view"
+    ttl = None
+
+    @property
+    def feature_types(self) -> dict[str, str]:
+        return {a.feature(window): "float64" for a in self.aggregations for window in a.windows}
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the dataset that the aggregations read, each once."""
+        return list(dict.fromkeys(a.column for a in self.aggregations if a.column))
+
+    @property
+    def longest_window(self) -> int:
+        """In microseconds."""
+        return max(microseconds(duration(window)) for a in self.aggregations for window in a.windows)
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "entity": self.entity,
+            "source": self.source,
+            "event_time": self.event_time,
+            "aggregations": [
+                {"function": a.function, "column": a.column, "windows": list(a.windows)} for a in self.aggregations
+            ],
+            "description": self.description,
+            "owner": self.owner,
+        }

@@ -1,0 +1,110 @@
+"""On-demand views: features of a request's own fields and of other features, by a NumPy function.
+
+The same function runs on a training set's columns and on a request's rows.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from carrara.core.columns import POLARS_TYPES
+from carrara.core.digests import digest_function
+from carrara.core.errors import DataError, DefinitionError, NotFoundError
+
+
+@dataclass(frozen=True)
+class OnDemandView:
+    """Features computed at the moment of a request; calling it calls the function."""
+
+    name: str
+    request: Mapping[str, str]
+    inputs: tuple[str, ...]
+    features: Mapping[str, str]
+    function: Callable[..., Any]
+    description: str = ""
+    owner: str = ""
+
+    kind = "on-demand view"
+
+    def __post_init__(self) -> None:
+        for column, name in {**self.request, **self.features}.items():
+            if name not in POLARS_TYPES:
+                raise NotFoundError("type", name, POLARS_TYPES, where=f"'{column}' of on-demand view '{self.name}'")
+        takes = list(inspect.signature(self.function).parameters)
+        gives = [*self.request, *(reference.partition(":")[2] for reference in self.inputs)]
+        if takes != gives:
+            raise DefinitionError(
+                f"the function of on-demand view '{self.name}' takes ({', '.join(takes)}), "
+                f"and its request fields and inputs are ({', '.join(gives)})",
+                hint="Name its parameters after them, in this order.",
+            )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    @property
+    def feature_types(self) -> dict[str, str]:
+        return dict(self.features)
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "request": dict(self.request),
+            "inputs": list(self.inputs),
+            "features": dict(self.features),
+            "function": digest_function(self.function),
+            "description": self.description,
+            "owner": self.owner,
+        }
+
+
+def on_demand_view(
+    *,
+    request: Mapping[str, str],
+    features: Mapping[str, str],
+    inputs: tuple[str, ...] = (),
+    description: str = "",
+    owner: str = "",
+) -> Callable[[Callable[..., Any]], OnDemandView]:
+    """Declare an on-demand view by its function from NumPy columns to a dict of NumPy columns.
+
+    `request` names the request's fields with their types, `inputs` other features (`view:feature`); the
+    function's parameters are these names, in this order. Numbers arrive as float64 with NaN for missing,
+    times as datetime64[us] in UTC, strings as objects.
+
+    >>> @on_demand_view(request={"distance": "float64"}, features={"distance_band": "int64"})
+    ... def trip(distance):
+    ...     return {"distance_band": np.digitize(distance, [500, 1500])}
+    >>> run_on_demand(trip, {"distance": np.array([100.0, 2000.0])})
+    {'distance_band': array([0., 2.])}
+    """
+
+    def declare(function: Callable[..., Any]) -> OnDemandView:
+        said = description or (function.__doc__ or "").strip().partition("\n")[0]
+        return OnDemandView(function.__name__, request, inputs, features, function, said, owner)
+
+    return declare
+
+
+def run_on_demand(view: OnDemandView, columns: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+    """The view's features as float64 columns; `columns` holds its request fields and inputs.
+
+    Raises DataError when the function fails or returns other features than declared.
+    """
+    try:
+        made = view.function(**columns)
+    except Exception as error:
+        raise DataError(f"on-demand view '{view.name}' failed: {type(error).__name__}: {error}") from error
+    if not isinstance(made, Mapping) or set(made) != set(view.features):
+        found = ", ".join(made) if isinstance(made, Mapping) else type(made).__name__
+        raise DataError(f"on-demand view '{view.name}' returned {found}, and declares {', '.join(view.features)}")
+    rows = len(next(iter(columns.values())))
+    result = {name: np.asarray(made[name], dtype=np.float64) for name in view.features}
+    for name, values in result.items():
+        if values.shape != (rows,):
+            raise DataError(f"feature '{view.name}:{name}' has shape {values.shape}, and {(rows,)} is expected")
+    return result

@@ -1,0 +1,172 @@
+"""Training sets: labels joined point-in-time with a service's features, immutable in the lake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, require_time, type_name
+from carrara.core.digests import digest_data
+from carrara.core.errors import ColumnTypeMismatch, DataError
+from carrara.data import DatasetVersion, read_dataset
+from carrara.data.versions import digest_frame
+from carrara.features.aggregates import AggregateView
+from carrara.features.offline import FeatureTable, current_table, scan_table
+from carrara.features.on_demand import OnDemandView, run_on_demand
+from carrara.features.point_in_time import join_rows, join_windows
+from carrara.features.service import FeatureService
+from carrara.metadata.versions import Version, add_version, find_by_digest, get_version
+from carrara.storage import Stores
+
+KIND = "training_set"
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A version of a model's training set; `tables` are the feature tables it was joined from."""
+
+    name: str
+    version: int
+    digest: str
+    rows: int
+    columns: list[str]
+    dataset: list[Any]
+    tables: dict[str, list[Any]]
+    lake_table: str
+
+    @property
+    def address(self) -> str:
+        return f"{KIND}:{self.name}@{self.version}"
+
+
+def build_training_set(
+    stores: Stores,
+    name: str,
+    service: FeatureService,
+    labels: DatasetVersion,
+    *,
+    time: str,
+    keep: tuple[str, ...],
+    run_id: str,
+) -> TrainingSet:
+    """Join the service's features to every row of `labels` at its `time`, and keep the result for good.
+
+    `keep` names the other columns of the labels that the result carries (the label, slices, when the label
+    became known). Rows without a label time are an error, not dropped.
+    """
+    tables = {view.name: current_table(stores, view) for view, _ in service.stored}
+    frame = read_dataset(stores, labels.name, labels.version).collect()
+    _check_labels(frame, f"dataset '{labels.name}'", time)
+    joined = join_features(stores, service, frame, time, where=f"dataset '{labels.name}'", tables=tables)
+    carried = [c for c in dict.fromkeys((*service.keys, *service.request, time, *keep)) if c not in joined.columns]
+    for column in carried:
+        require_column(frame.schema, column, f"dataset '{labels.name}'")
+    result = pl.concat([frame.select(carried), joined], how="horizontal").sort(time, maintain_order=True)
+    return _record(stores, name, result, labels, tables, run_id)
+
+
+def join_features(
+    stores: Stores,
+    service: FeatureService,
+    labels: pl.DataFrame,
+    time: str,
+    *,
+    where: str,
+    tables: dict[str, FeatureTable] | None = None,
+) -> pl.DataFrame:
+    """The service's features at each row's keys and `time`, in the rows' order, as columns `view:feature`."""
+    require_time(labels.schema, time, where)
+    parts = []
+    for view, entity in service.stored:
+        for key in entity.keys:
+            require_column(labels.schema, key, where)
+        table = scan_table(stores, (tables or {}).get(view.name) or current_table(stores, view))
+        if isinstance(view, AggregateView):
+            parts.append(join_windows(labels, time, view, entity, table))
+        else:
+            parts.append(join_rows(labels, time, view, entity, table))
+    stored = pl.concat(parts, how="horizontal") if parts else pl.DataFrame()
+    for on_demand in service.on_demand:
+        stored = stored.hstack(_on_demand_columns(on_demand, labels, stored, where))
+    return stored.select(service.features)
+
+
+def read_training_set(stores: Stores, name: str, version: int) -> tuple[TrainingSet, pl.LazyFrame]:
+    """A recorded training set and its rows."""
+    found = _training_set(get_version(stores.metadata, KIND, name, version))
+    return found, stores.lake.scan(found.lake_table)
+
+
+def _on_demand_columns(view: OnDemandView, labels: pl.DataFrame, stored: pl.DataFrame, where: str) -> pl.DataFrame:
+    columns = {}
+    for field, declared in view.request.items():
+        found = require_column(labels.schema, field, where)
+        numeric = POLARS_TYPES[declared].is_numeric() and found.is_numeric()
+        if type_name(found) != declared and not numeric:
+            raise ColumnTypeMismatch(field, where, declared, type_name(found))
+        columns[field] = as_numpy(labels[field])
+    for reference in view.inputs:
+        columns[reference.partition(":")[2]] = as_numpy(stored[reference])
+    made = run_on_demand(view, columns)
+    return pl.DataFrame({f"{view.name}:{name}": pl.Series(values).fill_nan(None) for name, values in made.items()})
+
+
+def as_numpy(values: pl.Series) -> Any:
+    """A column as on-demand functions take it: float64 with NaN, datetime64[us], or objects."""
+    if values.dtype == pl.String:
+        return values.to_numpy().astype(object)
+    if values.dtype.is_temporal():
+        return values.cast(UTC_TIME).dt.replace_time_zone(None).to_numpy()
+    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _check_labels(frame: pl.DataFrame, where: str, time: str) -> None:
+    require_time(frame.schema, time, where)
+    missing = frame[time].null_count()
+    if missing:
+        raise DataError(
+            f"{missing:,} labels of {where} have no time in '{time}'",
+            hint="Every label needs the time at which it is predicted; drop the others in the dataset's function.",
+        )
+    if frame.is_empty():
+        raise DataError(f"{where} has no rows", hint="A training set needs labels.")
+
+
+def _record(
+    stores: Stores,
+    name: str,
+    frame: pl.DataFrame,
+    labels: DatasetVersion,
+    tables: dict[str, FeatureTable],
+    run_id: str,
+) -> TrainingSet:
+    digest = digest_frame(frame)
+    same = find_by_digest(stores.metadata, KIND, name, digest)
+    if same is not None:
+        return _training_set(same)
+    lake_table = f"training_sets/{name}/{digest[:16]}"
+    stores.lake.write(lake_table, frame)
+    record = {
+        "rows": frame.height,
+        "columns": frame.columns,
+        "dataset": [labels.name, labels.version, labels.digest],
+        "tables": {t.view: [t.version, t.digest] for t in tables.values()},
+        "lake_table": lake_table,
+    }
+    sources = [labels.address, *(table.address for table in tables.values())]
+    return _training_set(
+        add_version(stores.metadata, KIND, name, digest=digest, run_id=run_id, record=record, sources=sources)
+    )
+
+
+def _training_set(found: Version) -> TrainingSet:
+    return TrainingSet(name=found.name, version=found.version, digest=found.digest, **found.record)
+
+
+def training_set_key(
+    service: FeatureService, labels: DatasetVersion, tables: dict[str, FeatureTable], time: str
+) -> str:
+    """What a training set depends on, as a digest: equal keys give equal training sets."""
+    return digest_data([service.spec(), labels.digest, {n: t.digest for n, t in tables.items()}, time])

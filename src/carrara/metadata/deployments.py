@@ -1,0 +1,73 @@
+"""Deployments: which model version an endpoint serves, from when to when, by whom; and aliases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from carrara.core.clock import from_microseconds, microseconds, now
+from carrara.core.identity import current_user
+from carrara.metadata.store import Metadata
+from carrara.metadata.tables import aliases, deployments
+
+
+@dataclass(frozen=True)
+class Deployment:
+    endpoint: str
+    model: str
+    version: int
+    deployed_by: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+def deploy(metadata: Metadata, endpoint: str, model: str, version: int) -> Deployment:
+    """Make `endpoint` serve this version from now on; what it served before ends at the same moment."""
+    at, user = now(), current_user()
+    moment = microseconds(at)
+    with metadata.begin() as connection:
+        current = (deployments.c.endpoint == endpoint) & deployments.c.ended_at.is_(None)
+        row = connection.execute(select(deployments).where(current)).mappings().one_or_none()
+        if row is not None and (row["model"], row["version"]) == (model, version):
+            return _deployment(row)
+        connection.execute(update(deployments).where(current).values(ended_at=moment))
+        values = {"endpoint": endpoint, "model": model, "version": version, "deployed_by": user}
+        connection.execute(insert(deployments).values(**values, started_at=moment))
+    return Deployment(**values, started_at=from_microseconds(moment), ended_at=None)
+
+
+def current_deployments(metadata: Metadata) -> list[Deployment]:
+    """What every endpoint serves now."""
+    query = select(deployments).where(deployments.c.ended_at.is_(None)).order_by(deployments.c.endpoint)
+    with metadata.begin() as connection:
+        return [_deployment(row) for row in connection.execute(query).mappings()]
+
+
+def deployments_of(metadata: Metadata, model: str, version: int) -> list[Deployment]:
+    """Every deployment of one model version, past ones too."""
+    query = select(deployments).where(deployments.c.model == model, deployments.c.version == version)
+    with metadata.begin() as connection:
+        return [_deployment(row) for row in connection.execute(query.order_by(deployments.c.id)).mappings()]
+
+
+def move_alias(metadata: Metadata, model: str, alias: str, version: int) -> None:
+    """Point an alias at a version; where it pointed before stays in the history."""
+    values = {"model": model, "alias": alias, "version": version, "moved_by": current_user()}
+    with metadata.begin() as connection:
+        connection.execute(insert(aliases).values(**values, moved_at=microseconds(now())))
+
+
+def current_aliases(metadata: Metadata, model: str) -> dict[str, int]:
+    """Each alias of a model and the version it points at."""
+    query = select(aliases).where(aliases.c.model == model).order_by(aliases.c.id)
+    with metadata.begin() as connection:
+        return {row.alias: row.version for row in connection.execute(query)}
+
+
+def _deployment(row: Any) -> Deployment:
+    values = {k: v for k, v in row.items() if k != "id"}
+    ended = from_microseconds(row["ended_at"]) if row["ended_at"] is not None else None
+    return Deployment(**{**values, "started_at": from_microseconds(row["started_at"]), "ended_at": ended})

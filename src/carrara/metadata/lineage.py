@@ -1,0 +1,55 @@
+"""Lineage: which version was made from which, as edges between addresses such as `dataset:flights@3`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from carrara.core.clock import microseconds, now
+from carrara.metadata.store import Metadata
+from carrara.metadata.tables import lineage
+
+
+@dataclass(frozen=True)
+class Edge:
+    """`target` was made from `source` by the run."""
+
+    source: str
+    target: str
+    run_id: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"source": self.source, "target": self.target, "run": self.run_id}
+
+
+def add_edges(connection: Connection, edges: Sequence[Edge]) -> None:
+    """Add edges inside the transaction that makes their target."""
+    if edges:
+        at = microseconds(now())
+        connection.execute(insert(lineage), [{**vars(edge), "at": at} for edge in dict.fromkeys(edges)])
+
+
+def upstream(metadata: Metadata, address: str) -> list[Edge]:
+    """Every edge that leads to `address`, nearest first, each once."""
+    return _walk(metadata, address, lineage.c.target, "source")
+
+
+def downstream(metadata: Metadata, address: str) -> list[Edge]:
+    """Every edge that starts from `address` or from what was made of it, nearest first."""
+    return _walk(metadata, address, lineage.c.source, "target")
+
+
+def _walk(metadata: Metadata, start: str, column: Any, onward: str) -> list[Edge]:
+    found: dict[Edge, None] = {}
+    frontier, seen = [start], {start}
+    with metadata.begin() as connection:
+        while frontier:
+            rows = connection.execute(select(lineage).where(column.in_(frontier)).order_by(lineage.c.id))
+            edges = [Edge(row.source, row.target, row.run_id) for row in rows]
+            found.update(dict.fromkeys(edges))
+            frontier = list(dict.fromkeys(n for e in edges if (n := getattr(e, onward)) not in seen))
+            seen.update(frontier)
+    return list(found)

@@ -1,0 +1,106 @@
+"""Runs: who did what, when, with which parameters, and how it ended; and the steps that need no repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from carrara.core.clock import from_microseconds, microseconds, now
+from carrara.core.errors import NotFoundError
+from carrara.core.identity import current_user, new_id
+from carrara.metadata.store import Metadata
+from carrara.metadata.tables import runs, steps
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution; `state` is running, complete or failed."""
+
+    id: str
+    kind: str
+    name: str
+    state: str
+    user: str
+    started_at: datetime
+    ended_at: datetime | None
+    parameters: dict[str, Any]
+    error: str | None
+
+
+@dataclass(frozen=True)
+class RecordedStep:
+    key: str
+    name: str
+    run_id: str
+    started_at: datetime
+    ended_at: datetime
+    outputs: dict[str, Any]
+
+
+@contextmanager
+def run(metadata: Metadata, kind: str, name: str, parameters: dict[str, Any]) -> Iterator[str]:
+    """Record a run around a block: complete at its end, failed with the error when it raises."""
+    run_id = new_id()
+    values = {"id": run_id, "kind": kind, "name": name, "state": "running", "user": current_user()}
+    with metadata.begin() as connection:
+        connection.execute(insert(runs).values(**values, started_at=microseconds(now()), parameters=parameters))
+    try:
+        yield run_id
+    except BaseException as error:
+        _end(metadata, run_id, "failed", f"{type(error).__name__}: {error}")
+        raise
+    _end(metadata, run_id, "complete", None)
+
+
+def get_run(metadata: Metadata, run_id: str) -> Run:
+    with metadata.begin() as connection:
+        row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError("run", run_id)
+    return _run(row)
+
+
+def list_runs(metadata: Metadata, kind: str | None = None, limit: int = 100) -> list[Run]:
+    """The newest runs first."""
+    query = select(runs).order_by(runs.c.started_at.desc()).limit(limit)
+    if kind is not None:
+        query = query.where(runs.c.kind == kind)
+    with metadata.begin() as connection:
+        return [_run(row) for row in connection.execute(query).mappings()]
+
+
+def recorded_step(metadata: Metadata, key: str) -> RecordedStep | None:
+    """The step that was completed under this key, if any."""
+    with metadata.begin() as connection:
+        row = connection.execute(select(steps).where(steps.c.key == key)).mappings().one_or_none()
+    if row is None:
+        return None
+    times = {k: from_microseconds(row[k]) for k in ("started_at", "ended_at")}
+    return RecordedStep(**{**row, **times})
+
+
+def record_step(
+    metadata: Metadata, key: str, name: str, run_id: str, started_at: datetime, outputs: dict[str, Any]
+) -> None:
+    """Record a completed step; a second record of one key replaces the first."""
+    values = {"name": name, "run_id": run_id, "outputs": outputs}
+    times = {"started_at": microseconds(started_at), "ended_at": microseconds(now())}
+    with metadata.begin() as connection:
+        connection.execute(steps.delete().where(steps.c.key == key))
+        connection.execute(insert(steps).values(key=key, **values, **times))
+
+
+def _end(metadata: Metadata, run_id: str, state: str, error: str | None) -> None:
+    values = {"state": state, "error": error, "ended_at": microseconds(now())}
+    with metadata.begin() as connection:
+        connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+
+
+def _run(row: Any) -> Run:
+    ended = from_microseconds(row["ended_at"]) if row["ended_at"] is not None else None
+    return Run(**{**row, "started_at": from_microseconds(row["started_at"]), "ended_at": ended})

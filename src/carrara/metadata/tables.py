@@ -1,0 +1,112 @@
+"""The tables. A change here needs a migration in `migrations/versions`, and its number in HEAD."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+HEAD = "0001"
+"""The migration that these tables stand for."""
+
+tables = MetaData()
+
+definitions = Table(
+    "definitions",
+    tables,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("applied_at", BigInteger, nullable=False),
+    Column("applied_by", String(200), nullable=False),
+    Column("removed_at", BigInteger),
+    Index("definitions_by_name", "kind", "name", "version", unique=True),
+)
+
+runs = Table(
+    "runs",
+    tables,
+    Column("id", String(36), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("user", String(200), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("parameters", JSON, nullable=False),
+    Column("error", Text),
+    Index("runs_by_name", "kind", "name", "started_at"),
+)
+
+steps = Table(
+    "steps",
+    tables,
+    Column("key", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("run_id", String(36), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("outputs", JSON, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    tables,
+    Column("kind", String(40), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("run_id", String(36), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("record", JSON, nullable=False),
+    Index("versions_by_digest", "kind", "name", "digest"),
+)
+
+lineage = Table(
+    "lineage",
+    tables,
+    Column("id", Integer, primary_key=True),
+    Column("source", String(300), nullable=False),
+    Column("target", String(300), nullable=False),
+    Column("run_id", String(36), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("lineage_once", "source", "target", "run_id", unique=True),
+    Index("lineage_by_target", "target"),
+)
+
+aliases = Table(
+    "aliases",
+    tables,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("alias", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("moved_at", BigInteger, nullable=False),
+    Column("moved_by", String(200), nullable=False),
+    Index("aliases_by_model", "model", "alias", "id"),
+)
+
+deployments = Table(
+    "deployments",
+    tables,
+    Column("id", Integer, primary_key=True),
+    Column("endpoint", String(200), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("deployed_by", String(200), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Index("deployments_by_endpoint", "endpoint", "ended_at"),
+    Index("deployments_by_model", "model", "version"),
+)

@@ -1,0 +1,40 @@
+"""The protocol of a servable, and how a runtime is found by the format's name.
+
+To add a runtime: write a class with these methods, whose constructor takes (folder, signature),
+and name it in the entry-point group `carrara.runtimes` under the format's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from carrara.core.plugins import plugin
+from carrara.models.signature import Signature
+
+Tensors = Mapping[str, np.ndarray[Any, Any]]
+
+
+class Servable(Protocol):
+    """A loaded model version; the same object evaluates, predicts in batch and serves."""
+
+    signature: Signature
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
+        """Outputs for `inputs` (one array per input of the signature, the first axis counts rows)."""
+
+    def warm_up(self) -> None:
+        """Run once, so that the first request is not the slow one."""
+
+    def close(self) -> None:
+        """Release memory and files; the servable is not used again."""
+
+
+def open_servable(format_name: str, folder: Path, signature: Signature) -> Servable:
+    """Open the artifact in `folder` with the runtime of `format_name`."""
+    runtime = plugin("carrara.runtimes", format_name, kind="runtime")
+    servable: Servable = runtime(folder, signature)
+    return servable

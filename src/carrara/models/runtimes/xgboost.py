@@ -1,0 +1,31 @@
+"""XGBoost's own runtime, for boosters that have no equal form in ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from carrara.core.plugins import require
+from carrara.models.runtimes.base import Tensors
+from carrara.models.signature import Signature
+
+
+class XGBoostServable:
+    """A folder with `model.ubj`, XGBoost's binary JSON, which carries no code."""
+
+    def __init__(self, folder: Path, signature: Signature) -> None:
+        xgboost = require("xgboost", extra="xgboost", purpose="a model in XGBoost's own format")
+        self.signature = signature
+        self._booster = xgboost.Booster({"nthread": 1}, model_file=str(folder / "model.ubj"))
+
+    def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
+        rows = np.column_stack([np.asarray(inputs[spec.name], np.float32) for spec in self.signature.inputs])
+        return {self.signature.outputs[0].name: np.asarray(self._booster.inplace_predict(rows), np.float32)}
+
+    def warm_up(self) -> None:
+        self.run({spec.name: np.zeros(1, np.float32) for spec in self.signature.inputs})
+
+    def close(self) -> None:
+        self._booster = None

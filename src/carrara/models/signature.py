@@ -1,0 +1,85 @@
+"""What a model takes and gives: named tensors with types and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from carrara.core.errors import RequestError, did_you_mean
+
+DEFAULT_SIGNATURE = "serving_default"
+"""The signature of a model's own inputs: one tensor per feature."""
+
+ENTITIES_SIGNATURE = "entities"
+"""The signature of a prediction by entity keys: keys and request fields; the features are looked up."""
+
+NUMPY_TYPES = {
+    "float32": np.dtype("float32"),
+    "float64": np.dtype("float64"),
+    "int32": np.dtype("int32"),
+    "int64": np.dtype("int64"),
+    "bool": np.dtype("bool"),
+    "string": np.dtype("object"),
+    "datetime": np.dtype("datetime64[us]"),
+}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A named tensor: `dtype` is a key of `NUMPY_TYPES`, `shape` has None where any size goes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...] = (None,)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The inputs and outputs of one way to call a model; the first axis counts rows."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def check(self, inputs: Mapping[str, np.ndarray[Any, Any]], where: str) -> int:
+        """The number of rows of `inputs`; raises RequestError when they do not fit this signature."""
+        names = [spec.name for spec in self.inputs]
+        for name in inputs:
+            if name not in names:
+                raise RequestError(f"{where} has no input '{name}'", field=name, hint=did_you_mean(name, names))
+        rows: int | None = None
+        for spec in self.inputs:
+            if spec.name not in inputs:
+                raise RequestError(
+                    f"input '{spec.name}' of {where} is missing",
+                    field=spec.name,
+                    hint=f"It takes: {', '.join(names)}.",
+                )
+            array = inputs[spec.name]
+            if array.ndim != len(spec.shape):
+                raise RequestError(
+                    f"input '{spec.name}' of {where} has {array.ndim} dimensions, and {len(spec.shape)} are expected",
+                    field=spec.name,
+                )
+            if rows is not None and len(array) != rows:
+                raise RequestError(
+                    f"input '{spec.name}' of {where} has {len(array)} rows, and the inputs before it {rows}",
+                    field=spec.name,
+                )
+            rows = len(array)
+        return rows or 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            side: [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in getattr(self, side)]
+            for side in ("inputs", "outputs")
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Signature:
+        def specs(side: str) -> tuple[TensorSpec, ...]:
+            return tuple(TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in data[side])
+
+        return cls(inputs=specs("inputs"), outputs=specs("outputs"))

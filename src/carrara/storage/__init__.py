@@ -1,0 +1,8 @@
+"""Where bytes live: the lake (Delta tables), artifacts (files by digest), the online store (rows by key).
+
+In: tables, files and packed rows. Out: the same, verified. `Stores` holds all of them, opened once.
+"""
+
+from carrara.storage.stores import Stores, open_stores
+
+__all__ = ["Stores", "open_stores"]

@@ -1,0 +1,69 @@
+"""The stores that a workspace names, opened once and given to every room that needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from carrara.core.clock import Clock, now
+from carrara.core.config import Configuration
+from carrara.metadata.store import Metadata
+from carrara.storage.artifacts import ArtifactStore
+from carrara.storage.lake import Lake
+from carrara.storage.online.base import OnlineStore, open_online_store
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Metadata, lake, artifacts and online store, and the clock that everything reads."""
+
+    metadata: Metadata
+    lake: Lake
+    artifacts: ArtifactStore
+    online_address: str
+    root: Path
+    clock: Clock = now
+
+    @cached_property
+    def online(self) -> OnlineStore:
+        """Opened at first use: a command that only lists models needs no online store."""
+        return open_online_store(self.online_address, self.root)
+
+    def at(self, clock: Clock) -> Stores:
+        """The same stores under another clock."""
+        changed = replace(self, clock=clock)
+        # one process opens an LMDB environment once
+        changed.__dict__["online"] = self.online
+        return changed
+
+    def close(self) -> None:
+        if "online" in self.__dict__:
+            self.online.close()
+        self.metadata.close()
+
+
+def open_stores(configuration: Configuration, clock: Clock = now) -> Stores:
+    """Open what `carrara.toml` names; relative addresses start at its folder."""
+    named, root = configuration.stores, configuration.root
+    return Stores(
+        metadata=Metadata(_below(root, named.metadata)),
+        lake=Lake(named.lake if "://" in named.lake else str(root / named.lake)),
+        artifacts=ArtifactStore(named.artifacts if "://" in named.artifacts else str(root / named.artifacts)),
+        online_address=named.online,
+        root=root,
+        clock=clock,
+    )
+
+
+def _below(root: Path, url: str) -> str:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return url
+    if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
+        parsed = parsed.set(database=str(root / parsed.database))
+    return parsed.render_as_string(hide_password=False)
