@@ -52,21 +52,21 @@ def ingest_all(stores: Stores, definitions: Definitions) -> Iterator[Ingested]:
         yield ingest(stores, definitions, name)
 
 
-def ingest(stores: Stores, definitions: Definitions, name: str) -> Ingested:
+def ingest(stores: Stores, definitions: Definitions, name: str, *, accept_schema: bool = False) -> Ingested:
     """Bring one dataset up to date with its source, or with the newest versions of its inputs.
 
     Raises DataError for a source that cannot be read, CheckFailed for one that its schema refuses; the
-    last good version then stays the newest.
+    last good version then stays the newest. `accept_schema` takes what is there now as the schema.
     """
     declared = _declared(definitions, name)
     source, sources = _source(stores, definitions, declared)
     key = digest_data([spec_digest(declared), source])
     newest = find_version(stores.metadata, KIND, name)
-    if newest is not None and newest.record["key"] == key:
+    if newest is not None and newest.record["key"] == key and not accept_schema:
         return Ingested(from_record(newest), reused=True)
     with run(stores.metadata, "ingest", name, {"source": source}) as run_id:
         frame = _rows(stores, declared)
-        previous = from_record(newest) if newest is not None else None
+        previous = from_record(newest) if newest is not None and not accept_schema else None
         record = {"key": key, "source": source, **_examined(name, frame, previous)}
         record["lake_version"] = stores.lake.write(lake_table(name), frame)
         digest = digest_frame(frame)
@@ -146,7 +146,7 @@ def _examined(name: str, frame: pl.DataFrame, previous: DatasetVersion | None) -
         raise CheckFailed(
             f"dataset '{name}' is not what its schema says; version {previous.version} stays in use",
             stops,
-            hint="Correct the source, or accept the change: carrara dataset schema NAME --accept.",
+            hint=f"Correct the source, or accept the change: carrara dataset ingest {name} --accept-schema.",
         )
     return {
         "rows": frame.height,

@@ -37,10 +37,10 @@ class RateBaseline:
         """
         truth = np.asarray(labels)
         rank(truth, np.zeros(len(truth)))
-        frame = _frame(columns, len(truth)).with_columns(pl.Series(_RATE, truth.astype(np.float64)))
         overall = float(truth.mean())
         if not columns:
-            return cls((), frame.clear(), overall)
+            return cls((), pl.DataFrame(), overall)
+        frame = _frame(columns, len(truth)).with_columns(pl.Series(_RATE, truth.astype(np.float64)))
         smoothed = (pl.col(_RATE).sum() + SMOOTHING * overall) / (pl.len() + SMOOTHING)
         return cls(tuple(columns), frame.group_by(list(columns), maintain_order=True).agg(smoothed), overall)
 

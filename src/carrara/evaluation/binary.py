@@ -46,7 +46,7 @@ def calibration_error(rows: RankedRows, weights: Floats) -> float:
 
 def accuracy(rows: RankedRows, weights: Floats) -> float:
     """Share of rows on the right side of the threshold."""
-    true_positives, false_positives, false_negatives = _at_threshold(rows, weights)
+    _, false_positives, false_negatives = _at_threshold(rows, weights)
     total = float(weights.sum())
     return _ratio(total - false_positives - false_negatives, total)
 

@@ -107,36 +107,40 @@ def measure(
     """Each named metric with its 95 % percentile-bootstrap interval.
 
     `labels` (0/1 or bool) and `scores` (0..1) have shape (rows,). A metric that is undefined on these rows
-    is NaN; resamples on which it is undefined are left out of its interval. `bootstrap=0` gives no interval.
+    is NaN; resamples on which it is undefined are left out of its interval,
+    and an interval always holds its value. `bootstrap=0` gives no interval.
     Raises DataError (with counts) for rows that cannot be measured, NotFoundError for an unknown metric.
     """
     wanted = [metric(name) for name in names]
     rows = rank(labels, scores, threshold=threshold)
     ones = np.ones(len(rows))
     values = [m.kernel(rows, ones) for m in wanted]
-    intervals = _intervals(rows, [m.kernel for m in wanted], bootstrap, seed)
+    intervals = _intervals(rows, wanted, values, bootstrap, seed)
     return {
         m.name: MetricValue(value, low, high, len(rows))
         for m, value, (low, high) in zip(wanted, values, intervals, strict=True)
     }
 
 
-def _intervals(rows: RankedRows, kernels: list[Kernel], bootstrap: int, seed: int) -> list[tuple[float, float]]:
+def _intervals(
+    rows: RankedRows, wanted: list[Metric], values: list[float], bootstrap: int, seed: int
+) -> list[tuple[float, float]]:
     # A resample with replacement is a count per row, so the order by score is kept and never sorted again.
     random, size = np.random.default_rng(seed), len(rows)
-    found = np.empty((bootstrap, len(kernels)))
+    found = np.empty((bootstrap, len(wanted)))
     for index in range(bootstrap):
         weights = np.bincount(random.integers(0, size, size), minlength=size).astype(np.float64)
-        found[index] = [kernel(rows, weights) for kernel in kernels]
-    return [_interval(column) for column in found.T]
+        found[index] = [one.kernel(rows, weights) for one in wanted]
+    return [_interval(value, resampled) for value, resampled in zip(values, found.T, strict=True)]
 
 
-def _interval(values: Floats) -> tuple[float, float]:
-    defined = values[~np.isnan(values)]
-    if not defined.size:
+def _interval(value: float, resampled: Floats) -> tuple[float, float]:
+    defined = resampled[~np.isnan(resampled)]
+    if math.isnan(value) or not defined.size:
         return math.nan, math.nan
     low, high = np.quantile(defined, (0.025, 0.975))
-    return float(low), float(high)
+    # Resampling adds noise, which can only raise a calibration error: its percentiles may lie above the value.
+    return min(float(low), value), max(float(high), value)
 
 
 def _or_none(value: float) -> float | None:

@@ -98,7 +98,9 @@ def _as_floats(values: npt.NDArray[Any], what: str) -> Floats:
 
 def _check_scores(scores: Floats) -> None:
     if missing := int(np.isnan(scores).sum()):
-        raise DataError(f"{missing:,} of {len(scores):,} scores are NaN", hint="Check the model's inputs for these rows.")
+        raise DataError(
+            f"{missing:,} of {len(scores):,} scores are NaN", hint="Check the model's inputs for these rows."
+        )
     if outside := int(((scores < 0) | (scores > 1)).sum()):
         raise DataError(
             f"{outside:,} of {len(scores):,} scores are outside 0..1 (from {scores.min():g} to {scores.max():g})",

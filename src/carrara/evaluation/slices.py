@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,9 @@ def _groups(cells: npt.NDArray[Any], min_rows: int) -> list[tuple[str, Ints]]:
     frame = pl.DataFrame({"value": texts.fill_null(MISSING)}).with_row_index("row")
     groups = frame.group_by("value").agg("row", rows=pl.len()).sort(["rows", "value"], descending=[True, False])
     large = groups.filter(pl.col("rows") >= min_rows)
-    found = [(value, rows.to_numpy().astype(np.int64)) for value, rows in zip(large["value"], large["row"], strict=True)]
+    found = [
+        (value, rows.to_numpy().astype(np.int64)) for value, rows in zip(large["value"], large["row"], strict=True)
+    ]
     if large.height < groups.height:
         pooled = groups.filter(pl.col("rows") < min_rows)["row"].explode().sort()
         found.append((OTHER, pooled.to_numpy().astype(np.int64)))
@@ -88,7 +91,7 @@ def _quartiles(cells: Floats) -> pl.Series:
         return pl.Series([None] * len(cells), dtype=pl.String)
     edges = np.unique(np.quantile(known, (0.25, 0.5, 0.75)))
     texts = [f"< {edges[0]:.4g}"]
-    texts += [f"[{low:.4g}, {high:.4g})" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    texts += [f"[{low:.4g}, {high:.4g})" for low, high in pairwise(edges)]
     texts.append(f"≥ {edges[-1]:.4g}")
     # A cut of [a, b) puts equal values on one side, so a column with many ties may have fewer than four slices.
     bins = np.where(np.isnan(cells), len(texts), np.searchsorted(edges, cells, side="right"))

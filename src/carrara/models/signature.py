@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,3 +83,18 @@ class Signature:
             return tuple(TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in data[side])
 
         return cls(inputs=specs("inputs"), outputs=specs("outputs"))
+
+
+EVENT_TIME = "event_time"
+"""The input that says at which time a row is predicted; by default now."""
+
+PREDICTION_ID = "prediction_id"
+"""The input that names a prediction, so that a repeated one is logged once; by default a new name."""
+
+
+def entities_signature(keys: Sequence[str], request: Mapping[str, str], own: Signature) -> Signature:
+    """What a prediction by entity keys takes: keys, request fields, and optionally a time and an id."""
+    inputs = [TensorSpec(key, "string") for key in keys]
+    inputs += [TensorSpec(name, dtype) for name, dtype in request.items()]
+    inputs += [TensorSpec(EVENT_TIME, "datetime"), TensorSpec(PREDICTION_ID, "string")]
+    return Signature(inputs=tuple(inputs), outputs=own.outputs)

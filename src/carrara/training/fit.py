@@ -42,7 +42,9 @@ def matrix(features: tuple[str, ...], rows: pl.DataFrame) -> Array:
     for name in features:
         dtype = require_column(rows.schema, name, where)
         if not (dtype.is_numeric() or dtype == pl.Boolean()):
-            raise ColumnTypeMismatch(name, where, "a number", type_name(dtype), hint="Encode it in its view's function.")
+            raise ColumnTypeMismatch(
+                name, where, "a number", type_name(dtype), hint="Encode it in its view's function."
+            )
     columns = rows.select(pl.col(name).cast(pl.Float32).fill_null(float("nan")) for name in features)
     return np.ascontiguousarray(columns.to_numpy(), dtype=np.float32)
 

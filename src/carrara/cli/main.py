@@ -1,0 +1,62 @@
+"""`carrara`: puts the nouns together, and turns errors into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from carrara import __version__
+from carrara.cli import dataset, definitions, demo, doctor, endpoint, feature, model, monitoring
+from carrara.core.errors import CarraraError
+
+app = typer.Typer(
+    help="From raw tables to monitored predictions.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("init")(definitions.init)
+app.command("plan")(definitions.plan)
+app.command("apply")(definitions.apply)
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(feature.app, name="feature")
+app.command("train")(model.train)
+app.add_typer(model.app, name="model")
+app.command("deploy")(endpoint.deploy)
+app.command("serve")(endpoint.serve)
+app.command("predict")(endpoint.predict)
+app.add_typer(monitoring.app, name="monitor")
+app.command("doctor")(doctor.doctor)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@app.callback()
+def options(traceback: bool = typer.Option(False, "--traceback", help="Show where an error was raised.")) -> None:
+    """Options of every command."""
+    # `run` reads it from the command line: an error in the options themselves needs it too.
+
+
+def run() -> None:
+    """The console script: exit codes 0 ok, 1 failed, 2 usage, 3 a check or gate failed."""
+    show = "--traceback" in sys.argv or bool(os.environ.get("CARRARA_TRACEBACK"))
+    sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--traceback")]
+    try:
+        app()
+    except CarraraError as error:
+        if show:
+            raise
+        for line in [f"error: {error}", *(f"  {note}" for note in getattr(error, "__notes__", ()))]:
+            print(line, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,104 @@
+"""`carrara train` and `carrara model`: training, and everything about a version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
+from carrara.cli.output import TerminalProgress, print_json, print_table, say
+
+app = typer.Typer(help="Model versions: list, show, report.", no_args_is_help=True)
+
+AddressArgument = Annotated[str, typer.Argument(help="NAME, NAME@3 or NAME@ALIAS.")]
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Train, evaluate, judge and register a model; exit code 3 when a gate failed."""
+    with open_workspace(workspace) as ws:
+        trained = ws.train(model, progress=TerminalProgress(quiet=as_json))
+        if as_json:
+            print_json({**trained.version.as_dict(), "gates": trained.gates, "reused": trained.reused})
+        else:
+            for result in trained.gates["results"]:
+                if not result["passed"]:
+                    say(f"  gate failed: {result['message']}")
+            state = "is up to date" if trained.reused else "registered"
+            say(f"{trained.version} {state}. Next: {_next(trained.version, bool(trained.gates['passed']))}")
+    if not trained.gates["passed"]:
+        raise typer.Exit(3)
+
+
+@app.command("list")
+def list_(
+    name: Annotated[str | None, typer.Argument(help="One model's versions only.")] = None,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Every version with its metrics."""
+    with open_workspace(workspace) as ws:
+        found = ws.models.list(name)
+        if as_json:
+            print_json([version.as_dict() for version in found])
+            return
+        metrics = list(dict.fromkeys(metric for version in found for metric in version.metrics))
+        print_table(
+            ["model", "registered", "gates passed", *metrics],
+            [(str(v), v.registered_at, v.gates_passed, *(v.metrics.get(m) for m in metrics)) for v in found],
+        )
+
+
+@app.command()
+def show(address: AddressArgument, workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """The model record: who, when, from what, how good, and where it serves."""
+    with open_workspace(workspace) as ws:
+        record = ws.models.record(address)
+    if as_json:
+        print_json(record)
+        return
+    say(f"{record['model']}@{record['version']}   trained by {record['trained_by']}, {record['started_at'][:19]}")
+    sources = ", ".join(f"{name}@{v['version']}" for name, v in record["datasets"]["sources"].items())
+    say(f"from {sources}; training set {record['datasets']['training_set']['rows']:,} rows")
+    test, baseline = record["metrics"]["test"], record["metrics"]["baseline"]
+    print_table(
+        ["metric", "test", "from", "to", "baseline"],
+        [(m, v["value"], v["low"], v["high"], baseline.get(m, {}).get("value")) for m, v in test.items()],
+    )
+    say()
+    for result in record["gates"]["results"]:
+        say(f"  {'passed' if result['passed'] else 'FAILED'}  {result['message']}")
+    say()
+    features = sorted(record["features"], key=lambda feature: -feature["importance"])[:10]
+    print_table(["most important features", "share of gain"], [(f["name"], f["importance"]) for f in features])
+    for deployment in record["deployments"]:
+        say(f"\nserves {deployment['endpoint']} from {deployment['from'][:19]} to {deployment['to'] or 'now'}")
+
+
+@app.command()
+def report(
+    address: AddressArgument,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="By default reports/NAME-VERSION.html.")] = None,
+    workspace: WorkspaceOption = HERE,
+) -> None:
+    """Write the record as one self-contained HTML page."""
+    with open_workspace(workspace) as ws:
+        say(str(ws.models.report(address, output)))
+
+
+@app.command()
+def alias(address: AddressArgument, name: str, workspace: WorkspaceOption = HERE) -> None:
+    """Point an alias at a version, e.g. `carrara model alias late_arrival@2 champion`."""
+    with open_workspace(workspace) as ws:
+        version = ws.models.get(address)
+        ws.models.move_alias(address, name)
+        say(f"{version.model}@{name} is {version} now.")
+
+
+def _next(version: object, passed: bool) -> str:
+    return f"carrara deploy {version}" if passed else f"carrara model report {version}"

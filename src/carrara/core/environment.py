@@ -1,0 +1,49 @@
+"""What a run ran on: installed distributions, Python, platform, processor; and which code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from carrara.core.digests import digest_bytes
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Python, platform, processor, and every installed distribution with its version."""
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "distributions": {d.metadata["Name"].lower(): d.version for d in distributions() if d.metadata["Name"]},
+    }
+
+
+def code_version(folder: Path) -> dict[str, Any]:
+    """The git revision of a folder, and a digest of what is changed on top of it; None outside of git.
+
+    `command` is what was run.
+    """
+    revision = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "diff", "HEAD", "--", ".") if revision else None
+    return {
+        "revision": revision.strip() if revision else None,
+        "uncommitted": digest_bytes(changes.encode()) if changes else None,
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

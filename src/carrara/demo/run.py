@@ -1,0 +1,161 @@
+"""The demo, step by step: from the raw tables of 2013 to predictions that are watched, on the demo's own clock."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from carrara.core.clock import parse_time
+from carrara.core.config import FILE_NAME
+from carrara.core.progress import Progress, Step
+from carrara.demo.clients import GrpcClient, RestClient
+from carrara.demo.parity import compare_with_offline
+from carrara.demo.server import ServerProcess
+from carrara.demo.template import MONTH, YEAR, Period, write_template
+from carrara.features.service import resolve_features
+from carrara.monitoring.live import MonitorReport
+from carrara.pipelines import Trained, materialise_views
+from carrara.workspace import Workspace
+
+MODEL = "late_arrival"
+KEYS = ("carrier", "tailnum", "origin", "dest")
+_NAMESPACE = uuid.UUID("6f0f8d3c-6b07-5c7e-9d2b-2b6f5c0a2013")
+_OUTCOMES_AFTER = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo did; `server` still runs when it was asked to keep serving."""
+
+    workspace: Path
+    trained: Trained
+    report: Path
+    monitored: MonitorReport
+    parity: int
+    server: ServerProcess | None
+    seconds: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The demo's last line, as JSON."""
+        evaluation, live = self.trained.evaluation, self.monitored.metrics or {}
+        return {
+            "workspace": str(self.workspace),
+            "model": str(self.trained.version),
+            "roc_auc": evaluation.metrics["roc_auc"].value,
+            "baseline_roc_auc": evaluation.baseline["roc_auc"].value,
+            "predictions_logged": self.monitored.predictions,
+            "outcomes_joined": self.monitored.outcomes,
+            "live_roc_auc": live.get("roc_auc", {}).get("value"),
+            "features_equal_offline": self.parity,
+            "seconds": self.seconds,
+        }
+
+
+def run_demo(folder: Path, *, quick: bool, progress: Progress, keep_serving: bool = False) -> DemoResult:
+    """Run the demo in `folder`; killed at any point, it can be run again and finishes."""
+    period = MONTH if quick else YEAR
+    if not (folder / FILE_NAME).exists():
+        write_template(folder, "flights", period)
+    with Workspace(folder) as workspace:
+        with progress.step("ingest") as step:
+            _ingest(workspace, step)
+        workspace.apply()
+        trained = workspace.train(MODEL, progress=progress)
+        with progress.step("report") as step:
+            report = workspace.models.report(str(trained.version))
+            step.said = "ROC, PR, confusion matrix, calibration, feature importance"
+        with progress.step("deploy") as step:
+            workspace.deploy(str(trained.version))
+            step.said = f"endpoint {MODEL} serves {trained.version}"
+        start = parse_time(period.test_from)
+        with progress.step("materialise") as step:
+            written = _materialise(workspace, start, rebuild=True)
+            step.said = f"{written:,} entities online, as of {start:%Y-%m-%d}"
+        with progress.step("serve") as step:
+            server = ServerProcess(folder)
+            step.said = f"gRPC on 127.0.0.1:{server.grpc_port}, REST on 127.0.0.1:{server.rest_port}"
+        try:
+            with progress.step("live") as step:
+                step.said = _live(workspace, server, start, period, step)
+            # Its stop writes the rest of the log; one that is kept is a new one, with the log at rest.
+            server.stop()
+        except BaseException:
+            server.kill()
+            raise
+        monitored, parity = _watched(folder, trained, start, period, progress)
+    seconds = {step.name: round(step.seconds, 2) for step in progress.steps}
+    kept = ServerProcess(folder) if keep_serving else None
+    return DemoResult(folder.resolve(), trained, report, monitored, parity, kept, seconds)
+
+
+def _ingest(workspace: Workspace, step: Step) -> None:
+    ingested = workspace.datasets.ingest()
+    anomalies = sum(len(one.version.anomalies) for one in ingested)
+    rows = sum(one.version.rows for one in ingested)
+    step.reused = all(one.reused for one in ingested)
+    step.said = f"{len(ingested)} datasets, {rows:,} rows, {anomalies or 'no'} anomalies"
+
+
+def _materialise(workspace: Workspace, until: datetime, *, rebuild: bool = False) -> int:
+    """Only the views that the model reads."""
+    definitions = workspace.definitions
+    service = resolve_features(definitions, definitions.of_kind("model")[MODEL].features, where=MODEL)
+    views = [view for view, _ in service.stored]
+    done = materialise_views(workspace.stores, definitions, views, until, rebuild=rebuild)
+    return sum(one.entities for one in done)
+
+
+def _live(workspace: Workspace, server: ServerProcess, start: datetime, period: Period, step: Step) -> str:
+    """Each hour: what became known by then goes online, and the hour's flights are predicted by entity keys."""
+    boards = list(_boards(workspace, start, start + timedelta(days=period.live_days)))
+    asked = {"gRPC": 0, "REST": 0}
+    with GrpcClient(server.grpc_port) as grpc, RestClient(server.rest_port) as rest:
+        for number, (hour, flights) in enumerate(boards):
+            _materialise(workspace, hour)
+            half = flights.height // 2
+            grpc.predict(MODEL, flights.head(half))
+            rest.predict(MODEL, flights.tail(flights.height - half))
+            asked["gRPC"] += half
+            asked["REST"] += flights.height - half
+            step.advance(number + 1, len(boards))
+    return f"{len(boards)} hours, {asked['gRPC']:,} predictions over gRPC, {asked['REST']:,} over REST"
+
+
+def _boards(workspace: Workspace, start: datetime, end: datetime) -> Iterator[tuple[datetime, pl.DataFrame]]:
+    """The flights of each full hour that have a plane assigned, with what a request says of them."""
+    legs = workspace.datasets.read("legs").filter(pl.col("board_time").is_between(start, end, closed="left"))
+    flights = legs.drop_nulls("tailnum").sort("board_time", "scheduled_departure", *KEYS).collect()
+    for (hour,), rows in flights.group_by("board_time", maintain_order=True):
+        named = [uuid.uuid5(_NAMESPACE, "|".join(map(str, row))) for row in rows.select("board_time", *KEYS).rows()]
+        assert isinstance(hour, datetime)
+        yield (
+            hour,
+            rows.select(
+                *KEYS,
+                "scheduled_departure",
+                pl.col("distance").cast(pl.Float64),
+                pl.col("board_time").alias("event_time"),
+                pl.Series("prediction_id", [str(name) for name in named]),
+            ),
+        )
+
+
+def _watched(
+    folder: Path, trained: Trained, start: datetime, period: Period, progress: Progress
+) -> tuple[MonitorReport, int]:
+    """The outcomes arrive; live quality against the evaluation's, drift, and online against offline features."""
+    end = start + timedelta(days=period.live_days) + _OUTCOMES_AFTER
+    with Workspace(folder, clock=lambda: end) as later:
+        with progress.step("outcomes") as step:
+            report = later.monitor(str(trained.version))
+            step.said = f"{report.outcomes:,} of {report.predictions:,} predictions joined with what happened"
+        with progress.step("parity") as step:
+            compared = compare_with_offline(later, str(trained.version))
+            step.said = f"{compared:,} logged predictions: online features equal the point-in-time join"
+    return report, compared

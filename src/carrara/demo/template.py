@@ -1,0 +1,61 @@
+"""Writes the files of a new workspace from a template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from carrara.core.config import FILE_NAME
+from carrara.core.errors import CarraraError, NotFoundError
+
+TEMPLATES = ("empty", "flights")
+
+_CONFIGURATION = """\
+# Every key is optional; these are the defaults. Unknown keys are refused.
+[workspace]
+name = "{name}"
+definitions = ["definitions.py"]
+
+[stores]
+metadata  = "sqlite:///.carrara/metadata.db"
+lake      = ".carrara/lake"
+artifacts = ".carrara/artifacts"
+online    = "lmdb:.carrara/online"
+
+[serving]
+host = "127.0.0.1"
+grpc_port = 8500
+rest_port = 8501
+"""
+
+
+@dataclass(frozen=True)
+class Period:
+    """Which flights the demo reads, from when they are held out, and how many days it lives through."""
+
+    first_day: str
+    last_day: str
+    validation_from: str
+    test_from: str
+    least_roc_auc: str
+    live_days: int
+
+
+YEAR = Period("2013-01-01", "2014-01-02", "2013-09-01", "2013-10-01", "0.72", live_days=21)
+MONTH = Period("2013-01-01", "2013-02-01", "2013-01-19", "2013-01-22", "0.68", live_days=8)
+
+
+def write_template(folder: Path, template: str, period: Period = YEAR) -> None:
+    """Write carrara.toml, definitions.py and .gitignore; refuses a folder that is a workspace already."""
+    if template not in TEMPLATES:
+        raise NotFoundError("template", template, TEMPLATES)
+    if (folder / FILE_NAME).exists():
+        raise CarraraError(f"{folder} is a workspace already", hint="Name another folder.")
+    text = (files("carrara.demo") / template / "definitions.py.tmpl").read_text(encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "definitions.py").write_text(Template(text).substitute(vars(period)), encoding="utf-8")
+    (folder / ".gitignore").write_text(".carrara/\nreports/\n")
+    # Last, because it is what makes the folder a workspace: killed before, the next call starts again.
+    (folder / FILE_NAME).write_text(_CONFIGURATION.format(name=folder.resolve().name))

@@ -1,0 +1,225 @@
+"""Drift of features: how far the values seen in a window are from those a model was trained on.
+
+All functions are pure. A window without rows has no distribution: it raises DataError and is never
+reported as a distance of zero, which would read as "healthy".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from carrara.core.errors import ColumnMissing, DataError
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+LEAST_SHARE = 1e-4
+"""What an empty bin counts as in the PSI, whose logarithm has no value at 0."""
+
+_MOST_CATEGORIES = 50
+_SAME = 1e-6
+_NO_EDGES: Floats = np.empty(0)
+
+
+@dataclass(frozen=True)
+class ReferenceDistribution:
+    """The expected distribution of a feature: numbers by `edges`, or texts and booleans by `categories`.
+
+    `counts` (int64) has a bin per interval or category, "anything else" for categories, and last the nulls.
+    """
+
+    counts: Counts
+    edges: Floats | None = None
+    categories: tuple[str, ...] = ()
+
+    @classmethod
+    def from_values(cls, values: npt.NDArray[Any], bins: int = 10) -> ReferenceDistribution:
+        """The distribution of `values`, shape (rows,): `bins` quantile bins of numbers, or the 50 commonest texts."""
+        if _is_number(values):
+            edges = quantile_edges(values, bins) if np.isfinite(values).any() else _NO_EDGES
+            return cls(histogram(values, edges), edges=edges)
+        texts = _texts(values).drop_nulls()
+        common = texts.value_counts(sort=True, name="rows").head(_MOST_CATEGORIES)
+        categories = tuple(sorted(common[common.columns[0]]))
+        return cls(_category_counts(values, categories), categories=categories)
+
+    @classmethod
+    def from_statistics(cls, statistics: Mapping[str, Any]) -> ReferenceDistribution:
+        """The distribution that a model record keeps: its `histogram` or `top`, `rows` and `nulls`."""
+        rows = int(statistics["rows"])
+        if "histogram" in statistics:
+            bins = statistics["histogram"] or {"edges": [], "counts": [0]}
+            edges, counts = np.asarray(bins["edges"][1:-1], np.float64), np.asarray(bins["counts"], np.int64)
+            return cls(np.append(counts, rows - counts.sum()), edges=edges)
+        if "top" in statistics:
+            top = {_text(entry["value"]): int(entry["rows"]) for entry in statistics["top"]}
+            nulls = int(statistics["nulls"])
+            other = rows - nulls - sum(top.values())
+            return cls(np.array([*top.values(), other, nulls], dtype=np.int64), categories=tuple(top))
+        raise DataError("these statistics hold no distribution: neither a histogram nor top values")
+
+    def count(self, values: npt.NDArray[Any]) -> Counts:
+        """`values` counted into the same bins as `counts`."""
+        if self.edges is not None:
+            return histogram(values, self.edges)
+        return _category_counts(values, self.categories)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The distances of one feature's window from its reference; `rows` are those of the window."""
+
+    feature: str
+    psi: float
+    jensen_shannon: float
+    l_infinity: float
+    null_share_expected: float
+    null_share_actual: float
+    rows: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "feature": self.feature,
+            "psi": self.psi,
+            "jensen_shannon": self.jensen_shannon,
+            "l_infinity": self.l_infinity,
+            "null_share_expected": self.null_share_expected,
+            "null_share_actual": self.null_share_actual,
+            "rows": self.rows,
+        }
+
+
+def feature_drift(
+    reference: Mapping[str, ReferenceDistribution], columns: Mapping[str, npt.NDArray[Any]]
+) -> list[Drift]:
+    """The drift of every feature of `reference`, by falling PSI; `columns` have shape (rows,).
+
+    Columns that the reference does not have are not looked at. Raises ColumnMissing for a feature without
+    a column, and DataError for an empty window or reference.
+    """
+    found = []
+    for feature, expected in reference.items():
+        if feature not in columns:
+            raise ColumnMissing(feature, "the window", columns)
+        if len(columns[feature]) == 0:
+            raise DataError(f"the window has no rows of '{feature}'", hint="Drift is not known until there are some.")
+        found.append(_drift(feature, expected.counts, expected.count(columns[feature])))
+    return sorted(found, key=lambda drift: (-drift.psi, drift.feature))
+
+
+def quantile_edges(values: npt.NDArray[Any], bins: int = 10) -> Floats:
+    """The inner edges of `bins` bins of about equal rows; the outer ends are open.
+
+    A value that fills a bin or more gets a narrow bin of its own, so that a constant column whose value
+    moves is seen. Raises DataError when no value is finite.
+
+    >>> quantile_edges(np.arange(101.0), bins=4).tolist()
+    [25.0, 50.0, 75.0]
+    """
+    numbers = _numbers(values)
+    numbers = numbers[np.isfinite(numbers)]
+    if not numbers.size:
+        raise DataError("there is no finite value to take quantiles of")
+    edges, repeats = np.unique(np.quantile(numbers, np.arange(1, bins) / bins), return_counts=True)
+    heavy = edges[repeats > 1]
+    # The bin is wider than one number, because a value logged as float32 is not its float64 self.
+    margin = np.maximum(np.abs(heavy) * _SAME, np.finfo(np.float32).tiny)
+    return np.unique(np.concatenate([edges[repeats == 1], heavy - margin, heavy + margin]))
+
+
+def histogram(values: npt.NDArray[Any], edges: Floats) -> Counts:
+    """Counts, shape (len(edges) + 2,): bins [a, b) with open ends, and last what is null, NaN or infinite.
+
+    >>> histogram(np.array([-5.0, 1.0, 2.0, np.nan]), np.array([0.0, 2.0])).tolist()
+    [1, 1, 1, 1]
+    """
+    numbers = _numbers(values)
+    bins = np.where(np.isfinite(numbers), np.searchsorted(edges, numbers, side="right"), len(edges) + 1)
+    return np.bincount(bins, minlength=len(edges) + 2).astype(np.int64)
+
+
+def psi(expected_counts: npt.ArrayLike, actual_counts: npt.ArrayLike) -> float:
+    """Population stability index, Σ (a-e)·ln(a/e) over shares, in nats; shares below 1e-4 count as 1e-4.
+
+    0 for equal shares; by custom 0.1 is worth a look and 0.25 a large change. Raises DataError for no rows.
+    """
+    expected, actual = (np.maximum(share, LEAST_SHARE) for share in _shares(expected_counts, actual_counts))
+    return float(np.sum((actual - expected) * np.log(actual / expected)))
+
+
+def jensen_shannon(expected_counts: npt.ArrayLike, actual_counts: npt.ArrayLike) -> float:
+    """Jensen-Shannon divergence to base 2, from 0 to 1 (the square of the distance). DataError for no rows.
+
+    >>> jensen_shannon([10, 0], [0, 3])
+    1.0
+    """
+    expected, actual = _shares(expected_counts, actual_counts)
+    middle = (expected + actual) / 2
+    found = (_divergence(expected, middle) + _divergence(actual, middle)) / 2
+    return min(max(found, 0.0), 1.0)
+
+
+def l_infinity(expected_counts: npt.ArrayLike, actual_counts: npt.ArrayLike) -> float:
+    """The largest difference of a bin's shares, from 0 to 1. Raises DataError for no rows."""
+    expected, actual = _shares(expected_counts, actual_counts)
+    return float(np.max(np.abs(expected - actual)))
+
+
+def _drift(feature: str, expected: Counts, actual: Counts) -> Drift:
+    expected_shares, actual_shares = _shares(expected, actual)
+    return Drift(
+        feature=feature,
+        psi=psi(expected, actual),
+        jensen_shannon=jensen_shannon(expected, actual),
+        l_infinity=l_infinity(expected, actual),
+        null_share_expected=float(expected_shares[-1]),
+        null_share_actual=float(actual_shares[-1]),
+        rows=int(actual.sum()),
+    )
+
+
+def _shares(expected_counts: npt.ArrayLike, actual_counts: npt.ArrayLike) -> tuple[Floats, Floats]:
+    expected, actual = np.asarray(expected_counts, np.float64), np.asarray(actual_counts, np.float64)
+    if expected.shape != actual.shape:
+        raise DataError(f"distributions of {expected.size} and {actual.size} bins cannot be compared")
+    if expected.sum() <= 0 or actual.sum() <= 0:
+        raise DataError("a window or a reference without rows has no distribution to compare")
+    return expected / expected.sum(), actual / actual.sum()
+
+
+def _divergence(shares: Floats, middle: Floats) -> float:
+    some = shares > 0
+    return float(np.sum(shares[some] * np.log2(shares[some] / middle[some])))
+
+
+def _is_number(values: npt.NDArray[Any]) -> bool:
+    return values.dtype.kind in "fiu"
+
+
+def _numbers(values: npt.NDArray[Any]) -> Floats:
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"values of a numeric feature are not numbers: {error}") from error
+
+
+def _texts(values: npt.NDArray[Any]) -> pl.Series:
+    return pl.Series(values, strict=False, nan_to_null=True).cast(pl.String)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _category_counts(values: npt.NDArray[Any], categories: tuple[str, ...]) -> Counts:
+    texts = _texts(values)
+    nulls = texts.null_count()
+    rows = dict(texts.drop_nulls().value_counts(name="rows").iter_rows())
+    known = [rows.get(category, 0) for category in categories]
+    return np.array([*known, len(texts) - nulls - sum(known), nulls], dtype=np.int64)

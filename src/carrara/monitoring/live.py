@@ -1,0 +1,164 @@
+"""Live quality and drift: logged predictions joined with what then happened, by window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from carrara.core.clock import microseconds
+from carrara.core.errors import DataError
+from carrara.data import read_dataset
+from carrara.evaluation import measure
+from carrara.models.registry import ModelVersion, read_record, recorded_definitions
+from carrara.models.signature import ENTITIES_SIGNATURE, EVENT_TIME, PREDICTION_ID
+from carrara.monitoring.drift import ReferenceDistribution, feature_drift
+from carrara.monitoring.prediction_log import log_table, read_log
+from carrara.storage import Stores
+
+LABEL = "__outcome"
+SCORE = "probability"
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was found of the predictions in [start, end): quality where outcomes are known, and drift.
+
+    `metrics` is None as long as no outcome is known; `drift` and `score_drift` are against the training part's
+    features and the test part's scores.
+    """
+
+    start: datetime
+    end: datetime
+    predictions: int
+    outcomes: int
+    metrics: dict[str, Any] | None
+    drift: list[dict[str, Any]]
+    score_drift: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "start": self.start.isoformat(), "end": self.end.isoformat()}
+
+
+@dataclass(frozen=True)
+class MonitorReport:
+    """A model version as it does in production: overall, beside its evaluation, and by window."""
+
+    model: str
+    version: int
+    as_of: datetime
+    predictions: int
+    outcomes: int
+    metrics: dict[str, Any] | None
+    evaluation: dict[str, Any]
+    windows: list[Window]
+
+    def as_dict(self) -> dict[str, Any]:
+        windows = [window.as_dict() for window in self.windows]
+        return {**vars(self), "as_of": self.as_of.isoformat(), "windows": windows}
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{w.start:%Y-%m-%d}</td><td>{w.predictions:,}</td><td>{w.outcomes:,}</td>"
+            f"<td>{w.drift[0]['feature'] if w.drift else ''}</td></tr>"
+            for w in self.windows
+        )
+        head = "<tr><th>window<th>predictions<th>outcomes<th>drifted most</tr>"
+        return f"<b>{self.model}@{self.version}</b>, {self.predictions:,} predictions<table>{head}{rows}</table>"
+
+
+def monitor(
+    stores: Stores, version: ModelVersion, *, window: timedelta, names: Sequence[str] = ("roc_auc", "log_loss", "brier")
+) -> MonitorReport:
+    """Join the log with the outcomes known by the stores' clock, and judge it as a whole and by window.
+
+    Windows start with the first prediction's day. Raises DataError when nothing was predicted yet: a version
+    without predictions is not healthy, it is not known.
+    """
+    joined = join_outcomes(stores, version)
+    record = read_record(stores, version)
+    references = {f["name"]: ReferenceDistribution.from_statistics(f["statistics"]) for f in record["features"]}
+    scores = ReferenceDistribution.from_statistics(record["summary"]["scores"])
+    known = joined.drop_nulls(LABEL)
+    return MonitorReport(
+        model=version.model,
+        version=version.version,
+        as_of=stores.clock(),
+        predictions=joined.height,
+        outcomes=known.height,
+        metrics=_metrics(known, names),
+        evaluation={name: record["metrics"]["test"][name] for name in names if name in record["metrics"]["test"]},
+        windows=[_window(start, end, rows, references, scores, names) for start, end, rows in _windows(joined, window)],
+    )
+
+
+def join_outcomes(stores: Stores, version: ModelVersion) -> pl.DataFrame:
+    """Every logged prediction of a version, with `__outcome`: 1, 0, or null while it is not known.
+
+    An outcome counts from the moment at which it became known, by the model's label; it is matched by entity
+    keys and time.
+    """
+    if not stores.lake.exists(log_table(version.model)):
+        raise DataError(
+            f"no prediction of {version} is logged yet", hint=f"carrara serve, or carrara predict {version.model}"
+        )
+    log = read_log(stores, version.model).filter(pl.col("version") == version.version)
+    if log.is_empty():
+        raise DataError(f"no prediction of {version} is logged yet", hint=f"carrara deploy {version}")
+    label = recorded_definitions(stores, version).of_kind("model")[version.model].label
+    outcomes = read_dataset(stores, label.dataset).filter(pl.col(label.known_at or label.time) <= stores.clock())
+    keys = [name for name in _entity_keys(stores, version) if name in log.columns]
+    wanted = outcomes.select(
+        *keys, pl.col(label.time).alias("event_time"), pl.col(label.column).cast(pl.Int8).alias(LABEL)
+    ).collect()
+    on = [*keys, "event_time"]
+    return log.join(wanted.unique(on, keep="last"), on=on, how="left", maintain_order="left")
+
+
+def _entity_keys(stores: Stores, version: ModelVersion) -> list[str]:
+    record = read_record(stores, version)
+    request = [t["name"] for t in record["signature"][ENTITIES_SIGNATURE]["inputs"] if t["dtype"] == "string"]
+    return [name for name in request if name not in (EVENT_TIME, PREDICTION_ID)]
+
+
+def _windows(rows: pl.DataFrame, length: timedelta) -> list[tuple[datetime, datetime, pl.DataFrame]]:
+    times = rows["event_time"]
+    start = times.dt.truncate("1d").min()
+    assert isinstance(start, datetime)
+    place = (times.dt.timestamp("us") - microseconds(start)) // microseconds(length)
+    return [
+        (start + length * number, start + length * (number + 1), rows.filter(place == number))
+        for number in place.unique().sort().to_list()
+    ]
+
+
+def _window(
+    start: datetime,
+    end: datetime,
+    rows: pl.DataFrame,
+    references: Mapping[str, ReferenceDistribution],
+    scores: ReferenceDistribution,
+    names: Sequence[str],
+) -> Window:
+    known = rows.drop_nulls(LABEL)
+    columns = {name: rows[name].fill_null(float("nan")).to_numpy() for name in references}
+    return Window(
+        start=start,
+        end=end,
+        predictions=rows.height,
+        outcomes=known.height,
+        metrics=_metrics(known, names),
+        drift=[drift.as_dict() for drift in feature_drift(references, columns)],
+        score_drift=feature_drift({SCORE: scores}, {SCORE: rows[SCORE].to_numpy()})[0].as_dict(),
+    )
+
+
+def _metrics(known: pl.DataFrame, names: Sequence[str]) -> dict[str, Any] | None:
+    if known.is_empty():
+        return None
+    labels, scores = known[LABEL].to_numpy(), known[SCORE].cast(pl.Float64).to_numpy()
+    return {name: value.as_dict() for name, value in measure(labels.astype(np.int8), scores, names).items()}

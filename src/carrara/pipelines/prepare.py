@@ -1,0 +1,57 @@
+"""Brings data and features up to date: the datasets, then the feature tables, then the online store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from carrara.core.definitions import Definitions
+from carrara.core.errors import NotFoundError
+from carrara.data import Ingested, ingest
+from carrara.data.ingest import in_order
+from carrara.features import Entity, FeatureTable, Materialised, compute_feature_table, materialise
+from carrara.features.service import StoredView
+from carrara.storage import Stores
+
+
+def ingest_for(stores: Stores, definitions: Definitions, names: Iterable[str]) -> list[Ingested]:
+    """Ingest these datasets, each after its inputs."""
+    wanted = set()
+    for name in names:
+        wanted |= _with_inputs(definitions, name)
+    return [ingest(stores, definitions, name) for name in in_order(definitions) if name in wanted]
+
+
+def compute_features(stores: Stores, definitions: Definitions, views: Iterable[StoredView]) -> list[FeatureTable]:
+    """Compute the tables of these views over the newest versions of their datasets."""
+    return [compute_feature_table(stores, definitions, view) for view in views]
+
+
+def materialise_views(
+    stores: Stores, definitions: Definitions, views: Iterable[StoredView], until: datetime, *, rebuild: bool = False
+) -> list[Materialised]:
+    """Bring the online rows of these views up to `until`."""
+    done = []
+    for view in views:
+        entity = definitions.get("entity", view.entity, Entity, where=f"feature view '{view.name}'")
+        done.append(materialise(stores, view, entity, until, rebuild=rebuild))
+    return done
+
+
+def stored_views(definitions: Definitions, names: Sequence[str] = ()) -> list[StoredView]:
+    """The views that have tables, by name, or all of them."""
+    views: dict[str, StoredView] = definitions.of_kind("feature view")
+    for name in names:
+        if name not in views:
+            raise NotFoundError("feature view", name, views)
+    return [views[name] for name in names or views]
+
+
+def _with_inputs(definitions: Definitions, name: str) -> set[str]:
+    declared = definitions.of_kind("dataset").get(name)
+    if declared is None:
+        raise NotFoundError("dataset", name, definitions.of_kind("dataset"))
+    found = {name}
+    for other in declared.inputs:
+        found |= _with_inputs(definitions, other)
+    return found

@@ -1,0 +1,110 @@
+"""Writes the model record of a training run: all that is known, from what the steps left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from carrara.core.clock import now
+from carrara.core.definitions import Definitions
+from carrara.core.digests import digest_data
+from carrara.core.environment import code_version
+from carrara.core.identity import current_user
+from carrara.data import DatasetVersion, dataset_version
+from carrara.data.statistics import column_statistics
+from carrara.evaluation import feature_importance
+from carrara.features import FeatureService, TrainingSet
+from carrara.metadata.runs import get_run
+from carrara.models.record import ModelRecord
+from carrara.models.signature import DEFAULT_SIGNATURE, ENTITIES_SIGNATURE, Signature, entities_signature
+from carrara.storage import Stores
+from carrara.training import Model
+
+
+def model_record(
+    stores: Stores,
+    definitions: Definitions,
+    model: Model,
+    service: FeatureService,
+    training_set: TrainingSet,
+    fitted: Mapping[str, Any],
+    parts: Mapping[str, pl.DataFrame],
+    judged: Mapping[str, Any],
+    gates: Mapping[str, Any],
+    run_id: str,
+) -> ModelRecord:
+    """The record of what was trained: `fitted` and `judged` are what those steps recorded."""
+    measured = judged["evaluation"]
+    own = Signature.from_dict(fitted["signature"])
+    importance = sorted(fitted["importance"].items(), key=lambda pair: -pair[1])
+    charts = {**measured["charts"], "feature_importance": feature_importance(*zip(*importance, strict=True))}
+    return ModelRecord(
+        model=model.name,
+        trained_by=current_user(),
+        started_at=get_run(stores.metadata, run_id).started_at.isoformat(),
+        ended_at=now().isoformat(),
+        configuration={**model.spec(), "run": run_id, "threshold": model.threshold},
+        datasets=_datasets(stores, model, service, training_set, parts),
+        features=_features(service, fitted["importance"], parts["train"]),
+        metrics={
+            "test": measured["metrics"],
+            "validation": judged["validation"],
+            "baseline": measured["baseline"],
+            "slices": measured["slices"],
+        },
+        charts=charts,
+        parameters={
+            "format": fitted["format"],
+            "learned": fitted["learned"],
+            "export": fitted["export"],
+            **fitted["summary"],
+        },
+        summary={"scores": judged["scores"], "curve": fitted["curve"], "fit": _span(fitted)},
+        signature={
+            DEFAULT_SIGNATURE: fitted["signature"],
+            ENTITIES_SIGNATURE: entities_signature(service.keys, service.request, own).as_dict(),
+        },
+        gates=dict(gates),
+        code={
+            **code_version(stores.root),
+            "definitions": {name: digest_data(text) for name, text in definitions.source.items()},
+        },
+        environment=fitted["environment"],
+    )
+
+
+def _datasets(
+    stores: Stores, model: Model, service: FeatureService, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame]
+) -> dict[str, Any]:
+    time = model.label.time
+    sources = {v.source for v, _ in service.stored} | {model.label.dataset}
+    versions: list[DatasetVersion] = [dataset_version(stores, name) for name in sorted(sources)]
+    return {
+        "training_set": {"version": training_set.version, "digest": training_set.digest, "rows": training_set.rows},
+        "parts": {
+            name: {"rows": rows.height, "from": str(rows[time].min()), "to": str(rows[time].max())}
+            for name, rows in parts.items()
+        },
+        "sources": {v.name: {"version": v.version, "digest": v.digest, "rows": v.rows} for v in versions},
+        "feature_tables": training_set.tables,
+    }
+
+
+def _features(service: FeatureService, importance: Mapping[str, float], rows: pl.DataFrame) -> list[dict[str, Any]]:
+    statistics = column_statistics(rows.select(service.features))
+    return [
+        {
+            "name": name,
+            "view": name.partition(":")[0],
+            "dtype": statistics[name]["type"],
+            "importance": importance[name],
+            "statistics": statistics[name],
+        }
+        for name in service.features
+    ]
+
+
+def _span(fitted: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: fitted[name] for name in ("started_at", "ended_at")}

@@ -1,0 +1,23 @@
+"""Steps: work that is done once for the same inputs, code and parameters, and then remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from carrara.core.clock import now
+from carrara.core.progress import Step
+from carrara.metadata.runs import record_step, recorded_step
+from carrara.storage import Stores
+
+
+def remembered(stores: Stores, run_id: str, step: Step, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The outputs of `work`: those recorded under `key`, or those of doing it now."""
+    known = recorded_step(stores.metadata, key)
+    if known is not None:
+        step.reused = True
+        return known.outputs
+    started = now()
+    outputs = work()
+    record_step(stores.metadata, key, step.name, run_id, started, outputs)
+    return outputs

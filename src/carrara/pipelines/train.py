@@ -1,0 +1,245 @@
+"""Train: from a model's definition to a registered version, in steps that a second run need not repeat."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from carrara.core.clock import now
+from carrara.core.definitions import Definitions
+from carrara.core.digests import digest_data
+from carrara.core.environment import environment
+from carrara.core.progress import Progress, Step
+from carrara.data import dataset_version
+from carrara.data.statistics import column_statistics
+from carrara.evaluation import Evaluation, RateBaseline, evaluate, judge_gates, measure
+from carrara.features import FeatureService, TrainingSet, build_training_set, read_training_set, resolve_features
+from carrara.features.offline import current_table
+from carrara.features.training_set import training_set_key
+from carrara.metadata.runs import run
+from carrara.models.registry import ModelVersion, champion, read_record, register, resolve
+from carrara.models.runtimes.base import Servable, open_servable
+from carrara.models.signature import Signature
+from carrara.pipelines.prepare import compute_features, ingest_for
+from carrara.pipelines.record import model_record
+from carrara.pipelines.steps import remembered
+from carrara.storage import Stores
+from carrara.training import Model, fit_model
+from carrara.training.fit import describe, labels_of, matrix
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The version that a training run ended with, and what was measured; `reused` when nothing had changed."""
+
+    version: ModelVersion
+    evaluation: Evaluation
+    gates: Mapping[str, Any]
+    reused: bool
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every step of one training run needs."""
+
+    stores: Stores
+    definitions: Definitions
+    model: Model
+    service: FeatureService
+    run_id: str
+
+
+def train(stores: Stores, definitions: Definitions, name: str, progress: Progress) -> Trained:
+    """Train a model as its definition says, evaluate the exported artifact, judge it, and register it.
+
+    Killed anywhere, the next call goes on from the last step that was complete. A version whose gates fail is
+    registered too, and cannot be deployed.
+    """
+    model = definitions.get("model", name, Model)
+    service = resolve_features(definitions, model.features, where=f"model '{name}'")
+    with run(stores.metadata, "train", name, {"definition": model.spec()}) as run_id:
+        work = _Work(stores, definitions, model, service, run_id)
+        with progress.step("datasets") as step:
+            ingested = ingest_for(stores, definitions, [model.label.dataset, *(v.source for v, _ in service.stored)])
+            step.reused = all(one.reused for one in ingested)
+            step.said = f"{len(ingested)} datasets, {sum(one.version.rows for one in ingested):,} rows"
+        with progress.step("features") as step:
+            tables = compute_features(stores, definitions, [view for view, _ in service.stored])
+            step.reused = all(table.reused for table in tables)
+            step.said = f"{len(tables)} feature views, {sum(table.rows for table in tables):,} rows"
+        with progress.step("training set") as step:
+            training_set = _training_set(work, step)
+            step.said = f"{training_set.rows:,} rows × {len(service.features)} features"
+        parts = _parts(work, training_set)
+        with progress.step("train") as step:
+            fitted = _fitted(work, training_set, parts, step)
+            step.said = f"{fitted['summary']['trees']} trees, {_proof(fitted['export'])}"
+        with progress.step("evaluate") as step:
+            evaluation, judged = _evaluated(work, fitted, parts, step)
+            step.said = _headline(evaluation)
+        with progress.step("register") as step:
+            version = _registered(work, training_set, fitted, parts, evaluation, judged, step)
+            gates = read_record(stores, version)["gates"]
+            passed = sum(result["passed"] for result in gates["results"])
+            step.said = f"{version}, {passed} of {len(gates['results'])} gates passed"
+    return Trained(version, evaluation, gates, step.reused)
+
+
+def _training_set(work: _Work, step: Step) -> TrainingSet:
+    model, service, stores = work.model, work.service, work.stores
+    labels = dataset_version(stores, model.label.dataset)
+    tables = {view.name: current_table(stores, view) for view, _ in service.stored}
+    carried = (model.label.column, model.label.known_at, *model.slices, *model.baseline)
+    keep = tuple(dict.fromkeys(column for column in carried if column))
+
+    def build() -> dict[str, Any]:
+        made = build_training_set(
+            stores, model.name, service, labels, time=model.label.time, keep=keep, run_id=work.run_id
+        )
+        return {"version": made.version}
+
+    key = digest_data(["training set", model.name, training_set_key(service, labels, tables, model.label.time), keep])
+    outputs = remembered(stores, work.run_id, step, key, build)
+    return read_training_set(stores, model.name, outputs["version"])[0]
+
+
+def _parts(work: _Work, training_set: TrainingSet) -> dict[str, pl.DataFrame]:
+    rows = work.stores.lake.scan(training_set.lake_table).collect()
+    label = work.model.label
+    return work.model.split.split(rows, time=label.time, known_at=label.known_at)
+
+
+def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step) -> dict[str, Any]:
+    model, stores = work.model, work.stores
+
+    def fit() -> dict[str, Any]:
+        started = now()
+        made = fit_model(model, work.service.features, parts, step.advance)
+        return {
+            **describe(made.fitted),
+            "signature": made.signature.as_dict(),
+            "servable": stores.artifacts.put_files(made.fitted.files),
+            "learned": stores.artifacts.put_files(made.fitted.learned),
+            "started_at": started.isoformat(),
+            "ended_at": now().isoformat(),
+            "environment": environment(),
+        }
+
+    spec = model.spec()
+    inputs = {name: spec[name] for name in ("features", "label", "split", "trainer", "seed")}
+    installed = environment()["distributions"]
+    key = digest_data(
+        ["train", training_set.digest, inputs, installed.get("xgboost-cpu"), installed.get("onnxmltools")]
+    )
+    return remembered(stores, work.run_id, step, key, fit)
+
+
+def _evaluated(
+    work: _Work, fitted: Mapping[str, Any], parts: Mapping[str, pl.DataFrame], step: Step
+) -> tuple[Evaluation, dict[str, Any]]:
+    model, stores = work.model, work.stores
+
+    def judge() -> dict[str, Any]:
+        servable = _open(stores, fitted)
+        try:
+            scores = {name: _scores(servable, parts[name]) for name in ("validation", "test")}
+        finally:
+            servable.close()
+        labels = {name: labels_of(model, parts[name], name) for name in parts}
+        evaluation = evaluate(
+            labels["test"],
+            scores["test"],
+            metrics=model.metrics,
+            slice_columns={name: parts["test"][name].to_numpy() for name in model.slices},
+            baseline_scores=_baseline_scores(model, parts, labels) if model.baseline else None,
+            threshold=model.threshold,
+            seed=model.seed,
+        )
+        validation = measure(labels["validation"], scores["validation"], model.metrics, threshold=model.threshold)
+        result = {
+            "evaluation": evaluation.as_dict(),
+            "validation": {name: value.as_dict() for name, value in validation.items()},
+            "scores": column_statistics(pl.DataFrame({"probability": scores["test"]}))["probability"],
+        }
+        return {"result": stores.artifacts.put(msgspec.json.encode(result))}
+
+    spec = {name: model.spec()[name] for name in ("metrics", "slices", "baseline", "threshold", "seed")}
+    key = digest_data(["evaluate", fitted["servable"], fitted["signature"], spec])
+    outputs = remembered(stores, work.run_id, step, key, judge)
+    result = msgspec.json.decode(stores.artifacts.get(outputs["result"], name="evaluation"))
+    return Evaluation.from_dict(result["evaluation"]), result
+
+
+def _open(stores: Stores, fitted: Mapping[str, Any]) -> Servable:
+    """The exported artifact, from the store: what is measured is what will be served."""
+    with tempfile.TemporaryDirectory(prefix="carrara-") as folder:
+        stores.artifacts.unpack(fitted["servable"], Path(folder))
+        return open_servable(fitted["format"], Path(folder), Signature.from_dict(fitted["signature"]))
+
+
+def _scores(servable: Servable, rows: pl.DataFrame) -> Any:
+    names = tuple(spec.name for spec in servable.signature.inputs)
+    columns = matrix(names, rows)
+    outputs = servable.run({name: columns[:, place] for place, name in enumerate(names)})
+    return outputs[servable.signature.outputs[0].name]
+
+
+def _baseline_scores(model: Model, parts: Mapping[str, pl.DataFrame], labels: Mapping[str, Any]) -> Any:
+    columns = {part: {name: parts[part][name].to_numpy() for name in model.baseline} for part in ("train", "test")}
+    return RateBaseline.fit(columns["train"], labels["train"]).score(columns["test"])
+
+
+def _registered(
+    work: _Work,
+    training_set: TrainingSet,
+    fitted: Mapping[str, Any],
+    parts: Mapping[str, pl.DataFrame],
+    evaluation: Evaluation,
+    judged: Mapping[str, Any],
+    step: Step,
+) -> ModelVersion:
+    model, service, stores = work.model, work.service, work.stores
+
+    def add() -> dict[str, Any]:
+        current = champion(stores, model.name)
+        reference = read_record(stores, current)["metrics"]["test"] if current is not None else None
+        gates = judge_gates(model.gates, evaluation, reference)
+        made = register(
+            stores,
+            model_record(
+                stores, work.definitions, model, service, training_set, fitted, parts, judged, gates, work.run_id
+            ),
+            format=fitted["format"],
+            servable=stores.artifacts.get_files(fitted["servable"]),
+            learned=stores.artifacts.get_files(fitted["learned"]),
+            definitions=work.definitions.source,
+            run_id=work.run_id,
+            sources=[training_set.address],
+        )
+        return {"version": made.version}
+
+    views = [*(view for view, _ in service.stored), *service.on_demand]
+    specs = [model.spec(), *(view.spec() for view in views)]
+    key = digest_data(["register", model.name, fitted["servable"], training_set.digest, specs])
+    outputs = remembered(stores, work.run_id, step, key, add)
+    return resolve(stores, f"{model.name}@{outputs['version']}")
+
+
+def _proof(export: Mapping[str, Any]) -> str:
+    if export["equal"]:
+        return f"ONNX equal to the trainer on {export['rows']:,} rows"
+    return f"kept native: ONNX differs by {export['largest_difference']:.2g}"
+
+
+def _headline(evaluation: Evaluation) -> str:
+    name, value = next(iter(evaluation.metrics.items()))
+    said = f"{name} {value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
+    if name in evaluation.baseline:
+        said += f", baseline {evaluation.baseline[name].value:.3f}"
+    return f"{said}, {len(evaluation.slices)} slices"

@@ -1,0 +1,84 @@
+"""Batch prediction: a file of entities in, a file with predictions out, by the offline features of each row's time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column
+from carrara.core.errors import DataError, TimeWithoutZone
+from carrara.features import join_features, resolve_features
+from carrara.models.registry import ModelVersion, opened, recorded_definitions
+from carrara.models.signature import EVENT_TIME, NUMPY_TYPES
+from carrara.storage import Stores
+
+
+def predict_batch(stores: Stores, version: ModelVersion, source: Path, target: Path) -> int:
+    """Predict every row of `source` (CSV or Parquet) into `target`, and return the number of rows.
+
+    Rows hold entity keys, request fields and, optionally, `event_time`; features are joined point-in-time from
+    the offline tables, so that a past time sees only what was known then. `target` is complete or absent.
+    """
+    rows = _read(source)
+    definitions = recorded_definitions(stores, version)
+    references = definitions.of_kind("model")[version.model].features
+    service = resolve_features(definitions, references, where=f"model '{version}'")
+    typed = _typed(rows, service.request, str(source))
+    if EVENT_TIME not in rows.columns:
+        typed = typed.with_columns(pl.lit(stores.clock()).cast(UTC_TIME).alias(EVENT_TIME))
+    features = join_features(stores, service, typed, EVENT_TIME, where=str(source))
+    with opened(stores, version) as servable:
+        columns = {
+            spec.name: features[spec.name]
+            .cast(pl.Float64)
+            .fill_null(float("nan"))
+            .to_numpy()
+            .astype(NUMPY_TYPES[spec.dtype])
+            for spec in servable.signature.inputs
+        }
+        outputs = servable.run(columns)
+    _write(rows.with_columns(**{name: pl.Series(values) for name, values in outputs.items()}), target)
+    return rows.height
+
+
+def _read(source: Path) -> pl.DataFrame:
+    try:
+        if source.suffix == ".parquet":
+            return pl.read_parquet(source)
+        return pl.read_csv(source, infer_schema_length=None)
+    except (PolarsError, OSError) as error:
+        raise DataError(f"{source} cannot be read: {error}", hint="Give a CSV or a Parquet file.") from error
+
+
+def _typed(rows: pl.DataFrame, request: dict[str, str], where: str) -> pl.DataFrame:
+    for name, dtype in {**request, EVENT_TIME: "datetime"}.items():
+        if name == EVENT_TIME and name not in rows.columns:
+            continue
+        found = require_column(rows.schema, name, where)
+        if dtype == "datetime" and found == pl.String:
+            if not rows[name].str.contains(r"(Z|z|[+-]\d{2}:?\d{2})$").all():
+                raise TimeWithoutZone(name, where)
+            rows = rows.with_columns(pl.col(name).str.to_datetime(time_unit="us", time_zone="UTC"))
+        elif dtype == "datetime" and isinstance(found, pl.Datetime):
+            if found.time_zone is None:
+                raise TimeWithoutZone(name, where)
+            rows = rows.with_columns(pl.col(name).cast(UTC_TIME))
+        elif found.is_numeric() and dtype != "string":
+            rows = rows.with_columns(pl.col(name).cast(POLARS_TYPES[dtype]))
+    return rows
+
+
+def _write(rows: pl.DataFrame, target: Path) -> None:
+    partial = target.with_name(target.name + ".partial")
+    try:
+        if target.suffix == ".parquet":
+            rows.write_parquet(partial)
+        else:
+            rows.write_csv(partial)
+        os.replace(partial, target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"{target} cannot be written: {error}") from error

@@ -1,0 +1,46 @@
+"""What serving needs of a loaded model version, and of what an endpoint should serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from carrara.models.signature import Signature
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Named output tensors of `row_count` rows; `record` is what the prediction log takes."""
+
+    outputs: dict[str, np.ndarray[Any, Any]]
+    signature_name: str
+    row_count: int
+    record: Any = None
+
+
+class Predictor(Protocol):
+    """One loaded model version, safe to call from many threads."""
+
+    model: str
+    version: int
+    signatures: dict[str, Signature]
+
+    def predict(self, inputs: Mapping[str, np.ndarray[Any, Any]], signature_name: str = "") -> Prediction:
+        """Outputs for named input columns; RequestError or NotFoundError for what cannot be answered."""
+
+    def warm_up(self) -> None:
+        """Run once, so that the first request is not the slow one."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an endpoint should serve now."""
+
+    endpoint: str
+    model: str
+    version: int

@@ -1,0 +1,129 @@
+"""The middle of serving: requests of any protocol in, answers out, one run of the model for all that wait."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from carrara.core.errors import CarraraError, RequestError, did_you_mean
+from carrara.serving.contract import Prediction, Predictor
+from carrara.serving.manager import ModelManager
+from carrara.serving.protocols.coercion import coerced
+
+Array = np.ndarray[Any, Any]
+Log = Callable[[Any], None]
+
+_logger = logging.getLogger("carrara.serving")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prediction request of any protocol; `version` None means what the endpoint serves now."""
+
+    endpoint: str
+    inputs: Mapping[str, Array]
+    version: int | None = None
+    signature_name: str = ""
+    output_filter: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The outputs of one request, from exactly one version, which it names."""
+
+    endpoint: str
+    version: int
+    signature_name: str
+    outputs: Mapping[str, Array]
+
+
+class Inference:
+    """Answers requests from the loaded versions and hands what was predicted to the log."""
+
+    def __init__(self, manager: ModelManager, log: Log | None = None) -> None:
+        self._manager = manager
+        self._log = log
+
+    def answer_all(self, requests: Sequence[Request]) -> list[Answer | Exception]:
+        """An answer or an error for each request; those of one version and form share one run."""
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for place, request in enumerate(requests):
+            groups[request.endpoint, request.version, request.signature_name, *sorted(request.inputs)].append(place)
+        answers: list[Answer | Exception] = [CarraraError("unanswered")] * len(requests)
+        for places in groups.values():
+            for place, answer in zip(places, self._group([requests[p] for p in places]), strict=True):
+                answers[place] = answer
+        return answers
+
+    def _group(self, requests: list[Request]) -> list[Answer | Exception]:
+        first = requests[0]
+        try:
+            with self._manager.acquire(first.endpoint, first.version) as predictor:
+                return self._with(predictor, requests)
+        except Exception as error:
+            return [error] * len(requests)
+
+    def _with(self, predictor: Predictor, requests: list[Request]) -> list[Answer | Exception]:
+        if len(requests) == 1:
+            return [self._alone(predictor, requests[0])]
+        try:
+            columns = [_columns(predictor, request) for request in requests]
+            counts = [_rows(inputs) for inputs in columns]
+            joined = {name: np.concatenate([inputs[name] for inputs in columns]) for name in columns[0]}
+            prediction = predictor.predict(joined, requests[0].signature_name)
+        except Exception:
+            # One poison request must fail alone: each is asked again by itself.
+            return [self._alone(predictor, request) for request in requests]
+        self._logged(prediction)
+        ends = np.cumsum(counts)
+        return [
+            _answer(predictor, request, prediction, slice(end - count, end))
+            for request, count, end in zip(requests, counts, ends, strict=True)
+        ]
+
+    def _alone(self, predictor: Predictor, request: Request) -> Answer | Exception:
+        try:
+            prediction = predictor.predict(_columns(predictor, request), request.signature_name)
+        except CarraraError as error:
+            return error
+        except Exception as error:
+            _logger.exception("a prediction of %s failed", request.endpoint)
+            return error
+        self._logged(prediction)
+        return _answer(predictor, request, prediction, slice(None))
+
+    def _logged(self, prediction: Prediction) -> None:
+        if self._log is not None:
+            self._log(prediction.record)
+
+
+def _columns(predictor: Predictor, request: Request) -> dict[str, Array]:
+    """The inputs in the types of whichever signature knows each of them."""
+    inputs = dict(request.inputs)
+    signatures = predictor.signatures
+    named = [signatures[request.signature_name]] if request.signature_name in signatures else signatures.values()
+    for signature in named:
+        inputs = coerced(inputs, signature)
+    return inputs
+
+
+def _rows(inputs: Mapping[str, Array]) -> int:
+    counts = {len(array) for array in inputs.values()}
+    if len(counts) != 1:
+        raise RequestError("the inputs have different numbers of rows")
+    return counts.pop()
+
+
+def _answer(predictor: Predictor, request: Request, prediction: Prediction, rows: slice) -> Answer | Exception:
+    for name in request.output_filter:
+        if name not in prediction.outputs:
+            message = f"output tensor alias not found in signature: {name}"
+            return RequestError(message, field=name, hint=did_you_mean(name, prediction.outputs))
+    wanted = request.output_filter or tuple(prediction.outputs)
+    outputs = {name: prediction.outputs[name][rows] for name in wanted}
+    return Answer(request.endpoint, predictor.version, prediction.signature_name, outputs)

@@ -1,0 +1,128 @@
+"""A loaded model version that predicts by features or by entity keys, in a server and in the caller's process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from carrara.core.clock import Clock, microseconds
+from carrara.core.errors import NotFoundError, RequestError
+from carrara.core.identity import new_ids
+from carrara.features import Retriever, resolve_features
+from carrara.models.registry import ModelVersion, open_version, recorded_definitions
+from carrara.models.runtimes.base import Servable
+from carrara.models.signature import (
+    DEFAULT_SIGNATURE,
+    ENTITIES_SIGNATURE,
+    EVENT_TIME,
+    PREDICTION_ID,
+    entities_signature,
+)
+from carrara.monitoring.prediction_log import LoggedPredictions
+from carrara.serving.contract import Prediction
+from carrara.storage import Stores
+
+Array = np.ndarray[Any, Any]
+
+
+class ModelPredictor:
+    """One version: its servable, and the features that it reads. Thread-safe."""
+
+    def __init__(self, version: ModelVersion, servable: Servable, retriever: Retriever, clock: Clock) -> None:
+        self.model, self.version = version.model, version.version
+        self._servable, self._retriever, self._clock = servable, retriever, clock
+        self.signatures = {
+            DEFAULT_SIGNATURE: servable.signature,
+            ENTITIES_SIGNATURE: entities_signature(
+                retriever.service.keys, retriever.service.request, servable.signature
+            ),
+        }
+
+    def predict(self, inputs: Mapping[str, Array], signature_name: str = "") -> Prediction:
+        """Predict from features, or from entity keys whose features are read; RequestError names a bad input."""
+        name = signature_name or self._guess(inputs)
+        if name not in self.signatures:
+            raise NotFoundError("signature", name, self.signatures, where=f"{self.model}@{self.version}")
+        if name == DEFAULT_SIGNATURE:
+            rows = self._servable.signature.check(inputs, f"{self.model}@{self.version}")
+            return self._answered(name, rows, inputs, {}, {}, {})
+        return self._by_entities(inputs)
+
+    def warm_up(self) -> None:
+        self._servable.warm_up()
+
+    def close(self) -> None:
+        self._servable.close()
+
+    def _guess(self, inputs: Mapping[str, Array]) -> str:
+        own = {spec.name for spec in self._servable.signature.inputs}
+        return DEFAULT_SIGNATURE if inputs and own.issuperset(inputs) else ENTITIES_SIGNATURE
+
+    def read_features(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The features that a prediction by entity keys would use, `view:feature` to a float64 column."""
+        full = self._with_defaults(inputs)
+        self.signatures[ENTITIES_SIGNATURE].check(full, f"{self.model}@{self.version}")
+        return self._retriever.features(full, full, _times(full))
+
+    def _by_entities(self, inputs: Mapping[str, Array]) -> Prediction:
+        service = self._retriever.service
+        full = self._with_defaults(inputs)
+        rows = self.signatures[ENTITIES_SIGNATURE].check(full, f"{self.model}@{self.version}")
+        keys = {name: full[name] for name in service.keys}
+        request = {name: full[name] for name in service.request}
+        at = _times(full)
+        features = self._retriever.features(keys, request, at)
+        given = {EVENT_TIME: at, PREDICTION_ID: full[PREDICTION_ID]}
+        return self._answered(ENTITIES_SIGNATURE, rows, features, keys, request, given)
+
+    def _with_defaults(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        rows = len(next(iter(inputs.values()))) if inputs else 0
+        full = dict(inputs)
+        if EVENT_TIME not in full:
+            full[EVENT_TIME] = np.full(rows, microseconds(self._clock()), dtype="datetime64[us]")
+        if PREDICTION_ID not in full:
+            full[PREDICTION_ID] = np.array(new_ids(rows), dtype=object)
+        for key in self._retriever.service.keys:
+            if key not in full:
+                keys = ", ".join(self._retriever.service.keys)
+                message = f"the entity key '{key}' of {self.model}@{self.version} is missing"
+                raise RequestError(message, field=key, hint=f"Give {keys}.")
+        return full
+
+    def _answered(
+        self,
+        name: str,
+        rows: int,
+        features: Mapping[str, Array],
+        keys: Mapping[str, Array],
+        request: Mapping[str, Array],
+        given: Mapping[str, Array],
+    ) -> Prediction:
+        outputs = self._servable.run(features)
+        record = LoggedPredictions(
+            model=self.model,
+            version=self.version,
+            ids=list(given[PREDICTION_ID]) if given else new_ids(rows),
+            event_times=given[EVENT_TIME] if given else np.full(rows, microseconds(self._clock()), np.int64),
+            keys=keys,
+            request=request,
+            features=features,
+            outputs=outputs,
+        )
+        return Prediction(outputs, name, rows, record)
+
+
+def open_predictor(stores: Stores, version: ModelVersion) -> ModelPredictor:
+    """Load a registered version with the feature definitions that were recorded with it."""
+    definitions = recorded_definitions(stores, version)
+    references = definitions.of_kind("model")[version.model].features
+    service = resolve_features(definitions, references, where=f"model '{version}'")
+    retriever = Retriever(service, stores.online)
+    retriever.check()
+    return ModelPredictor(version, open_version(stores, version), retriever, stores.clock)
+
+
+def _times(inputs: Mapping[str, Array]) -> Array:
+    return inputs[EVENT_TIME].astype("datetime64[us]").astype(np.int64)

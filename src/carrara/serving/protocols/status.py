@@ -1,0 +1,27 @@
+"""Errors as gRPC status codes and HTTP statuses, with the messages that TensorFlow Serving's clients know."""
+
+from __future__ import annotations
+
+from carrara.core.errors import CarraraError, DataError, NotFoundError, RequestError, UnavailableError
+
+INVALID_ARGUMENT, NOT_FOUND, INTERNAL, UNAVAILABLE, UNIMPLEMENTED = 3, 5, 13, 14, 12
+
+HTTP_STATUS = {INVALID_ARGUMENT: 400, NOT_FOUND: 404, INTERNAL: 500, UNAVAILABLE: 503, UNIMPLEMENTED: 501}
+
+
+_SERVABLE = {"endpoint": "Latest", "version": "Specific"}
+
+
+def status_of(error: Exception) -> tuple[int, str]:
+    """The gRPC status code and message of an error; what is not Carrara's own is INTERNAL, without its text."""
+    if isinstance(error, NotFoundError) and error.kind in _SERVABLE:
+        return NOT_FOUND, f"Servable not found for request: {_SERVABLE[error.kind]}({error.name}). {error.hint}"
+    if isinstance(error, NotFoundError):
+        return NOT_FOUND, str(error).replace("\n ", "")
+    if isinstance(error, RequestError | DataError):
+        return INVALID_ARGUMENT, str(error).replace("\n ", "")
+    if isinstance(error, UnavailableError):
+        return UNAVAILABLE, str(error).replace("\n ", "")
+    if isinstance(error, CarraraError):
+        return INTERNAL, error.message
+    return INTERNAL, "internal error; the server's log has it"

@@ -1,0 +1,48 @@
+"""Serves a workspace's deployments until the process is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+
+from carrara.metadata.deployments import current_deployments
+from carrara.models.address import ModelAddress
+from carrara.models.registry import resolve
+from carrara.monitoring.prediction_log import PredictionLog
+from carrara.serving.contract import Predictor, Target
+from carrara.serving.manager import ModelManager
+from carrara.serving.predictor import open_predictor
+from carrara.serving.server import ModelServer
+from carrara.storage import Stores
+
+
+def serve_workspace(
+    stores: Stores, *, host: str, grpc_port: int, rest_port: int, ready: Callable[[ModelServer, list[str]], None]
+) -> None:
+    """Start a server, call `ready` with it and its endpoints, and wait for SIGTERM or SIGINT.
+
+    Requests under way are finished and the prediction log is written before this returns.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+
+    def desired() -> list[Target]:
+        return [Target(d.endpoint, d.model, d.version) for d in current_deployments(stores.metadata)]
+
+    def load(target: Target) -> Predictor:
+        return open_predictor(stores, resolve(stores, ModelAddress(target.model, target.version)))
+
+    log = PredictionLog(stores)
+    manager = ModelManager(desired, load)
+    try:
+        server = ModelServer(manager, host=host, grpc_port=grpc_port, rest_port=rest_port, log=log.append)
+        server.start()
+        ready(server, manager.endpoints())
+        told.wait()
+        server.stop()
+    finally:
+        log.close()

@@ -1,0 +1,58 @@
+"""gRPC by pygrpc-native: HTTP/2 in Rust, outside of the GIL; calls reach Python in batches.
+
+Batching needs no timer: what arrives while one batch runs is the next batch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from carrara.core.errors import UnavailableError
+from carrara.core.plugins import require
+from carrara.serving.transports.base import MAX_MESSAGE_BYTES, Handler, Result
+
+_MOST_CALLS = 256
+
+
+class NativeGrpcTransport:
+    """Plaintext gRPC for unary methods."""
+
+    def __init__(self, host: str, port: int, methods: Sequence[str], handler: Handler) -> None:
+        native = require("pygrpc_native", extra="serve", purpose="gRPC serving")
+        self._call = native.EVENT_CALL
+        self._methods, self._handler = list(methods), handler
+        try:
+            self._front = native.NativeGrpcFront(f"{host}:{port}", [(method, False) for method in methods])
+            self._front.start()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UnavailableError(
+                f"gRPC cannot listen on {host}:{port}: {error}", hint="Stop what is there, or choose --grpc-port."
+            ) from error
+        self.port = int(self._front.bound_port)
+        self._under_way = threading.Lock()
+        self._thread = threading.Thread(target=self._serve, name="grpc", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        with self._under_way:
+            self._front.close()
+        self._thread.join(grace_seconds)
+
+    def _serve(self) -> None:
+        while (events := self._front.recv_batch(_MOST_CALLS)) is not None:
+            calls = [(call_id, method, data) for kind, call_id, method, data, _ in events if kind == self._call]
+            with self._under_way:
+                results = self._handler([(self._methods[method], data or b"") for _, method, data in calls])
+                for (call_id, _, _), result in zip(calls, results, strict=True):
+                    self._respond(call_id, result)
+
+    def _respond(self, call_id: int, result: Result) -> None:
+        if result.code:
+            self._front.fail(call_id, result.code, result.text)
+        elif len(result.data) > MAX_MESSAGE_BYTES:
+            self._front.fail(call_id, 8, f"the answer has {len(result.data)} bytes, more than {MAX_MESSAGE_BYTES}")
+        else:
+            self._front.respond(call_id, result.data)

@@ -1,0 +1,314 @@
+"""The façade: a workspace folder, its stores opened once, and every room's verbs.
+
+Everything that the command line does is a call here, or on what a call here returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from carrara.core.clock import Clock, now
+from carrara.core.config import Configuration, find_root, read_configuration
+from carrara.core.definitions import Definitions, load_definitions
+from carrara.core.progress import Progress
+from carrara.data import (
+    Anomaly,
+    DatasetVersion,
+    Ingested,
+    dataset_version,
+    list_datasets,
+    read_dataset,
+    validate,
+)
+from carrara.data.ingest import ingest
+from carrara.features import FeatureTable, Materialised, list_feature_tables
+from carrara.metadata.deployments import Deployment, current_aliases, current_deployments, move_alias
+from carrara.metadata.lineage import Edge, downstream, upstream
+from carrara.metadata.runs import Run, list_runs
+from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
+from carrara.monitoring.live import MonitorReport, monitor
+from carrara.monitoring.prediction_log import PredictionLog, read_log
+from carrara.pipelines import (
+    Plan,
+    Trained,
+    apply,
+    compute_features,
+    deploy,
+    ingest_for,
+    materialise_views,
+    plan,
+    train,
+)
+from carrara.pipelines.prepare import stored_views
+from carrara.serving.batch import predict_batch
+from carrara.serving.entities import entity_columns
+from carrara.serving.predictor import ModelPredictor, open_predictor
+from carrara.storage import Stores, open_stores
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers in the order of the entities: `rows` hold each entity with its outputs."""
+
+    model: str
+    rows: pl.DataFrame
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self.model}</b>{self.rows._repr_html_()}"
+
+
+class Workspace:
+    """A workspace: the folder that holds `carrara.toml`, or any folder below it.
+
+    `clock` tells the time to everything; a test or a replay may bring its own.
+    """
+
+    def __init__(self, path: str | Path = ".", *, clock: Clock = now) -> None:
+        self.configuration: Configuration = read_configuration(find_root(Path(path)))
+        self.clock = clock
+        self._predictors: dict[str, ModelPredictor] = {}
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.root)!r})"
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self.configuration.name}</b> at {self.root}{self.models.table()._repr_html_()}"
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def root(self) -> Path:
+        return self.configuration.root
+
+    @cached_property
+    def stores(self) -> Stores:
+        """The stores that `carrara.toml` names, opened at first use."""
+        return open_stores(self.configuration, self.clock)
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        """What the definition files declare, loaded at first use."""
+        return load_definitions(self.configuration.definition_files)
+
+    @property
+    def datasets(self) -> Datasets:
+        return Datasets(self)
+
+    @property
+    def features(self) -> Features:
+        return Features(self)
+
+    @property
+    def models(self) -> Models:
+        return Models(self)
+
+    def plan(self) -> Plan:
+        """What `apply` would change; raises for definitions that do not fit together."""
+        return plan(self.stores, self.definitions)
+
+    def apply(self, planned: Plan | None = None) -> Plan:
+        """Make the definitions the applied ones, all or nothing, and return what was changed."""
+        planned = planned or self.plan()
+        apply(self.stores, planned)
+        return planned
+
+    def train(self, model: str, *, progress: Progress | None = None) -> Trained:
+        """Train, evaluate, judge and register a model; steps that nothing has changed for are reused."""
+        return train(self.stores, self.definitions, model, progress or Progress())
+
+    def deploy(self, address: str, to: str | None = None) -> Deployment:
+        """Make an endpoint (by default the model's name) serve a version."""
+        return deploy(self.stores, address, to)
+
+    def deployments(self) -> list[Deployment]:
+        """What every endpoint serves now."""
+        return current_deployments(self.stores.metadata)
+
+    def predict(self, address: str, entities: Sequence[Mapping[str, Any]], *, log: bool = False) -> Predictions:
+        """Predict in this process, by entity keys and request fields, one mapping per row.
+
+        Features are read from the online store at each row's `event_time` (by default now). `address` without
+        a version means the champion, or the newest version where there is none. Raises RequestError for a row
+        that lacks an entity key.
+        """
+        predictor = self._predictor(address)
+        columns = entity_columns(predictor, entities)
+        prediction = predictor.predict(columns)
+        if log:
+            writer = PredictionLog(self.stores, flush_seconds=0.0)
+            writer.append(prediction.record)
+            writer.close()
+        rows = pl.DataFrame([dict(entity) for entity in entities])
+        outputs = {name: pl.Series(values) for name, values in prediction.outputs.items()}
+        return Predictions(f"{predictor.model}@{predictor.version}", rows.with_columns(**outputs))
+
+    def predict_batch(self, address: str, source: Path, target: Path) -> int:
+        """Predict every row of a CSV or Parquet file into another, and return how many; see `serving.batch`."""
+        return predict_batch(self.stores, self._version(address), source, target)
+
+    def monitor(self, address: str, *, window: timedelta = timedelta(days=7)) -> MonitorReport:
+        """Live quality against the evaluation's, and drift, by window, as of the clock."""
+        return monitor(self.stores, self._version(address), window=window)
+
+    def predictions(self, model: str) -> pl.DataFrame:
+        """The prediction log of a model."""
+        return read_log(self.stores, model)
+
+    def lineage(self, address: str) -> dict[str, list[Edge]]:
+        """What an address such as `model:late_arrival@1` was made from, and what was made of it."""
+        metadata = self.stores.metadata
+        return {"upstream": upstream(metadata, address), "downstream": downstream(metadata, address)}
+
+    def runs(self, kind: str | None = None) -> list[Run]:
+        """The newest runs first."""
+        return list_runs(self.stores.metadata, kind)
+
+    def close(self) -> None:
+        for predictor in self._predictors.values():
+            predictor.close()
+        self._predictors.clear()
+        if "stores" in self.__dict__:
+            self.stores.close()
+            del self.__dict__["stores"]
+
+    def _predictor(self, address: str) -> ModelPredictor:
+        version = self._version(address)
+        if str(version) not in self._predictors:
+            self._predictors[str(version)] = open_predictor(self.stores, version)
+        return self._predictors[str(version)]
+
+    def _version(self, address: str) -> ModelVersion:
+        live = champion(self.stores, address) if "@" not in address and ":" not in address else None
+        return live or resolve(self.stores, address)
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """The datasets of a workspace."""
+
+    workspace: Workspace
+
+    def ingest(self, *names: str, accept_schema: bool = False) -> list[Ingested]:
+        """Bring datasets (by default all) up to date; `accept_schema` takes what is there as the new schema."""
+        stores, definitions = self.workspace.stores, self.workspace.definitions
+        wanted = names or tuple(definitions.of_kind("dataset"))
+        if accept_schema:
+            return [ingest(stores, definitions, name, accept_schema=True) for name in wanted]
+        return ingest_for(stores, definitions, wanted)
+
+    def versions(self, name: str | None = None) -> list[DatasetVersion]:
+        """Every version of every dataset, or of one, oldest first."""
+        if name is not None:
+            dataset_version(self.workspace.stores, name)
+        return [v for v in list_datasets(self.workspace.stores) if name in (None, v.name)]
+
+    def get(self, name: str, version: int | None = None) -> DatasetVersion:
+        return dataset_version(self.workspace.stores, name, version)
+
+    def read(self, name: str, version: int | None = None) -> pl.LazyFrame:
+        """The rows of a version, or of the newest."""
+        return read_dataset(self.workspace.stores, name, version)
+
+    def validate(self, name: str, version: int | None = None) -> list[Anomaly]:
+        """The anomalies of a version against the schema of its dataset."""
+        found = self.get(name, version)
+        return validate(found.statistics, found.schema)
+
+
+@dataclass(frozen=True)
+class Features:
+    """The feature views of a workspace."""
+
+    workspace: Workspace
+
+    def list(self) -> list[dict[str, Any]]:
+        """Each feature with its view, type, entity and description, as declared."""
+        definitions = self.workspace.definitions
+        views = [*definitions.of_kind("feature view").values(), *definitions.of_kind("on-demand view").values()]
+        return [
+            {
+                "feature": f"{view.name}:{name}",
+                "type": dtype,
+                "entity": getattr(view, "entity", None),
+                "description": view.description,
+            }
+            for view in views
+            for name, dtype in view.feature_types.items()
+        ]
+
+    def tables(self) -> list[FeatureTable]:
+        """Every computed feature table, oldest first."""
+        return list_feature_tables(self.workspace.stores)
+
+    def compute(self, *names: str) -> list[FeatureTable]:
+        """Compute views (by default all) over the newest versions of their datasets, ingested first."""
+        stores, definitions = self.workspace.stores, self.workspace.definitions
+        views = stored_views(definitions, names)
+        ingest_for(stores, definitions, [view.source for view in views])
+        return compute_features(stores, definitions, views)
+
+    def materialise(self, *names: str, until: datetime | None = None, rebuild: bool = False) -> list[Materialised]:
+        """Bring the online rows of views (by default all) up to `until` (by default the clock's time)."""
+        stores, definitions = self.workspace.stores, self.workspace.definitions
+        views = stored_views(definitions, names)
+        return materialise_views(stores, definitions, views, until or self.workspace.clock(), rebuild=rebuild)
+
+    def get(self, address: str, entities: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+        """The features that a model version reads for these entities, from the online store."""
+        predictor = self.workspace._predictor(address)
+        return dict(predictor.read_features(entity_columns(predictor, entities)))
+
+
+@dataclass(frozen=True)
+class Models:
+    """The model versions of a workspace."""
+
+    workspace: Workspace
+
+    def list(self, model: str | None = None) -> list[ModelVersion]:
+        """Every version of every model, or of one, oldest first."""
+        if model is not None:
+            resolve(self.workspace.stores, model)
+        return list_models(self.workspace.stores, model)
+
+    def table(self) -> pl.DataFrame:
+        """The versions with their metrics, one a row."""
+        return pl.DataFrame([{"model": str(v), "gates_passed": v.gates_passed, **v.metrics} for v in self.list()])
+
+    def get(self, address: str) -> ModelVersion:
+        """The version that an address stands for: NAME, NAME@3, NAME@ALIAS."""
+        return resolve(self.workspace.stores, address)
+
+    def record(self, address: str) -> dict[str, Any]:
+        """The whole model record."""
+        return read_record(self.workspace.stores, self.get(address))
+
+    def report(self, address: str, path: Path | None = None) -> Path:
+        """Write the record as one self-contained HTML page, by default into `reports/`, and return its path."""
+        from carrara.models.report import render_report
+
+        version = self.get(address)
+        target = path or self.workspace.root / "reports" / f"{version.model}-{version.version}.html"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(render_report(self.record(address)), encoding="utf-8")
+        return target
+
+    def aliases(self, model: str) -> dict[str, int]:
+        return current_aliases(self.workspace.stores.metadata, model)
+
+    def move_alias(self, address: str, alias: str) -> None:
+        """Point an alias of the model at this version; the history of where it pointed is kept."""
+        version = self.get(address)
+        move_alias(self.workspace.stores.metadata, version.model, alias, version.version)

@@ -1,0 +1,102 @@
+"""Charts: few points, the right ones, and drawn by the real Vega-Lite."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import vl_convert
+from sklearn import metrics as judge
+
+from carrara.evaluation import binary_charts, feature_importance, measure_slices, theme
+from carrara.evaluation.vega import POINTS
+
+RANDOM = np.random.default_rng(0)
+SCORES = RANDOM.random(5_000)
+LABELS = (RANDOM.random(5_000) < SCORES).astype(int)
+CARRIERS = RANDOM.choice(["AA", "UA", "<script>"], 5_000)
+SLICES = measure_slices(LABELS, SCORES, {"carrier": CARRIERS}, ["roc_auc"], bootstrap=10)
+CHARTS = {
+    **binary_charts(LABELS, SCORES, 0.5, slices=SLICES, slice_metric="roc_auc"),
+    "feature_importance": feature_importance(["distance", "<b>hour</b>"], [0.25, 0.75]),
+}
+
+
+def points(value):
+    """Every list of inline data in a spec."""
+    if isinstance(value, dict):
+        if isinstance(value.get("values"), list):
+            yield value["values"]
+        for item in value.values():
+            yield from points(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from points(item)
+
+
+def test_a_binary_classifier_has_its_standard_charts():
+    standard = ["roc_curve", "pr_curve", "calibration", "score_distribution", "confusion_matrix", "slice_bars"]
+    assert list(CHARTS) == [*standard, "feature_importance"]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_is_drawn_small_titled_and_in_the_theme(name):
+    chart = CHARTS[name]
+    svg = vl_convert.vegalite_to_svg(chart, allowed_base_urls=[])
+    assert chart["title"]["text"] in svg
+    assert chart["description"].startswith(chart["title"]["text"])
+    assert chart["$schema"].endswith("/v6.json")
+    assert chart["config"] == theme()
+    assert 0 < max(len(values) for values in points(chart)) <= POINTS
+    json.dumps(chart, allow_nan=False)
+
+
+def test_the_thinned_roc_curve_keeps_its_area_and_its_ends():
+    (curve,) = (values for values in points(CHARTS["roc_curve"]) if len(values) > 2)
+    x, y = [p["x"] for p in curve], [p["y"] for p in curve]
+    assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+    assert judge.auc(x, y) == pytest.approx(judge.roc_auc_score(LABELS, SCORES), abs=1e-3)
+
+
+def test_the_dot_of_a_curve_stands_at_the_threshold():
+    predicted = SCORES >= 0.5
+    recall = judge.recall_score(LABELS, predicted)
+    (roc_dot,) = (values[0] for values in points(CHARTS["roc_curve"]) if len(values) == 1)
+    (pr_dot,) = (values[0] for values in points(CHARTS["pr_curve"]) if len(values) == 1)
+    assert roc_dot == {
+        "x": pytest.approx(predicted[LABELS == 0].mean(), abs=1e-5),
+        "y": pytest.approx(recall, abs=1e-5),
+    }
+    assert pr_dot == {
+        "x": pytest.approx(recall, abs=1e-5),
+        "y": pytest.approx(judge.precision_score(LABELS, predicted), abs=1e-5),
+    }
+
+
+def test_the_confusion_matrix_is_that_of_scikit_learn():
+    (cells,) = points(CHARTS["confusion_matrix"])
+    expected = judge.confusion_matrix(LABELS, SCORES >= 0.5)
+    for cell in cells:
+        assert cell["rows"] == expected[int(cell["label"]), int(cell["predicted"])]
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_labels_of_one_class_leave_the_curves_out_and_draw_the_rest(label):
+    charts = binary_charts(np.full(50, label), SCORES[:50], 0.5)
+    assert list(charts) == ["calibration", "score_distribution", "confusion_matrix"]
+    for chart in charts.values():
+        vl_convert.vegalite_to_svg(chart)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_a_threshold_that_takes_all_or_nothing_can_be_drawn(threshold):
+    for chart in binary_charts([0, 1, 1, 0], [0.2, 0.4, 0.4, 0.9], threshold).values():
+        vl_convert.vegalite_to_svg(chart)
+
+
+def test_feature_importance_is_ordered_and_says_what_it_leaves_out():
+    chart = feature_importance([f"f{i}" for i in range(30)], [i / 435 for i in range(30)])
+    (bars,) = points(chart)
+    assert [bar["feature"] for bar in bars[:2]] == ["f29", "f28"]
+    assert "6 smaller ones are not drawn" in chart["title"]["subtitle"]

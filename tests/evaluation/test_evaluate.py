@@ -1,0 +1,54 @@
+"""An evaluation as a whole."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from carrara.evaluation import Evaluation, RateBaseline, better_than_baseline, evaluate
+
+RANDOM = np.random.default_rng(0)
+HOUR = RANDOM.integers(0, 24, 3_000)
+WIND = RANDOM.normal(size=3_000)
+CHANCE = 1 / (1 + np.exp(-(WIND + HOUR / 12 - 2)))
+LABELS = RANDOM.random(3_000) < CHANCE
+
+
+def evaluated(**options):
+    baseline = RateBaseline.fit({"hour": HOUR}, LABELS).score({"hour": HOUR})
+    columns = {"hour": HOUR // 6, "wind": WIND}
+    return evaluate(LABELS, CHANCE, slice_columns=columns, baseline_scores=baseline, **options)
+
+
+def test_a_model_that_knows_more_is_better_than_its_baseline():
+    evaluation = evaluated()
+    assert evaluation.rows == 3_000
+    assert better_than_baseline("roc_auc", by=0.05).judge(evaluation, None).passed
+    assert [one.column for one in evaluation.slices] == ["hour"] * 4 + ["wind"] * 4
+    assert "slice_bars" in evaluation.charts
+
+
+def test_an_evaluation_is_json_and_comes_back():
+    evaluation = evaluated(metrics=["roc_auc", "f1"])
+    text = json.dumps(evaluation.as_dict(), allow_nan=False)
+    assert Evaluation.from_dict(json.loads(text)) == evaluation
+
+
+def test_one_seed_gives_one_evaluation():
+    assert evaluated(metrics=["roc_auc"], seed=3) == evaluated(metrics=["roc_auc"], seed=3)
+
+
+def test_the_threshold_moves_every_part():
+    low, high = evaluated(threshold=0.2), evaluated(threshold=0.8)
+    assert low.metrics["recall"].value > high.metrics["recall"].value
+    assert low.slices[0].metrics["recall"].value > high.slices[0].metrics["recall"].value
+    assert "threshold 0.2" in low.charts["roc_curve"]["title"]["subtitle"]
+
+
+def test_without_slices_and_baseline_the_whole_is_still_measured():
+    evaluation = evaluate([0, 1, 0, 1], [0.1, 0.9, 0.4, 0.6])
+    assert evaluation.metrics["roc_auc"].value == 1
+    assert evaluation.baseline == {}
+    assert evaluation.slices == ()
+    assert "slice_bars" not in evaluation.charts
