@@ -3,9 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt
-# A package index configured for pip serves uv as well; without one both use their default.
+# A package index that is configured for pip serves uv as well; without one both use their default.
+ifneq ($(PIP_FIND_LINKS),)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
-export UV_INDEX_URL  ?= $(PIP_INDEX_URL)
+endif
+ifneq ($(PIP_INDEX_URL),)
+export UV_INDEX_URL ?= $(PIP_INDEX_URL)
+endif
 FLIGHTS ?= flights
 PYTEST_ARGS ?= -n 2
 

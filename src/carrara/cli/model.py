@@ -43,7 +43,7 @@ def list_(
 ) -> None:
     """Every version with its metrics."""
     with open_workspace(workspace) as ws:
-        found = ws.models.list(name)
+        found = ws.models.versions(name)
         if as_json:
             print_json([version.as_dict() for version in found])
             return

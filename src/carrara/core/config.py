@@ -74,7 +74,8 @@ def read_configuration(root: Path) -> Configuration:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
     for key, value in _from_environment().items():
         data.setdefault(key[0], {})[key[1]] = value
-    return _build(Configuration, {**data, "root": root}, str(path), "")
+    configuration: Configuration = _build(Configuration, {**data, "root": root}, str(path), "")
+    return configuration
 
 
 def _from_environment() -> dict[tuple[str, str], str]:

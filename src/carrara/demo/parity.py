@@ -1,4 +1,4 @@
-"""Offline equals online: the features of logged predictions against the point-in-time join of the same keys and times."""
+"""Offline equals online: logged features against the point-in-time join of the same keys and times."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def compare_with_offline(workspace: Workspace, address: str, rows: int = ROWS, s
         different = ~np.isclose(online, expected, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True)
         if different.any():
             at = int(different.argmax())
-            reasons.append(
-                f"{name}: {int(different.sum())} rows, first {drawn['prediction_id'][at]}: {online[at]} and {expected[at]}"
-            )
+            first = f"first {drawn['prediction_id'][at]}: {online[at]} online, {expected[at]} offline"
+            reasons.append(f"{name}: {int(different.sum())} rows, {first}")
     if reasons:
         raise CheckFailed("online features are not those of the point-in-time join", reasons)
     return drawn.height

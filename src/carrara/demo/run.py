@@ -157,5 +157,5 @@ def _watched(
             step.said = f"{report.outcomes:,} of {report.predictions:,} predictions joined with what happened"
         with progress.step("parity") as step:
             compared = compare_with_offline(later, str(trained.version))
-            step.said = f"{compared:,} logged predictions: online features equal the point-in-time join"
+            step.said = f"{compared:,} predictions: online features equal offline's"
     return report, compared

@@ -26,17 +26,16 @@ class Deployment:
 
 def deploy(metadata: Metadata, endpoint: str, model: str, version: int) -> Deployment:
     """Make `endpoint` serve this version from now on; what it served before ends at the same moment."""
-    at, user = now(), current_user()
-    moment = microseconds(at)
+    moment, user = microseconds(now()), current_user()
     with metadata.begin() as connection:
         current = (deployments.c.endpoint == endpoint) & deployments.c.ended_at.is_(None)
         row = connection.execute(select(deployments).where(current)).mappings().one_or_none()
         if row is not None and (row["model"], row["version"]) == (model, version):
             return _deployment(row)
         connection.execute(update(deployments).where(current).values(ended_at=moment))
-        values = {"endpoint": endpoint, "model": model, "version": version, "deployed_by": user}
-        connection.execute(insert(deployments).values(**values, started_at=moment))
-    return Deployment(**values, started_at=from_microseconds(moment), ended_at=None)
+        made = Deployment(endpoint, model, version, user, from_microseconds(moment), None)
+        connection.execute(insert(deployments).values({**vars(made), "started_at": moment}))
+    return made
 
 
 def current_deployments(metadata: Metadata) -> list[Deployment]:

@@ -16,7 +16,7 @@ DEFAULT_SIGNATURE = "serving_default"
 ENTITIES_SIGNATURE = "entities"
 """The signature of a prediction by entity keys: keys and request fields; the features are looked up."""
 
-NUMPY_TYPES = {
+NUMPY_TYPES: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("float32"),
     "float64": np.dtype("float64"),
     "int32": np.dtype("int32"),

@@ -49,7 +49,7 @@ class TimeSplit:
         }
         for name, part in parts.items():
             if part.is_empty():
-                span = f"{rows[time].min()} to {rows[time].max()}"
+                span = f"{rows[time].min()!s} to {rows[time].max()!s}"
                 raise TrainingError(
                     f"the {name} part has no rows: the training set spans {span}",
                     hint=f"Move validation_from ({self.validation_from}) or test_from ({self.test_from}).",

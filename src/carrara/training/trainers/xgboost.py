@@ -91,7 +91,7 @@ class XGBoost:
 
 
 def _advancing(xgboost: Any, advance: Callable[[int, int], None], total: int) -> Any:
-    class Advancing(xgboost.callback.TrainingCallback):  # type: ignore[misc, name-defined]
+    class Advancing(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
             advance(epoch + 1, total)
             return False
