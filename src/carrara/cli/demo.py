@@ -67,7 +67,7 @@ def _next(result: DemoResult, target: Path) -> None:
     grpc_port = result.server.grpc_port if result.server else 8500
     rest_port = result.server.rest_port if result.server else 8501
     flight = '{"carrier": "UA", "tailnum": "N14228", "origin": "EWR", "dest": "IAH", "distance": 1400'
-    times = f'"scheduled_departure": "{_example(result)}", "event_time": "{_example(result)}"}}'
+    times = f'"scheduled_departure": "{result.as_of}", "event_time": "{result.as_of}"}}'
     say(f"\nNext, in {target}:")
     if result.server is None:
         say("  carrara serve                                     # then, in another terminal:")
@@ -77,7 +77,3 @@ def _next(result: DemoResult, target: Path) -> None:
     say("  carrara model show late_arrival@1                 # the model record")
     say("  carrara monitor show late_arrival                 # live quality and drift")
     say("  carrara plan                                      # after a change of definitions.py")
-
-
-def _example(result: DemoResult) -> str:
-    return f"{result.monitored.windows[-1].end:%Y-%m-%dT00:00:00Z}"

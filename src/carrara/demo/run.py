@@ -11,7 +11,6 @@ from typing import Any
 
 import polars as pl
 
-from carrara.core.clock import parse_time
 from carrara.core.config import FILE_NAME
 from carrara.core.progress import Progress, Step
 from carrara.demo.clients import GrpcClient, RestClient
@@ -31,9 +30,10 @@ _OUTCOMES_AFTER = timedelta(days=2)
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo did; `server` still runs when it was asked to keep serving."""
+    """What the demo did; the online store is `as_of` that time; `server` runs when it was asked to keep serving."""
 
     workspace: Path
+    as_of: str
     trained: Trained
     report: Path
     monitored: MonitorReport
@@ -73,7 +73,7 @@ def run_demo(folder: Path, *, quick: bool, progress: Progress, keep_serving: boo
         with progress.step("deploy") as step:
             workspace.deploy(str(trained.version))
             step.said = f"endpoint {MODEL} serves {trained.version}"
-        start = parse_time(period.test_from)
+        start = period.live_from
         with progress.step("materialise") as step:
             written = _materialise(workspace, start, rebuild=True)
             step.said = f"{written:,} entities online, as of {start:%Y-%m-%d}"
@@ -82,16 +82,18 @@ def run_demo(folder: Path, *, quick: bool, progress: Progress, keep_serving: boo
             step.said = f"gRPC on 127.0.0.1:{server.grpc_port}, REST on 127.0.0.1:{server.rest_port}"
         try:
             with progress.step("live") as step:
-                step.said = _live(workspace, server, start, period, step)
+                step.said = _live(workspace, server, period, step)
             # Its stop writes the rest of the log; one that is kept is a new one, with the log at rest.
             server.stop()
         except BaseException:
             server.kill()
             raise
-        monitored, parity = _watched(folder, trained, start, period, progress)
+        monitored, parity = _watched(folder, trained, period, progress)
     seconds = {step.name: round(step.seconds, 2) for step in progress.steps}
     kept = ServerProcess(folder) if keep_serving else None
-    return DemoResult(folder.resolve(), trained, report, monitored, parity, kept, seconds)
+    return DemoResult(
+        folder.resolve(), f"{period.live_to:%Y-%m-%dT%H:%M:%SZ}", trained, report, monitored, parity, kept, seconds
+    )
 
 
 def _ingest(workspace: Workspace, step: Step) -> None:
@@ -111,9 +113,9 @@ def _materialise(workspace: Workspace, until: datetime, *, rebuild: bool = False
     return sum(one.entities for one in done)
 
 
-def _live(workspace: Workspace, server: ServerProcess, start: datetime, period: Period, step: Step) -> str:
+def _live(workspace: Workspace, server: ServerProcess, period: Period, step: Step) -> str:
     """Each hour: what became known by then goes online, and the hour's flights are predicted by entity keys."""
-    boards = list(_boards(workspace, start, start + timedelta(days=period.live_days)))
+    boards = list(_boards(workspace, period.live_from, period.live_to))
     asked = {"gRPC": 0, "REST": 0}
     with GrpcClient(server.grpc_port) as grpc, RestClient(server.rest_port) as rest:
         for number, (hour, flights) in enumerate(boards):
@@ -124,6 +126,7 @@ def _live(workspace: Workspace, server: ServerProcess, start: datetime, period: 
             asked["gRPC"] += half
             asked["REST"] += flights.height - half
             step.advance(number + 1, len(boards))
+    _materialise(workspace, period.live_to)
     return f"{len(boards)} hours, {asked['gRPC']:,} predictions over gRPC, {asked['REST']:,} over REST"
 
 
@@ -146,11 +149,9 @@ def _boards(workspace: Workspace, start: datetime, end: datetime) -> Iterator[tu
         )
 
 
-def _watched(
-    folder: Path, trained: Trained, start: datetime, period: Period, progress: Progress
-) -> tuple[MonitorReport, int]:
+def _watched(folder: Path, trained: Trained, period: Period, progress: Progress) -> tuple[MonitorReport, int]:
     """The outcomes arrive; live quality against the evaluation's, drift, and online against offline features."""
-    end = start + timedelta(days=period.live_days) + _OUTCOMES_AFTER
+    end = period.live_to + _OUTCOMES_AFTER
     with Workspace(folder, clock=lambda: end) as later:
         with progress.step("outcomes") as step:
             report = later.monitor(str(trained.version))

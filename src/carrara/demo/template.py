@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from carrara.core.clock import parse_time
 from carrara.core.config import FILE_NAME
 from carrara.core.errors import CarraraError, NotFoundError
 
@@ -42,20 +44,33 @@ class Period:
     least_roc_auc: str
     live_days: int
 
+    @property
+    def live_from(self) -> datetime:
+        return parse_time(self.test_from)
+
+    @property
+    def live_to(self) -> datetime:
+        """What the online store is as of when the demo ends."""
+        return self.live_from + timedelta(days=self.live_days)
+
 
 YEAR = Period("2013-01-01", "2014-01-02", "2013-09-01", "2013-10-01", "0.72", live_days=21)
 MONTH = Period("2013-01-01", "2013-02-01", "2013-01-19", "2013-01-22", "0.68", live_days=8)
 
 
 def write_template(folder: Path, template: str, period: Period = YEAR) -> None:
-    """Write carrara.toml, definitions.py and .gitignore; refuses a folder that is a workspace already."""
+    """Write carrara.toml, .gitignore and the template's files; refuses a folder that is a workspace already."""
     if template not in TEMPLATES:
         raise NotFoundError("template", template, TEMPLATES)
     if (folder / FILE_NAME).exists():
         raise CarraraError(f"{folder} is a workspace already", hint="Name another folder.")
-    text = (files("carrara.demo") / template / "definitions.py.tmpl").read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "definitions.py").write_text(Template(text).substitute(vars(period)), encoding="utf-8")
+    for source in (files("carrara.demo") / template).iterdir():
+        if source.name.endswith(".tmpl"):
+            text = Template(source.read_text(encoding="utf-8")).substitute(
+                vars(period), ask_at=f"{period.live_to:%Y-%m-%dT%H:%M}"
+            )
+            (folder / source.name.removesuffix(".tmpl")).write_text(text, encoding="utf-8")
     (folder / ".gitignore").write_text(".carrara/\nreports/\n")
     # Last, because it is what makes the folder a workspace: killed before, the next call starts again.
     (folder / FILE_NAME).write_text(_CONFIGURATION.format(name=folder.resolve().name))

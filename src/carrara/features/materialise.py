@@ -81,18 +81,15 @@ def _state(
 def _events_state(
     stores: Stores, view: AggregateView, entity: Entity, news: pl.DataFrame, until: int
 ) -> tuple[list[bytes], list[bytes]]:
-    groups = news.partition_by(entity.keys, maintain_order=True)
-    keys = [key_bytes(group.head(1), entity.keys)[0] for group in groups]
-    kept = stores.online.read(online_table(view), keys)
-    oldest = until - view.longest_window
+    groups = news.group_by(entity.keys, maintain_order=True).len()
+    keys = key_bytes(groups, entity.keys)
+    times = news[EVENT_TIME].dt.timestamp("us").to_numpy()
+    columns = {name: news[name].fill_null(float("nan")).to_numpy() for name in view.columns}
+    ends = groups["len"].cum_sum().to_list()
     rows = []
-    for group, old in zip(groups, kept, strict=True):
+    for old, start, end in zip(stores.online.read(online_table(view), keys), [0, *ends], ends, strict=False):
         before = unpack_events(view.columns, [old])
-        alive = before.times > oldest
-        times = np.concatenate([before.times[alive], group[EVENT_TIME].dt.timestamp("us").to_numpy()])
-        columns = {
-            name: np.concatenate([before.columns[name][alive], group[name].fill_null(float("nan")).to_numpy()])
-            for name in view.columns
-        }
-        rows.append(pack_events(times, columns))
+        alive = before.times > until - view.longest_window
+        joined = {name: np.concatenate([before.columns[name][alive], columns[name][start:end]]) for name in columns}
+        rows.append(pack_events(np.concatenate([before.times[alive], times[start:end]]), joined))
     return keys, rows

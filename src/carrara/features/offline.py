@@ -141,7 +141,8 @@ def _prepared_events(view: AggregateView, entity: Entity, source: pl.LazyFrame) 
     time = pl.col(view.event_time).cast(UTC_TIME)
     values = [pl.col(column).cast(pl.Float64) for column in view.columns]
     frame = source.select(*entity_keys(source, entity, where), *values, time.alias(EVENT_TIME), time.alias(KNOWN_AT))
-    return frame.drop_nulls([*entity.keys, EVENT_TIME]).sort(*entity.keys, EVENT_TIME).collect()
+    # The values break ties, so that `last` does not hang on the order in which an engine read the rows.
+    return frame.drop_nulls([*entity.keys, EVENT_TIME]).sort(*entity.keys, EVENT_TIME, *view.columns).collect()
 
 
 def entity_keys(frame: pl.DataFrame | pl.LazyFrame, entity: Entity, where: str) -> tuple[str, ...]:

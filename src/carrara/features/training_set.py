@@ -63,7 +63,9 @@ def build_training_set(
     carried = [c for c in dict.fromkeys((*service.keys, *service.request, time, *keep)) if c not in joined.columns]
     for column in carried:
         require_column(frame.schema, column, f"dataset '{labels.name}'")
-    result = pl.concat([frame.select(carried), joined], how="horizontal").sort(time, maintain_order=True)
+    # A total order, so that equal rows train the same model whatever order an engine read them in.
+    order = [time, *(column for column in carried if column != time)]
+    result = pl.concat([frame.select(carried), joined], how="horizontal").sort(order, nulls_last=True)
     return _record(stores, name, result, labels, tables, run_id)
 
 

@@ -125,6 +125,8 @@ def _only_probability(onnx: Any, graph: Any) -> None:
     # Gather is of the standard operators, which a converter of trees has no need to import.
     if all(opset.domain for opset in graph.opset_import):
         graph.opset_import.append(helper.make_opsetid("", 13))
+    # The converter names a graph at random; equal boosters are to have equal artifacts.
+    graph.graph.name = "trees"
     onnx.checker.check_model(graph)
 
 
