@@ -81,7 +81,7 @@ def train(stores: Stores, definitions: Definitions, name: str, progress: Progres
             fitted = _fitted(work, training_set, parts, step)
             step.said = f"{fitted['summary']['trees']} trees, {_proof(fitted['export'])}"
         with progress.step("evaluate") as step:
-            evaluation, judged = _evaluated(work, fitted, parts, step)
+            evaluation, judged = _evaluated(work, training_set, fitted, parts, step)
             step.said = _headline(evaluation)
         with progress.step("register") as step:
             version = _registered(work, training_set, fitted, parts, evaluation, judged, step)
@@ -141,7 +141,7 @@ def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataF
 
 
 def _evaluated(
-    work: _Work, fitted: Mapping[str, Any], parts: Mapping[str, pl.DataFrame], step: Step
+    work: _Work, training_set: TrainingSet, fitted: Mapping[str, Any], parts: Mapping[str, pl.DataFrame], step: Step
 ) -> tuple[Evaluation, dict[str, Any]]:
     model, stores = work.model, work.stores
 
@@ -169,8 +169,10 @@ def _evaluated(
         }
         return {"result": stores.artifacts.put(msgspec.json.encode(result))}
 
-    spec = {name: model.spec()[name] for name in ("metrics", "slices", "baseline", "threshold", "seed")}
-    key = digest_data(["evaluate", fitted["servable"], fitted["signature"], spec])
+    spec = {
+        name: model.spec()[name] for name in ("label", "split", "metrics", "slices", "baseline", "threshold", "seed")
+    }
+    key = digest_data(["evaluate", training_set.digest, fitted["servable"], fitted["signature"], spec])
     outputs = remembered(stores, work.run_id, step, key, judge)
     result = msgspec.json.decode(stores.artifacts.get(outputs["result"], name="evaluation"))
     return Evaluation.from_dict(result["evaluation"]), result

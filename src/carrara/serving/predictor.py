@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,10 +87,16 @@ class ModelPredictor:
             full[PREDICTION_ID] = np.array(new_ids(rows), dtype=object)
         for key in self._retriever.service.keys:
             if key not in full:
-                keys = ", ".join(self._retriever.service.keys)
-                message = f"the entity key '{key}' of {self.model}@{self.version} is missing"
-                raise RequestError(message, field=key, hint=f"Give {keys}.")
+                raise self._missing(key, inputs)
         return full
+
+    def _missing(self, key: str, inputs: Mapping[str, Array]) -> RequestError:
+        known = [spec.name for spec in self.signatures[ENTITIES_SIGNATURE].inputs]
+        unknown = [name for name in inputs if name not in known]
+        written = difflib.get_close_matches(key, unknown, n=1)
+        message = f"the entity key '{key}' of {self.model}@{self.version} is missing"
+        hint = f"'{written[0]}' was given." if written else f"Give {', '.join(self._retriever.service.keys)}."
+        return RequestError(message, field=key, hint=hint)
 
     def _answered(
         self,

@@ -17,11 +17,15 @@ def status_of(error: Exception) -> tuple[int, str]:
     if isinstance(error, NotFoundError) and error.kind in _SERVABLE:
         return NOT_FOUND, f"Servable not found for request: {_SERVABLE[error.kind]}({error.name}). {error.hint}"
     if isinstance(error, NotFoundError):
-        return NOT_FOUND, str(error).replace("\n ", "")
+        return NOT_FOUND, _sentence(error)
     if isinstance(error, RequestError | DataError):
-        return INVALID_ARGUMENT, str(error).replace("\n ", "")
+        return INVALID_ARGUMENT, _sentence(error)
     if isinstance(error, UnavailableError):
-        return UNAVAILABLE, str(error).replace("\n ", "")
+        return UNAVAILABLE, _sentence(error)
     if isinstance(error, CarraraError):
         return INTERNAL, error.message
     return INTERNAL, "internal error; the server's log has it"
+
+
+def _sentence(error: CarraraError) -> str:
+    return f"{error.message}. {error.hint}" if error.hint else error.message
