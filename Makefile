@@ -25,7 +25,6 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.demo
 	$(UV) --group test --group check
-	scripts/tensorflow-serving-stubs $(BIN)/python $(VENV)/stubs
 	@touch $@
 
 demo: $(VENV)/.demo
