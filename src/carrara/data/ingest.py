@@ -45,6 +45,9 @@ class Ingested:
     version: DatasetVersion
     reused: bool
 
+    def _repr_html_(self) -> str:
+        return self.version._repr_html_()
+
 
 def ingest_all(stores: Stores, definitions: Definitions) -> Iterator[Ingested]:
     """Ingest every dataset of the definitions, inputs first."""

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from carrara.core.digests import digest_bytes, digest_data
+from carrara.core.html import html_table
 from carrara.metadata.versions import Version, get_version, list_versions
 from carrara.storage import Stores
 
@@ -39,14 +40,10 @@ class DatasetVersion:
         return {**vars(self), "created_at": self.created_at.isoformat()}
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        rows = "".join(
-            f"<tr><td>{escape(c)}</td><td>{s['type']}</td><td>{s['nulls']:,}</td><td>{s['distinct']:,}</td></tr>"
-            for c, s in self.statistics.items()
+        rows = [(name, s["type"], s["nulls"], s["distinct"]) for name, s in self.statistics.items()]
+        return html_table(
+            f"{self.name}@{self.version}, {self.rows:,} rows", ["column", "type", "nulls", "distinct"], rows
         )
-        head = f"<b>{escape(self.name)}@{self.version}</b>, {self.rows:,} rows"
-        return f"{head}<table><tr><th>column<th>type<th>nulls<th>distinct</tr>{rows}</table>"
 
 
 def dataset_version(stores: Stores, name: str, version: int | None = None) -> DatasetVersion:

@@ -14,6 +14,7 @@ import polars as pl
 
 from carrara.core.clock import from_microseconds, microseconds
 from carrara.core.definitions import spec_digest
+from carrara.core.html import html_table
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity, key_bytes
 from carrara.features.offline import EVENT_TIME, KNOWN_AT, current_table, scan_table
@@ -30,6 +31,9 @@ class Materialised:
     entities: int
     since: datetime | None
     until: datetime
+
+    def _repr_html_(self) -> str:
+        return html_table(self.view, ["entities", "since", "until"], [(self.entities, self.since, self.until)])
 
 
 def online_table(view: StoredView) -> str:

@@ -24,6 +24,7 @@ from carrara.core.columns import (
 from carrara.core.definitions import Definitions, spec_digest
 from carrara.core.digests import digest_data
 from carrara.core.errors import ColumnTypeMismatch, DataError
+from carrara.core.html import html_table
 from carrara.data import dataset_version, read_dataset
 from carrara.data.ingest import collect
 from carrara.data.statistics import column_statistics
@@ -57,6 +58,10 @@ class FeatureTable:
     @property
     def address(self) -> str:
         return f"{KIND}:{self.view}@{self.version}"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, s["type"], s["nulls"], s["distinct"]) for name, s in self.statistics.items()]
+        return html_table(f"{self.view}, {self.rows:,} rows", ["column", "type", "nulls", "distinct"], rows)
 
 
 def compute_feature_table(stores: Stores, definitions: Definitions, view: StoredView) -> FeatureTable:

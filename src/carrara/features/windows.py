@@ -1,13 +1,16 @@
 """Sliding windows: an aggregate view's exact values at given entities and times.
 
 One kernel for the training set (all events, all labels) and for a request (the few events of its entities), so
-that the two cannot differ. Prefix sums turn each window into two binary searches.
+that the two cannot differ: a window is found by two binary searches, and its value comes from its own events
+alone. A difference of prefix sums would not do, since an infinite or a huge value before a window, or of another
+entity, would reach into it in a training set and not online.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,14 +38,16 @@ def window_values(view: AggregateView, events: Events, codes: Array, times: Arra
     """
     search = _Search(events)
     end = search(codes, times)
-    starts: dict[str, Array] = {}
-    running = {name: _Running(values) for name, values in events.columns.items()}
+    widths = list(dict.fromkeys(window for a in view.aggregations for window in a.windows))
+    starts = np.stack([search(codes, times - microseconds(duration(width))) for width in widths])
+    columns = {name: _Column(values, starts, end) for name, values in events.columns.items()}
     result = {}
     for aggregation in view.aggregations:
         for window in aggregation.windows:
-            if window not in starts:
-                starts[window] = search(codes, times - microseconds(duration(window)))
-            result[aggregation.feature(window)] = _value(aggregation, running, starts[window], end)
+            place = widths.index(window)
+            column = columns[aggregation.column] if aggregation.column is not None else None
+            made = (end - starts[place]).astype(np.float64) if column is None else column.value(aggregation, place)
+            result[aggregation.feature(window)] = made
     return result
 
 
@@ -59,33 +64,47 @@ class _Search:
         return np.searchsorted(self._order, codes * self._stride + rank, side="right")
 
 
-class _Running:
-    """Prefix sums of one column, and where its newest value is, before each event.
+class _Column:
+    """One column over all windows: `starts` is (windows, rows), `end` (rows,), both places among the events."""
 
-    Sums are kept in extended precision: a difference of two of them then rounds to the same float64 wherever
-    the sum was started.
+    def __init__(self, values: Array, starts: Array, end: Array) -> None:
+        self._values, self._starts, self._end = values, starts, end
+        self._present = ~np.isnan(values)
+
+    def value(self, aggregation: Aggregation, window: int) -> Array:
+        if aggregation.function == "last":
+            return self._last(window)
+        counts, sums = self._counts[window], self._sums[window]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(counts > 0, sums if aggregation.function == "sum" else sums / counts, np.nan)
+
+    def _last(self, window: int) -> Array:
+        newest = np.maximum.accumulate(np.where(self._present, np.arange(len(self._values)), -1))
+        at = np.concatenate(([-1], newest))[self._end]
+        return np.where(at >= self._starts[window], np.append(self._values, np.nan)[at], np.nan)
+
+    @cached_property
+    def _counts(self) -> Array:
+        before = np.concatenate(([0], np.cumsum(self._present)))
+        return before[self._end] - before[self._starts]
+
+    @cached_property
+    def _sums(self) -> Array:
+        return _sums(np.where(self._present, self._values, 0.0), self._starts, self._end - self._starts)
+
+
+def _sums(values: Array, starts: Array, lengths: Array) -> Array:
+    """The sum of `values[start : start + length]` for each start and length.
+
+    Each run is cut into blocks of 1, 2, 4, … values, by the bits of its length, and the sums of all blocks of one
+    size are made at once from those of half the size. So the same values give the same bits wherever they lie.
     """
-
-    def __init__(self, values: Array) -> None:
-        present = ~np.isnan(values)
-        self.values = values
-        self.sums = np.concatenate(([0], np.cumsum(np.where(present, values, 0), dtype=np.longdouble)))
-        self.counts = np.concatenate(([0], np.cumsum(present)))
-        newest = np.maximum.accumulate(np.where(present, np.arange(len(values)), -1))
-        self.newest = np.concatenate(([-1], newest))
-
-
-def _value(aggregation: Aggregation, running: Mapping[str, _Running], start: Array, end: Array) -> Array:
-    if aggregation.column is None:
-        return (end - start).astype(np.float64)
-    column = running[aggregation.column]
-    if aggregation.function == "last":
-        at = column.newest[end]
-        inside = at >= start
-        return np.where(inside, column.values[np.where(inside, at, 0)] if len(column.values) else np.nan, np.nan)
-    counts = column.counts[end] - column.counts[start]
-    sums = (column.sums[end] - column.sums[start]).astype(np.float64)
-    if aggregation.function == "sum":
-        return np.where(counts > 0, sums, np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(counts > 0, sums / counts, np.nan)
+    sums, place, blocks, size = np.zeros(starts.shape), starts.copy(), values, 1
+    longest = int(lengths.max(initial=0))
+    with np.errstate(invalid="ignore", over="ignore"):
+        while size <= longest:
+            taken = (lengths & size) != 0
+            sums[taken] += blocks[place[taken]]
+            place += lengths & size
+            blocks, size = blocks[:-size] + blocks[size:], size * 2
+    return sums

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from carrara.core.clock import from_microseconds, microseconds, now
+from carrara.core.html import html_table
 from carrara.core.identity import current_user
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import aliases, deployments
@@ -22,6 +23,10 @@ class Deployment:
     deployed_by: str
     started_at: datetime
     ended_at: datetime | None
+
+    def _repr_html_(self) -> str:
+        row = (f"{self.model}@{self.version}", self.deployed_by, self.started_at, self.ended_at)
+        return html_table(self.endpoint, ["serves", "by", "from", "to"], [row])
 
 
 def deploy(metadata: Metadata, endpoint: str, model: str, version: int) -> Deployment:

@@ -14,6 +14,7 @@ import msgspec
 
 from carrara.core.definitions import Definitions, load_recorded_definitions
 from carrara.core.errors import NotFoundError
+from carrara.core.html import html_table
 from carrara.metadata import deployments, lineage
 from carrara.metadata.versions import Version, add_version, find_version, get_version, list_versions
 from carrara.models.address import ModelAddress, parse_address
@@ -44,6 +45,9 @@ class ModelVersion:
 
     def __str__(self) -> str:
         return f"{self.model}@{self.version}"
+
+    def _repr_html_(self) -> str:
+        return html_table(str(self), ["metric", "value"], self.metrics.items())
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "registered_at": self.registered_at.isoformat()}

@@ -12,6 +12,7 @@ import polars as pl
 
 from carrara.core.clock import microseconds
 from carrara.core.errors import DataError
+from carrara.core.html import html_table
 from carrara.data import read_dataset
 from carrara.evaluation import measure
 from carrara.models.registry import ModelVersion, read_record, recorded_definitions
@@ -62,13 +63,9 @@ class MonitorReport:
         return {**vars(self), "as_of": self.as_of.isoformat(), "windows": windows}
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{w.start:%Y-%m-%d}</td><td>{w.predictions:,}</td><td>{w.outcomes:,}</td>"
-            f"<td>{w.drift[0]['feature'] if w.drift else ''}</td></tr>"
-            for w in self.windows
-        )
-        head = "<tr><th>window<th>predictions<th>outcomes<th>drifted most</tr>"
-        return f"<b>{self.model}@{self.version}</b>, {self.predictions:,} predictions<table>{head}{rows}</table>"
+        rows = [(f"{w.start:%Y-%m-%d}", w.predictions, w.outcomes, w.drift[0]["feature"]) for w in self.windows]
+        title = f"{self.model}@{self.version}, {self.predictions:,} predictions"
+        return html_table(title, ["window", "predictions", "outcomes", "drifted most"], rows)
 
 
 def monitor(

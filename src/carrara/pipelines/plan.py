@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from carrara.core.definitions import Definitions
 from carrara.core.errors import CarraraError, NotFoundError
+from carrara.core.html import html_table
 from carrara.data.ingest import in_order
 from carrara.features import AggregateView, FeatureView, resolve_features
 from carrara.metadata.applied import applied_specs, replace_applied
@@ -33,6 +34,10 @@ class Plan:
     changes: tuple[Change, ...]
     before: Mapping[str, dict[str, Any]]
     after: Mapping[str, dict[str, Any]]
+
+    def _repr_html_(self) -> str:
+        rows = [(c.action, c.kind, c.name, ", ".join(path for path, _, _ in c.fields)) for c in self.changes]
+        return html_table(f"{len(self.changes)} changes", ["action", "kind", "name", "fields"], rows)
 
 
 def plan(stores: Stores, definitions: Definitions) -> Plan:

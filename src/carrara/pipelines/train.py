@@ -15,6 +15,7 @@ from carrara.core.clock import now
 from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
 from carrara.core.environment import environment
+from carrara.core.html import html_table
 from carrara.core.progress import Progress, Step
 from carrara.data import dataset_version
 from carrara.data.statistics import column_statistics
@@ -42,6 +43,11 @@ class Trained:
     evaluation: Evaluation
     gates: Mapping[str, Any]
     reused: bool
+
+    def _repr_html_(self) -> str:
+        baseline = {name: value.value for name, value in self.evaluation.baseline.items()}
+        rows = [(name, v.value, v.low, v.high, baseline.get(name)) for name, v in self.evaluation.metrics.items()]
+        return html_table(str(self.version), ["metric", "value", "from", "to", "baseline"], rows)
 
 
 @dataclass(frozen=True)
