@@ -32,6 +32,10 @@ def deploy(
 def serve(
     grpc_port: Annotated[int | None, typer.Option(help="By default as carrara.toml says; 0 for a free one.")] = None,
     rest_port: Annotated[int | None, typer.Option(help="By default as carrara.toml says; 0 for a free one.")] = None,
+    until_eof: Annotated[
+        bool,
+        typer.Option("--until-eof", help="Stop as well when standard input ends, as it does when its parent dies."),
+    ] = False,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
@@ -46,6 +50,7 @@ def serve(
             grpc_port=named.grpc_port if grpc_port is None else grpc_port,
             rest_port=named.rest_port if rest_port is None else rest_port,
             ready=_ready_json if as_json else _ready,
+            until_eof=until_eof,
         )
 
 

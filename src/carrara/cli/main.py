@@ -9,6 +9,8 @@ import typer
 
 from carrara import __version__
 from carrara.cli import dataset, definitions, demo, doctor, endpoint, feature, model, monitoring
+from carrara.cli.context import JsonOption
+from carrara.cli.output import print_json, say
 from carrara.core.errors import CarraraError
 
 app = typer.Typer(
@@ -34,9 +36,9 @@ app.command("doctor")(doctor.doctor)
 
 
 @app.command()
-def version() -> None:
+def version(as_json: JsonOption = False) -> None:
     """Print the version."""
-    print(__version__)
+    print_json({"version": __version__}) if as_json else say(__version__)
 
 
 @app.callback()

@@ -85,10 +85,12 @@ def report(
     address: AddressArgument,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="By default reports/NAME-VERSION.html.")] = None,
     workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write the record as one self-contained HTML page."""
+    """Write the record as one self-contained HTML page, and print where it is."""
     with open_workspace(workspace) as ws:
-        say(str(ws.models.report(address, output)))
+        path = str(ws.models.report(address, output))
+    print_json({"report": path}) if as_json else say(path)
 
 
 @app.command()

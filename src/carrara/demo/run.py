@@ -90,7 +90,7 @@ def run_demo(folder: Path, *, quick: bool, progress: Progress, keep_serving: boo
             raise
         monitored, parity = _watched(folder, trained, period, progress)
     seconds = {step.name: round(step.seconds, 2) for step in progress.steps}
-    kept = ServerProcess(folder) if keep_serving else None
+    kept = ServerProcess(folder, keep=True) if keep_serving else None
     return DemoResult(
         folder.resolve(), f"{period.live_to:%Y-%m-%dT%H:%M:%SZ}", trained, report, monitored, parity, kept, seconds
     )

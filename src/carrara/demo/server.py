@@ -12,14 +12,21 @@ from carrara.core.errors import UnavailableError
 
 
 class ServerProcess:
-    """Starts a server for a workspace and waits until it is ready."""
+    """Starts a server for a workspace and waits until it is ready; it ends with this process, unless it is kept."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keep: bool = False) -> None:
         self.log = folder / ".carrara" / "server.log"
         command = [sys.executable, "-m", "carrara", "serve", "--json", "--workspace", str(folder)]
         command += ["--grpc-port", "0", "--rest-port", "0"]
+        command += [] if keep else ["--until-eof"]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL if keep else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
         assert self._process.stdout is not None
         ready = self._process.stdout.readline()
         if not ready:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 
@@ -19,9 +21,16 @@ from carrara.storage import Stores
 
 
 def serve_workspace(
-    stores: Stores, *, host: str, grpc_port: int, rest_port: int, ready: Callable[[ModelServer, list[str]], None]
+    stores: Stores,
+    *,
+    host: str,
+    grpc_port: int,
+    rest_port: int,
+    ready: Callable[[ModelServer, list[str]], None],
+    until_eof: bool = False,
 ) -> None:
-    """Start a server, call `ready` with it and its endpoints, and wait for SIGTERM or SIGINT.
+    """Start a server, call `ready` with it and its endpoints, and wait for SIGTERM or SIGINT,
+    or with `until_eof` for the end of standard input.
 
     Requests under way are finished and the prediction log is written before this returns.
     """
@@ -29,6 +38,8 @@ def serve_workspace(
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
+    if until_eof:
+        threading.Thread(target=_set_at_eof, args=(told,), daemon=True).start()
 
     def desired() -> list[Target]:
         return [Target(d.endpoint, d.model, d.version) for d in current_deployments(stores.metadata)]
@@ -46,3 +57,10 @@ def serve_workspace(
         server.stop()
     finally:
         log.close()
+
+
+def _set_at_eof(told: threading.Event) -> None:
+    # Unbuffered: a thread in a buffered read would hold the lock that the interpreter needs to exit.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    told.set()
