@@ -23,8 +23,9 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml constraints.txt
 	$(UV) -e '.[demo]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.demo
+$(VENV)/.test: $(VENV)/.demo scripts/tensorflow-serving-stubs
 	$(UV) --group test --group check
+	scripts/tensorflow-serving-stubs $(BIN)/python $(VENV)/stubs
 	@touch $@
 
 demo: $(VENV)/.demo

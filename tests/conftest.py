@@ -13,6 +13,8 @@ import pytest
 
 from carrara.workspace import Workspace
 
+collect_ignore = ["serving/ask_with_real_stubs.py"]  # runs in a process of its own
+
 DEFINITIONS = '''
 import carrara
 import narwhals as nw
