@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 
 _SEPARATOR = "\x1f"
+_NOBODY = b"\xff"
+"""The key of a row that lacks one: no text is encoded like this, so no entity is found by it."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,27 @@ class Entity:
 
 
 def key_bytes(keys: Mapping[str, Any] | pl.DataFrame, names: tuple[str, ...]) -> list[bytes]:
-    """The online key of each row, from its key columns in their declared order.
+    """The online key of each row, from its key columns in their declared order; equal for equal keys only.
 
     >>> key_bytes({"origin": ["JFK"], "dest": ["SFO"]}, ("origin", "dest"))
     [b'JFK\\x1fSFO']
     """
-    if isinstance(keys, pl.DataFrame):
-        columns = [keys[name].cast(pl.String).fill_null("").to_list() for name in names]
-    else:
-        columns = [[str(value) for value in keys[name]] for name in names]
+    columns = [_texts(keys[name]) for name in names]
     if len(columns) == 1:
-        return [value.encode() for value in columns[0]]
-    return [_SEPARATOR.join(parts).encode() for parts in zip(*columns, strict=True)]
+        return [_NOBODY if value is None else value.encode() for value in columns[0]]
+    escaped = [[value if value is None else _escaped(value) for value in column] for column in columns]
+    return [
+        _NOBODY if None in parts else _SEPARATOR.join(parts).encode()  # type: ignore[arg-type]
+        for parts in zip(*escaped, strict=True)
+    ]
+
+
+def _texts(values: Any) -> list[str | None]:
+    if isinstance(values, pl.Series):
+        return values.cast(pl.String).to_list()
+    return [None if value is None else str(value) for value in values]
+
+
+def _escaped(value: str) -> str:
+    """Without the separator, so that two keys that share their letters stay two."""
+    return value.replace("\\", "\\\\").replace(_SEPARATOR, "\\u")

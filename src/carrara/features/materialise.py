@@ -14,12 +14,14 @@ import polars as pl
 
 from carrara.core.clock import from_microseconds, microseconds
 from carrara.core.definitions import spec_digest
+from carrara.core.digests import digest_data
 from carrara.core.html import html_table
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity, key_bytes
 from carrara.features.offline import EVENT_TIME, KNOWN_AT, current_table, scan_table
-from carrara.features.packing import pack_events, pack_rows, unpack_events
+from carrara.features.packing import pack_events, pack_rows, unpack_events, unpack_rows
 from carrara.features.service import StoredView
+from carrara.features.views import FeatureView
 from carrara.storage import Stores
 
 
@@ -36,9 +38,9 @@ class Materialised:
         return html_table(self.view, ["entities", "since", "until"], [(self.entities, self.since, self.until)])
 
 
-def online_table(view: StoredView) -> str:
-    """The online table of exactly this definition of a view."""
-    return f"{view.name}#{spec_digest(view)[:12]}"
+def online_table(view: StoredView, entity: Entity) -> str:
+    """The online table of exactly this definition of a view, by exactly these keys."""
+    return f"{view.name}#{digest_data([spec_digest(view), list(entity.keys)])[:12]}"
 
 
 def materialise(
@@ -49,7 +51,7 @@ def materialise(
     Does nothing when the store is there already. `rebuild` starts from nothing, as after a correction of
     rows that were already written. When another writer is faster, its rows count and the rest follow.
     """
-    table = online_table(view)
+    table = online_table(view, entity)
     if rebuild:
         stores.online.clear(table)
     source = scan_table(stores, current_table(stores, view))
@@ -78,8 +80,20 @@ def _state(
 ) -> tuple[list[bytes], list[bytes]]:
     if isinstance(view, AggregateView):
         return _events_state(stores, view, entity, news, until)
+    return _rows_state(stores, view, entity, news)
+
+
+def _rows_state(
+    stores: Stores, view: FeatureView, entity: Entity, news: pl.DataFrame
+) -> tuple[list[bytes], list[bytes]]:
     newest = news.group_by(entity.keys, maintain_order=True).last()
-    return key_bytes(newest, entity.keys), pack_rows(view, newest)
+    keys, rows = key_bytes(newest, entity.keys), pack_rows(view, newest)
+    # A source that no longer has an entity's newest row may still bring a late one of before.
+    before, there = unpack_rows(view, stores.online.read(online_table(view, entity), keys))
+    newer = ~there | (newest[EVENT_TIME].dt.timestamp("us").to_numpy() >= before["event_time"])
+    return [k for k, new in zip(keys, newer, strict=True) if new], [
+        r for r, new in zip(rows, newer, strict=True) if new
+    ]
 
 
 def _events_state(
@@ -90,8 +104,8 @@ def _events_state(
     times = news[EVENT_TIME].dt.timestamp("us").to_numpy()
     columns = {name: news[name].fill_null(float("nan")).to_numpy() for name in view.columns}
     ends = groups["len"].cum_sum().to_list()
-    rows = []
-    for old, start, end in zip(stores.online.read(online_table(view), keys), [0, *ends], ends, strict=False):
+    table, rows = online_table(view, entity), []
+    for old, start, end in zip(stores.online.read(table, keys), [0, *ends], ends, strict=False):
         before = unpack_events(view.columns, [old])
         alive = before.times > until - view.longest_window
         joined = {name: np.concatenate([before.columns[name][alive], columns[name][start:end]]) for name in columns}

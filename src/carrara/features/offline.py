@@ -131,8 +131,10 @@ def _prepared_rows(view: FeatureView, entity: Entity, source: pl.LazyFrame) -> p
     return (
         frame.select(*entity.keys, *_typed(frame, view.features, where), **times)
         .with_columns(pl.max_horizontal(EVENT_TIME, "__created").alias(KNOWN_AT))
-        .sort(*entity.keys, KNOWN_AT, EVENT_TIME)
+        .sort(*entity.keys, KNOWN_AT, EVENT_TIME, "__created")
         .filter(pl.col(EVENT_TIME) >= pl.col(EVENT_TIME).cum_max().over(entity.keys))
+        # Of rows that became known at one moment only the last is ever seen: no later join has a tie to break.
+        .unique([*entity.keys, KNOWN_AT], keep="last", maintain_order=True)
         .drop("__created")
     )
 

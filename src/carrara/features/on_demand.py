@@ -43,6 +43,10 @@ class OnDemandView:
                 f"and its request fields and inputs are ({', '.join(gives)})",
                 hint="Name its parameters after them, in this order.",
             )
+        if not gives:
+            raise DefinitionError(
+                f"on-demand view '{self.name}' reads nothing", hint="Name request fields or inputs that it reads."
+            )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -93,18 +97,32 @@ def on_demand_view(
 def run_on_demand(view: OnDemandView, columns: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
     """The view's features as float64 columns; `columns` holds its request fields and inputs.
 
-    Raises DataError when the function fails or returns other features than declared.
+    Raises DataError when the function fails, writes into a column, or returns other features than declared.
     """
     try:
-        made = view.function(**columns)
+        made = view.function(**{name: _read_only(values) for name, values in columns.items()})
     except Exception as error:
         raise DataError(f"on-demand view '{view.name}' failed: {type(error).__name__}: {error}") from error
     if not isinstance(made, Mapping) or set(made) != set(view.features):
         found = ", ".join(made) if isinstance(made, Mapping) else type(made).__name__
         raise DataError(f"on-demand view '{view.name}' returned {found}, and declares {', '.join(view.features)}")
     rows = len(next(iter(columns.values())))
-    result = {name: np.asarray(made[name], dtype=np.float64) for name in view.features}
+    result = {name: _numbers(made[name], f"{view.name}:{name}") for name in view.features}
     for name, values in result.items():
         if values.shape != (rows,):
             raise DataError(f"feature '{view.name}:{name}' has shape {values.shape}, and {(rows,)} is expected")
     return result
+
+
+def _read_only(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A column may be another feature as well: what a function wrote into it would be served as that."""
+    column = values.view()
+    column.flags.writeable = False
+    return column
+
+
+def _numbers(values: Any, feature: str) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"feature '{feature}' is not numbers: {error}") from error

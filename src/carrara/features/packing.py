@@ -1,7 +1,8 @@
 """Packing: what a row of the online store looks like, packed and unpacked by whole columns.
 
 A feature view's row is a fixed record: event time and known-at (int64 microseconds), then each feature as
-float64 with NaN for missing. An aggregate view's row is the entity's recent events: their number, their times
+float64 with NaN for missing: times in microseconds since the epoch and dates in days, as a training set's columns
+are when they become numbers. An aggregate view's row is the entity's recent events: their number, their times
 (int64 microseconds), then each column (float64).
 """
 
@@ -80,6 +81,6 @@ def _numbers(view: FeatureView, values: pl.Series) -> Array:
             f"feature '{view.name}:{values.name}' is a string, and online rows hold numbers, booleans and times",
             hint="Encode it as a number in the view's function.",
         )
-    if values.dtype.is_temporal():
+    if isinstance(values.dtype, pl.Datetime):
         values = values.cast(UTC_TIME).dt.timestamp("us")
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()

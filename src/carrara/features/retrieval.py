@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from carrara.features.windows import window_values
 from carrara.storage.online.base import OnlineStore
 
 Array = np.ndarray[Any, Any]
+_MICROSECONDS_A_DAY = 86_400_000_000
+_NO_TIME = np.iinfo(np.int64).min
+"""How NumPy writes a missing time."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class Retriever:
 
     def check(self) -> None:
         """Raise DataError when a view of the service was never materialised as it is defined."""
-        for view, _ in self.service.stored:
-            if self.online.watermark(online_table(view)) is None:
+        for view, entity in self.service.stored:
+            if self.online.watermark(online_table(view, entity)) is None:
                 raise DataError(
                     f"feature view '{view.name}' is not in the online store as this model reads it",
                     hint=f"carrara feature materialise {view.name}",
@@ -54,13 +58,21 @@ class Retriever:
             found.update({f"{view.name}:{name}": column for name, column in values.items()})
         for on_demand in self.service.on_demand:
             columns = {field: request[field] if field in request else keys[field] for field in on_demand.request}
-            columns |= {reference.partition(":")[2]: found[reference] for reference in on_demand.inputs}
+            columns |= {
+                reference.partition(":")[2]: _as_declared(found[reference], self._types.get(reference))
+                for reference in on_demand.inputs
+            }
             made = run_on_demand(on_demand, columns)
             found.update({f"{on_demand.name}:{name}": column for name, column in made.items()})
         return {name: found[name] for name in self.service.features}
 
+    @cached_property
+    def _types(self) -> dict[str, str]:
+        """The declared type of each stored feature; what on-demand views make is numbers."""
+        return {f"{v.name}:{name}": type_ for v, _ in self.service.stored for name, type_ in v.feature_types.items()}
+
     def _rows(self, view: FeatureView, entity: Entity, keys: Mapping[str, Array], at: Array) -> dict[str, Array]:
-        rows = self.online.read(online_table(view), key_bytes(keys, entity.keys))
+        rows = self.online.read(online_table(view, entity), key_bytes(keys, entity.keys))
         records, there = unpack_rows(view, rows)
         fresh = there & (records["known_at"] <= at)
         if view.ttl is not None:
@@ -70,5 +82,14 @@ class Retriever:
     def _windows(self, view: AggregateView, entity: Entity, keys: Mapping[str, Array], at: Array) -> dict[str, Array]:
         wanted = key_bytes(keys, entity.keys)
         codes = {key: code for code, key in enumerate(dict.fromkeys(wanted))}
-        events = unpack_events(view.columns, self.online.read(online_table(view), list(codes)))
+        events = unpack_events(view.columns, self.online.read(online_table(view, entity), list(codes)))
         return window_values(view, events, np.fromiter((codes[key] for key in wanted), np.int64, len(wanted)), at)
+
+
+def _as_declared(values: Array, type_: str | None) -> Array:
+    """A feature as on-demand functions take it (see `training_set.as_numpy`): a time as datetime64[us]."""
+    if type_ not in ("datetime", "date"):
+        return values
+    unit = _MICROSECONDS_A_DAY if type_ == "date" else 1
+    whole = np.where(np.isnan(values), _NO_TIME, values * unit).astype(np.int64)
+    return whole.view("datetime64[us]")

@@ -13,6 +13,7 @@ from carrara.core.errors import ColumnTypeMismatch, DataError
 from carrara.data import DatasetVersion, read_dataset
 from carrara.data.versions import digest_frame
 from carrara.features.aggregates import AggregateView
+from carrara.features.entities import Entity
 from carrara.features.offline import FeatureTable, current_table, scan_table
 from carrara.features.on_demand import OnDemandView, run_on_demand
 from carrara.features.point_in_time import join_rows, join_windows
@@ -80,25 +81,32 @@ def join_features(
 ) -> pl.DataFrame:
     """The service's features at each row's keys and `time`, in the rows' order, as columns `view:feature`."""
     require_time(labels.schema, time, where)
-    parts = []
+    found = pl.DataFrame(height=labels.height)
     for view, entity in service.stored:
-        for key in entity.keys:
-            require_column(labels.schema, key, where)
         table = scan_table(stores, (tables or {}).get(view.name) or current_table(stores, view))
-        if isinstance(view, AggregateView):
-            parts.append(join_windows(labels, time, view, entity, table))
-        else:
-            parts.append(join_rows(labels, time, view, entity, table))
-    stored = pl.concat(parts, how="horizontal") if parts else pl.DataFrame()
+        asked = _asked(labels, time, entity, table.collect_schema(), where)
+        join = join_windows if isinstance(view, AggregateView) else join_rows
+        found = found.hstack(join(asked, time, view, entity, table))  # type: ignore[arg-type]
     for on_demand in service.on_demand:
-        stored = stored.hstack(_on_demand_columns(on_demand, labels, stored, where))
-    return stored.select(service.features)
+        found = found.hstack(_on_demand_columns(on_demand, labels, found, where))
+    return found.select(service.features)
 
 
 def read_training_set(stores: Stores, name: str, version: int) -> tuple[TrainingSet, pl.LazyFrame]:
     """A recorded training set and its rows."""
     found = _training_set(get_version(stores.metadata, KIND, name, version))
     return found, stores.lake.scan(found.lake_table)
+
+
+def _asked(labels: pl.DataFrame, time: str, entity: Entity, table: pl.Schema, where: str) -> pl.DataFrame:
+    """The keys and times of `labels` in the types of a prepared table; a number that does not fit is no key of it."""
+    for key in entity.keys:
+        dtype = require_column(labels.schema, key, where)
+        both_integers = dtype.is_integer() and table[key].is_integer()
+        if not (dtype == table[key] or both_integers or dtype == pl.Null):
+            raise ColumnTypeMismatch(key, where, type_name(table[key]), type_name(dtype))
+    keys = [pl.col(key).cast(table[key], strict=False) for key in entity.keys]
+    return labels.select(*keys, pl.col(time).cast(UTC_TIME))
 
 
 def _on_demand_columns(view: OnDemandView, labels: pl.DataFrame, stored: pl.DataFrame, where: str) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from carrara.core.errors import CarraraError, RequestError, did_you_mean
+from carrara.core.errors import CarraraError, NotFoundError, RequestError, did_you_mean
 from carrara.serving.contract import Prediction, Predictor
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.coercion import coerced
@@ -104,10 +104,10 @@ class Inference:
 
 def _columns(predictor: Predictor, request: Request) -> dict[str, Array]:
     """The inputs in the types of whichever signature knows each of them."""
-    inputs = dict(request.inputs)
-    signatures = predictor.signatures
-    named = [signatures[request.signature_name]] if request.signature_name in signatures else signatures.values()
-    for signature in named:
+    inputs, signatures = dict(request.inputs), predictor.signatures
+    if request.signature_name and request.signature_name not in signatures:
+        raise NotFoundError("signature", request.signature_name, signatures, where=request.endpoint)
+    for signature in [signatures[request.signature_name]] if request.signature_name else signatures.values():
         inputs = coerced(inputs, signature)
     return inputs
 

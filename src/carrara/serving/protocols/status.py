@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from carrara.core.errors import CarraraError, DataError, NotFoundError, RequestError, UnavailableError
 
-INVALID_ARGUMENT, NOT_FOUND, INTERNAL, UNAVAILABLE, UNIMPLEMENTED = 3, 5, 13, 14, 12
+INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, INTERNAL, UNAVAILABLE = 3, 5, 9, 13, 14
 
-HTTP_STATUS = {INVALID_ARGUMENT: 400, NOT_FOUND: 404, INTERNAL: 500, UNAVAILABLE: 503, UNIMPLEMENTED: 501}
+HTTP_STATUS = {INVALID_ARGUMENT: 400, NOT_FOUND: 404, FAILED_PRECONDITION: 400, INTERNAL: 500, UNAVAILABLE: 503}
 
 
 _SERVABLE = {"endpoint": "Latest", "version": "Specific"}
@@ -16,6 +16,8 @@ def status_of(error: Exception) -> tuple[int, str]:
     """The gRPC status code and message of an error; what is not Carrara's own is INTERNAL, without its text."""
     if isinstance(error, NotFoundError) and error.kind in _SERVABLE:
         return NOT_FOUND, f"Servable not found for request: {_SERVABLE[error.kind]}({error.name}). {error.hint}"
+    if isinstance(error, NotFoundError) and error.kind == "signature":
+        return FAILED_PRECONDITION, f'Serving signature key "{error.name}" not found. {error.hint}'
     if isinstance(error, NotFoundError):
         return NOT_FOUND, _sentence(error)
     if isinstance(error, RequestError | DataError):

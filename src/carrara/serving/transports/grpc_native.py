@@ -39,7 +39,8 @@ class NativeGrpcTransport:
     def stop(self, grace_seconds: float) -> None:
         with self._under_way:
             self._front.close()
-        self._thread.join(grace_seconds)
+        if self._thread.is_alive():
+            self._thread.join(grace_seconds)
 
     def _serve(self) -> None:
         while (events := self._front.recv_batch(_MOST_CALLS)) is not None:

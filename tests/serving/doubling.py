@@ -1,0 +1,48 @@
+"""A small real predictor for the tests of serving: it doubles a column, and counts what it is asked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from carrara.core.errors import RequestError
+from carrara.models.signature import Signature, TensorSpec
+from carrara.serving.contract import Prediction
+
+SIGNATURE = Signature(
+    inputs=(TensorSpec("x", "float32"), TensorSpec("name", "string")),
+    outputs=(TensorSpec("doubled", "float32"), TensorSpec("name", "string")),
+)
+
+
+class Doubling:
+    """Answers x * 2 * version; refuses negative numbers, so that a poison request can be made."""
+
+    def __init__(self, version: int = 1, hold: threading.Event | None = None) -> None:
+        self.model, self.version = "doubling", version
+        self.signatures = {"serving_default": SIGNATURE}
+        self.runs: list[int] = []
+        self.entered = threading.Event()
+        self.closed = False
+        self._hold = hold
+
+    def predict(self, inputs: Mapping[str, np.ndarray[Any, Any]], signature_name: str = "") -> Prediction:
+        assert not self.closed, "asked after it was closed"
+        rows = SIGNATURE.check(inputs, "doubling")
+        self.entered.set()
+        if self._hold is not None:
+            assert self._hold.wait(20)
+        if (inputs["x"] < 0).any():
+            raise RequestError("x is negative", field="x")
+        self.runs.append(rows)
+        assert not self.closed, "closed while it was in use"
+        outputs = {"doubled": inputs["x"] * 2 * self.version, "name": inputs["name"]}
+        return Prediction(outputs, "serving_default", rows, record=rows)
+
+    def warm_up(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
