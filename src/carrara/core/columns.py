@@ -6,6 +6,8 @@ import polars as pl
 
 from carrara.core.errors import ColumnMissing, ColumnTypeMismatch, TimeWithoutZone
 
+_ZONE = r"(Z|z|[+-]\d{2}:?\d{2})$"
+
 UTC_TIME = pl.Datetime("us", "UTC")
 
 POLARS_TYPES: dict[str, pl.DataType] = {
@@ -48,6 +50,23 @@ def require_time(schema: pl.Schema, column: str, where: str) -> None:
         raise ColumnTypeMismatch(column, where, "datetime", type_name(dtype))
     if dtype.time_zone is None:
         raise TimeWithoutZone(column, where)
+
+
+def utc_times(values: pl.Series, where: str) -> pl.Series:
+    """A column of times, or of RFC 3339 texts, as UTC microseconds; TimeWithoutZone names the column.
+
+    >>> utc_times(pl.Series("at", ["2013-10-01T06:00:00-04:00"]), "flights")[0].hour
+    10
+    """
+    if values.dtype == pl.String:
+        if not values.drop_nulls().str.contains(_ZONE).all():
+            raise TimeWithoutZone(values.name, where)
+        return values.str.to_datetime(time_unit="us", time_zone="UTC")
+    if not isinstance(values.dtype, pl.Datetime):
+        raise ColumnTypeMismatch(values.name, where, "datetime", type_name(values.dtype))
+    if values.dtype.time_zone is None:
+        raise TimeWithoutZone(values.name, where)
+    return values.cast(UTC_TIME)
 
 
 def require_number(schema: pl.Schema, column: str, where: str) -> None:

@@ -11,11 +11,9 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
-from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, type_name
-from carrara.core.errors import ColumnTypeMismatch, DataError, TimeWithoutZone
+from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, type_name, utc_times
+from carrara.core.errors import ColumnTypeMismatch, DataError
 from carrara.data.dataset import Dataset
-
-_ZONE = r"(Z|z|[+-]\d{2}:?\d{2})$"
 
 
 def locate(dataset: Dataset, root: Path) -> Path:
@@ -68,12 +66,8 @@ def _read_csv(dataset: Dataset, path: Path) -> pl.DataFrame:
 
 
 def _cast(values: pl.Series, name: str, where: str) -> pl.Series:
-    if name == "datetime" and values.dtype == pl.String:
-        if not values.drop_nulls().str.contains(_ZONE).all():
-            raise TimeWithoutZone(values.name, where)
-        return values.str.to_datetime(time_unit="us", time_zone="UTC")
-    if name == "datetime" and isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None:
-        raise TimeWithoutZone(values.name, where)
+    if name == "datetime":
+        return utc_times(values, where)
     try:
         return values.cast(POLARS_TYPES[name])
     except PolarsError as error:

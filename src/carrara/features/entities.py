@@ -41,10 +41,7 @@ def key_bytes(keys: Mapping[str, Any] | pl.DataFrame, names: tuple[str, ...]) ->
     if len(columns) == 1:
         return [_NOBODY if value is None else value.encode() for value in columns[0]]
     escaped = [[value if value is None else _escaped(value) for value in column] for column in columns]
-    return [
-        _NOBODY if None in parts else _SEPARATOR.join(parts).encode()  # type: ignore[arg-type]
-        for parts in zip(*escaped, strict=True)
-    ]
+    return [_NOBODY if None in parts else _SEPARATOR.join(parts).encode() for parts in zip(*escaped, strict=True)]
 
 
 def _texts(values: Any) -> list[str | None]:

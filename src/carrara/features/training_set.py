@@ -85,8 +85,10 @@ def join_features(
     for view, entity in service.stored:
         table = scan_table(stores, (tables or {}).get(view.name) or current_table(stores, view))
         asked = _asked(labels, time, entity, table.collect_schema(), where)
-        join = join_windows if isinstance(view, AggregateView) else join_rows
-        found = found.hstack(join(asked, time, view, entity, table))  # type: ignore[arg-type]
+        if isinstance(view, AggregateView):
+            found = found.hstack(join_windows(asked, time, view, entity, table))
+        else:
+            found = found.hstack(join_rows(asked, time, view, entity, table))
     for on_demand in service.on_demand:
         found = found.hstack(_on_demand_columns(on_demand, labels, found, where))
     return found.select(service.features)

@@ -49,20 +49,15 @@ class ReferenceDistribution:
         categories = tuple(sorted(common[common.columns[0]]))
         return cls(_category_counts(values, categories), categories=categories)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON; `from_dict` reads it back."""
+        edges = None if self.edges is None else self.edges.tolist()
+        return {"counts": self.counts.tolist(), "edges": edges, "categories": list(self.categories)}
+
     @classmethod
-    def from_statistics(cls, statistics: Mapping[str, Any]) -> ReferenceDistribution:
-        """The distribution that a model record keeps: its `histogram` or `top`, `rows` and `nulls`."""
-        rows = int(statistics["rows"])
-        if "histogram" in statistics:
-            bins = statistics["histogram"] or {"edges": [], "counts": [0]}
-            edges, counts = np.asarray(bins["edges"][1:-1], np.float64), np.asarray(bins["counts"], np.int64)
-            return cls(np.append(counts, rows - counts.sum()), edges=edges)
-        if "top" in statistics:
-            top = {_text(entry["value"]): int(entry["rows"]) for entry in statistics["top"]}
-            nulls = int(statistics["nulls"])
-            other = rows - nulls - sum(top.values())
-            return cls(np.array([*top.values(), other, nulls], dtype=np.int64), categories=tuple(top))
-        raise DataError("these statistics hold no distribution: neither a histogram nor top values")
+    def from_dict(cls, data: Mapping[str, Any]) -> ReferenceDistribution:
+        edges = None if data["edges"] is None else np.asarray(data["edges"], np.float64)
+        return cls(np.asarray(data["counts"], np.int64), edges, tuple(data["categories"]))
 
     def count(self, values: npt.NDArray[Any]) -> Counts:
         """`values` counted into the same bins as `counts`."""

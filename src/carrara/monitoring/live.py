@@ -78,8 +78,8 @@ def monitor(
     """
     joined = join_outcomes(stores, version)
     record = read_record(stores, version)
-    references = {f["name"]: ReferenceDistribution.from_statistics(f["statistics"]) for f in record["features"]}
-    scores = ReferenceDistribution.from_statistics(record["summary"]["scores"])
+    references = {f["name"]: ReferenceDistribution.from_dict(f["distribution"]) for f in record["features"]}
+    scores = ReferenceDistribution.from_dict(record["summary"]["scores"])
     known = joined.drop_nulls(LABEL)
     return MonitorReport(
         model=version.model,
@@ -150,7 +150,7 @@ def _window(
         outcomes=known.height,
         metrics=_metrics(known, names),
         drift=[drift.as_dict() for drift in feature_drift(references, columns)],
-        score_drift=feature_drift({SCORE: scores}, {SCORE: rows[SCORE].to_numpy()})[0].as_dict(),
+        score_drift=feature_drift({SCORE: scores}, {SCORE: rows[SCORE].cast(pl.Float64).to_numpy()})[0].as_dict(),
     )
 
 

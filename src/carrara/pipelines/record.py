@@ -16,9 +16,11 @@ from carrara.data import DatasetVersion, dataset_version
 from carrara.data.statistics import column_statistics
 from carrara.evaluation import feature_importance
 from carrara.features import FeatureService, TrainingSet
+from carrara.features.training_set import as_numpy
 from carrara.metadata.runs import get_run
 from carrara.models.record import ModelRecord
 from carrara.models.signature import DEFAULT_SIGNATURE, ENTITIES_SIGNATURE, Signature, entities_signature
+from carrara.monitoring.drift import ReferenceDistribution
 from carrara.storage import Stores
 from carrara.training import Model
 
@@ -101,6 +103,7 @@ def _features(service: FeatureService, importance: Mapping[str, float], rows: pl
             "dtype": statistics[name]["type"],
             "importance": importance[name],
             "statistics": statistics[name],
+            "distribution": ReferenceDistribution.from_values(as_numpy(rows[name])).as_dict(),
         }
         for name in service.features
     ]

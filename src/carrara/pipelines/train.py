@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from carrara.core.clock import now
@@ -18,7 +19,6 @@ from carrara.core.environment import environment
 from carrara.core.html import html_table
 from carrara.core.progress import Progress, Step
 from carrara.data import dataset_version
-from carrara.data.statistics import column_statistics
 from carrara.evaluation import Evaluation, RateBaseline, evaluate, judge_gates, measure
 from carrara.features import FeatureService, TrainingSet, build_training_set, read_training_set, resolve_features
 from carrara.features.offline import current_table
@@ -27,6 +27,7 @@ from carrara.metadata.runs import run
 from carrara.models.registry import ModelVersion, champion, read_record, register, resolve
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import Signature
+from carrara.monitoring.drift import ReferenceDistribution
 from carrara.pipelines.prepare import compute_features, ingest_for
 from carrara.pipelines.record import model_record
 from carrara.pipelines.steps import remembered
@@ -171,7 +172,7 @@ def _evaluated(
         result = {
             "evaluation": evaluation.as_dict(),
             "validation": {name: value.as_dict() for name, value in validation.items()},
-            "scores": column_statistics(pl.DataFrame({"probability": scores["test"]}))["probability"],
+            "scores": ReferenceDistribution.from_values(scores["test"].astype(np.float64)).as_dict(),
         }
         return {"result": stores.artifacts.put(msgspec.json.encode(result))}
 

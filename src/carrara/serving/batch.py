@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
-from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column
-from carrara.core.errors import DataError, TimeWithoutZone
+from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, utc_times
+from carrara.core.errors import DataError
 from carrara.features import join_features, resolve_features
 from carrara.models.registry import ModelVersion, opened, recorded_definitions
 from carrara.models.signature import EVENT_TIME, NUMPY_TYPES
@@ -54,18 +54,11 @@ def _read(source: Path) -> pl.DataFrame:
 
 
 def _typed(rows: pl.DataFrame, request: dict[str, str], where: str) -> pl.DataFrame:
-    for name, dtype in {**request, EVENT_TIME: "datetime"}.items():
-        if name == EVENT_TIME and name not in rows.columns:
-            continue
+    declared = {**request, EVENT_TIME: "datetime"} if EVENT_TIME in rows.columns else request
+    for name, dtype in declared.items():
         found = require_column(rows.schema, name, where)
-        if dtype == "datetime" and found == pl.String:
-            if not rows[name].str.contains(r"(Z|z|[+-]\d{2}:?\d{2})$").all():
-                raise TimeWithoutZone(name, where)
-            rows = rows.with_columns(pl.col(name).str.to_datetime(time_unit="us", time_zone="UTC"))
-        elif dtype == "datetime" and isinstance(found, pl.Datetime):
-            if found.time_zone is None:
-                raise TimeWithoutZone(name, where)
-            rows = rows.with_columns(pl.col(name).cast(UTC_TIME))
+        if dtype == "datetime":
+            rows = rows.with_columns(utc_times(rows[name], where))
         elif found.is_numeric() and dtype != "string":
             rows = rows.with_columns(pl.col(name).cast(POLARS_TYPES[dtype]))
     return rows
