@@ -1,0 +1,131 @@
+"""Packed rows: what goes in comes out, bit for bit."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+from feature_room import UTC_TIME
+from hypothesis import given
+from hypothesis import strategies as st
+
+from carrara.core.clock import microseconds
+from carrara.core.errors import DataError
+from carrara.features import FeatureView
+from carrara.features.offline import EVENT_TIME, KNOWN_AT
+from carrara.features.packing import pack_events, pack_rows, row_type, unpack_events, unpack_rows
+
+TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)).map(lambda time: time.replace(tzinfo=UTC))
+VALUES = {
+    "float64": st.floats(),
+    "float32": st.floats(width=32),
+    "int64": st.integers(-(2**53), 2**53),
+    "int32": st.integers(-(2**31), 2**31 - 1),
+    "bool": st.booleans(),
+    "datetime": TIMES,
+}
+TYPES = {
+    "float64": pl.Float64(),
+    "float32": pl.Float32(),
+    "int64": pl.Int64(),
+    "int32": pl.Int32(),
+    "bool": pl.Boolean(),
+    "datetime": UTC_TIME,
+    "string": pl.String(),
+    "date": pl.Date(),
+}
+
+
+def view_of(features: dict[str, str]) -> FeatureView:
+    return FeatureView("v", "e", "s", "t", features, lambda rows: rows)
+
+
+@st.composite
+def declared_frames(draw) -> tuple[FeatureView, pl.DataFrame]:
+    """A view of random features, and prepared rows of it."""
+    types = draw(st.lists(st.sampled_from(sorted(VALUES)), max_size=6))
+    features = {f"f{place}": name for place, name in enumerate(types)}
+    height = draw(st.integers(0, 8))
+    data = {name: draw(st.lists(TIMES, min_size=height, max_size=height)) for name in (EVENT_TIME, KNOWN_AT)}
+    for name, dtype in features.items():
+        data[name] = draw(st.lists(st.none() | VALUES[dtype], min_size=height, max_size=height))
+    schema = {EVENT_TIME: UTC_TIME, KNOWN_AT: UTC_TIME, **{name: TYPES[t] for name, t in features.items()}}
+    return view_of(features), pl.DataFrame(data, schema=schema)
+
+
+def as_float(value) -> float:
+    if value is None:
+        return math.nan
+    return float(microseconds(value)) if isinstance(value, datetime) else float(value)
+
+
+@given(made=declared_frames(), gaps=st.lists(st.booleans(), min_size=8, max_size=8))
+def test_rows_come_back_as_they_were_packed_and_missing_ones_as_missing(made, gaps):
+    view, frame = made
+    packed = pack_rows(view, frame)
+    records, there = unpack_rows(view, [None if gap else row for gap, row in zip(gaps, packed, strict=False)])
+    assert there.tolist() == [not gap for gap in gaps[: frame.height]]
+    for record, row, present in zip(records, frame.iter_rows(named=True), there, strict=True):
+        if present:
+            assert record["event_time"] == microseconds(row[EVENT_TIME])
+            assert record["known_at"] == microseconds(row[KNOWN_AT])
+            expected = [as_float(row[name]) for name in view.features]
+            np.testing.assert_array_equal([record[name] for name in view.features], expected)
+
+
+@given(made=declared_frames())
+def test_every_row_of_a_view_has_the_length_of_its_record(made):
+    view, frame = made
+    assert {len(row) for row in pack_rows(view, frame)} <= {row_type(view).itemsize}
+    assert row_type(view).itemsize == 16 + 8 * len(view.features)
+
+
+EVENTS = st.lists(st.tuples(st.integers(-(2**62), 2**62), st.floats(), st.floats()), max_size=9)
+
+
+@given(entities=st.lists(st.none() | EVENTS, max_size=6))
+def test_the_events_of_several_entities_come_back_in_order_under_their_places(entities):
+    rows = [None if e is None else packed_events(e) for e in entities]
+    events = unpack_events(("x", "y"), rows)
+    flat = [(code, *event) for code, some in enumerate(entities) for event in some or []]
+    assert events.codes.tolist() == [event[0] for event in flat]
+    assert events.times.tolist() == [event[1] for event in flat]
+    for place, name in enumerate(("x", "y"), start=2):
+        expected = np.array([event[place] for event in flat], dtype=np.float64)
+        assert events.columns[name].tobytes() == expected.tobytes()
+
+
+def packed_events(events: list[tuple[int, float, float]]) -> bytes:
+    times, x, y = (np.array([event[place] for event in events]) for place in range(3))
+    return pack_events(times.astype(np.int64), {"x": x.astype(np.float64), "y": y.astype(np.float64)})
+
+
+def test_events_without_columns_keep_their_times():
+    packed = pack_events(np.array([3, 5], dtype=np.int64), {})
+    events = unpack_events((), [packed, None, packed])
+    assert events.times.tolist() == [3, 5, 3, 5]
+    assert events.codes.tolist() == [0, 0, 2, 2]
+
+
+def test_a_date_is_kept_as_the_days_that_a_training_set_makes_of_it():
+    frame = pl.DataFrame(
+        {EVENT_TIME: [datetime(2024, 1, 1, tzinfo=UTC)], KNOWN_AT: [datetime(2024, 1, 1, tzinfo=UTC)],
+         "day": [date(2024, 2, 3)]},
+        schema={EVENT_TIME: UTC_TIME, KNOWN_AT: UTC_TIME, "day": pl.Date()},
+    )  # fmt: skip
+    view = view_of({"day": "date"})
+    records, _ = unpack_rows(view, pack_rows(view, frame))
+    assert records["day"].tolist() == frame["day"].cast(pl.Float64).to_list() == [19_756.0]
+
+
+def test_a_string_feature_is_named_and_refused():
+    frame = pl.DataFrame(
+        {EVENT_TIME: [None], KNOWN_AT: [None], "colour": ["red"]},
+        schema={EVENT_TIME: UTC_TIME, KNOWN_AT: UTC_TIME, "colour": pl.String()},
+    )
+    frame = frame.with_columns(pl.lit(datetime(2024, 1, 1, tzinfo=UTC)).alias(name) for name in (EVENT_TIME, KNOWN_AT))
+    with pytest.raises(DataError, match="feature 'v:colour' is a string"):
+        pack_rows(view_of({"colour": "string"}), frame)
