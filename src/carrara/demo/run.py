@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from carrara.core.config import FILE_NAME
+from carrara.core.errors import CarraraError
 from carrara.core.progress import Progress, Step
 from carrara.demo.clients import GrpcClient, RestClient
 from carrara.demo.parity import compare_with_offline
@@ -20,6 +21,7 @@ from carrara.demo.template import MONTH, YEAR, Period, write_template
 from carrara.features.service import resolve_features
 from carrara.monitoring.live import MonitorReport
 from carrara.pipelines import Trained, materialise_views
+from carrara.training import Model
 from carrara.workspace import Workspace
 
 MODEL = "late_arrival"
@@ -59,10 +61,10 @@ class DemoResult:
 
 def run_demo(folder: Path, *, quick: bool, progress: Progress, keep_serving: bool = False) -> DemoResult:
     """Run the demo in `folder`; killed at any point, it can be run again and finishes."""
-    period = MONTH if quick else YEAR
     if not (folder / FILE_NAME).exists():
-        write_template(folder, "flights", period)
+        write_template(folder, "flights", MONTH if quick else YEAR)
     with Workspace(folder) as workspace:
+        period = _period(workspace)
         with progress.step("ingest") as step:
             _ingest(workspace, step)
         workspace.apply()
@@ -93,6 +95,18 @@ def run_demo(folder: Path, *, quick: bool, progress: Progress, keep_serving: boo
     kept = ServerProcess(folder, keep=True) if keep_serving else None
     return DemoResult(
         folder.resolve(), f"{period.live_to:%Y-%m-%dT%H:%M:%SZ}", trained, report, monitored, parity, kept, seconds
+    )
+
+
+def _period(workspace: Workspace) -> Period:
+    """The period that the workspace's model was declared for, whichever was asked for when it was made."""
+    model = workspace.definitions.get("model", MODEL, Model)
+    for period in (MONTH, YEAR):
+        if period.test_from == getattr(model.split, "test_from", None):
+            return period
+    raise CarraraError(
+        f"the split of '{MODEL}' in {workspace.root} is no longer the demo's",
+        hint="Name another folder for the demo, or go on by hand: carrara train late_arrival.",
     )
 
 
