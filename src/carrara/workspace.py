@@ -50,7 +50,7 @@ from carrara.pipelines import (
 from carrara.pipelines.prepare import stored_views
 from carrara.serving.batch import predict_batch
 from carrara.serving.entities import entity_columns
-from carrara.serving.predictor import ModelPredictor, open_predictor
+from carrara.serving.predictor import ModelPredictor, open_predictor, retriever_of
 from carrara.storage import Stores, open_stores
 
 
@@ -304,6 +304,10 @@ class Models:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(render_report(self.record(address)), encoding="utf-8")
         return target
+
+    def features_absent_online(self, address: str) -> list[str]:
+        """The feature views that the version reads and that were never materialised as it reads them."""
+        return retriever_of(self.workspace.stores, self.get(address)).absent()
 
     def aliases(self, model: str) -> dict[str, int]:
         return current_aliases(self.workspace.stores.metadata, model)

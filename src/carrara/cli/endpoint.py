@@ -23,9 +23,12 @@ def deploy(
     """Make an endpoint serve a version; a running server follows within a second."""
     with open_workspace(workspace) as ws:
         made = ws.deploy(address, to)
+        absent = ws.models.features_absent_online(f"{made.model}@{made.version}")
     if as_json:
-        print_json(made)
+        print_json({**vars(made), "features_absent_online": absent})
         return
+    if absent:
+        say(f"A server will load it once its features are online: carrara feature materialise {' '.join(absent)}")
     say(f"{made.endpoint} serves {made.model}@{made.version}. Next: carrara serve")
 
 

@@ -11,6 +11,8 @@ import msgspec
 
 from carrara.core.progress import Progress, Step
 
+_UNBOUNDED = 1_000
+
 
 def print_json(value: Any) -> None:
     """One line of JSON."""
@@ -30,7 +32,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(soft_wrap=False, highlight=False, markup=False).print(table)
+    # A file or a pipe has no width to fit into.
+    width = None if sys.stdout.isatty() else _UNBOUNDED
+    Console(width=width, highlight=False, markup=False).print(table)
 
 
 def say(text: str = "") -> None:

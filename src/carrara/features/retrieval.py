@@ -34,14 +34,18 @@ class Retriever:
     service: FeatureService
     online: OnlineStore
 
+    def absent(self) -> list[str]:
+        """The views of the service that were never materialised as they are defined."""
+        views = self.service.stored
+        return [view.name for view, entity in views if self.online.watermark(online_table(view, entity)) is None]
+
     def check(self) -> None:
         """Raise DataError when a view of the service was never materialised as it is defined."""
-        for view, entity in self.service.stored:
-            if self.online.watermark(online_table(view, entity)) is None:
-                raise DataError(
-                    f"feature view '{view.name}' is not in the online store as this model reads it",
-                    hint=f"carrara feature materialise {view.name}",
-                )
+        if absent := self.absent():
+            raise DataError(
+                f"not in the online store as this model reads them: {', '.join(absent)}",
+                hint=f"carrara feature materialise {' '.join(absent)}",
+            )
 
     def features(self, keys: Mapping[str, Array], request: Mapping[str, Array], at: Array) -> dict[str, Array]:
         """Each feature `view:feature` of the service, float64 with NaN for missing, one value a row.

@@ -103,9 +103,11 @@ def join_outcomes(stores: Stores, version: ModelVersion) -> pl.DataFrame:
         raise DataError(
             f"no prediction of {version} is logged yet", hint=f"carrara serve, or carrara predict {version.model}"
         )
-    log = read_log(stores, version.model).filter(pl.col("version") == version.version)
+    everything = read_log(stores, version.model)
+    log = everything.filter(pl.col("version") == version.version)
     if log.is_empty():
-        raise DataError(f"no prediction of {version} is logged yet", hint=f"carrara deploy {version}")
+        others = ", ".join(f"{version.model}@{number}" for number in everything["version"].unique().sort())
+        raise DataError(f"no prediction of {version} is logged yet", hint=f"There are predictions of {others}.")
     label = recorded_definitions(stores, version).of_kind("model")[version.model].label
     outcomes = read_dataset(stores, label.dataset).filter(pl.col(label.known_at or label.time) <= stores.clock())
     keys = [name for name in _entity_keys(stores, version) if name in log.columns]

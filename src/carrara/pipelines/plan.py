@@ -88,6 +88,8 @@ def differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any,
 
     >>> differences({"ttl": "6h", "entity": "carrier"}, {"ttl": "1d", "entity": "carrier"})
     [('ttl', '6h', '1d')]
+    >>> differences({"windows": ["6h", "1d"]}, {"windows": ["6h", "7d"]})
+    [('windows[1]', '1d', '7d')]
     """
     if isinstance(before, dict) and isinstance(after, dict):
         found = []
@@ -95,6 +97,9 @@ def differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any,
             inner = f"{path}.{key}" if path else str(key)
             found += differences(before.get(key, _MISSING), after.get(key, _MISSING), inner)
         return found
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [found for place, pair in pairs for found in differences(*pair, f"{path}[{place}]")]
     if before == after:
         return []
     return [(path, None if before is _MISSING else before, None if after is _MISSING else after)]

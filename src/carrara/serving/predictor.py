@@ -122,13 +122,17 @@ class ModelPredictor:
 
 
 def open_predictor(stores: Stores, version: ModelVersion) -> ModelPredictor:
-    """Load a registered version with the feature definitions that were recorded with it."""
-    definitions = recorded_definitions(stores, version)
-    references = definitions.of_kind("model")[version.model].features
-    service = resolve_features(definitions, references, where=f"model '{version}'")
-    retriever = Retriever(service, stores.online)
+    """Load a registered version; DataError when features that it reads were never materialised."""
+    retriever = retriever_of(stores, version)
     retriever.check()
     return ModelPredictor(version, open_version(stores, version), retriever, stores.clock)
+
+
+def retriever_of(stores: Stores, version: ModelVersion) -> Retriever:
+    """What reads a version's features, by the definitions that were recorded with it."""
+    definitions = recorded_definitions(stores, version)
+    references = definitions.of_kind("model")[version.model].features
+    return Retriever(resolve_features(definitions, references, where=f"model '{version}'"), stores.online)
 
 
 def _times(inputs: Mapping[str, Array]) -> Array:
