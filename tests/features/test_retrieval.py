@@ -239,7 +239,7 @@ def test_a_view_that_was_never_materialised_is_named(tmp_path):
     with pytest.raises(DataError, match=r"(?s)not in the online store.*state, recent.*materialise state recent"):
         retriever.check()
     room.materialise("state", minute(10))
-    with pytest.raises(DataError, match="feature view 'recent' is not in the online store"):
+    with pytest.raises(DataError, match="reads them: recent"):
         retriever.check()
     room.materialise("recent", minute(10))
     retriever.check()
