@@ -45,9 +45,3 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         return (self._root / table / "_delta_log").is_dir()
-
-    def compact(self, table: str) -> None:
-        """Join the small files of a table that many appends have made."""
-        from deltalake import DeltaTable
-
-        DeltaTable(str(self._root / table)).optimize.compact()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -32,13 +32,6 @@ class Stores:
     def online(self) -> OnlineStore:
         """Opened at first use: a command that only lists models needs no online store."""
         return open_online_store(self.online_address, self.root)
-
-    def at(self, clock: Clock) -> Stores:
-        """The same stores under another clock."""
-        changed = replace(self, clock=clock)
-        # one process opens an LMDB environment once
-        changed.__dict__["online"] = self.online
-        return changed
 
     def close(self) -> None:
         if "online" in self.__dict__:

@@ -10,8 +10,6 @@ import polars as pl
 from carrara.core.clock import parse_time
 from carrara.core.errors import ConfigurationError, TrainingError
 
-PARTS = ("train", "validation", "test")
-
 
 @dataclass(frozen=True)
 class TimeSplit:
