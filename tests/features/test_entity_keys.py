@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carrara.features.entities import Entity, key_bytes
@@ -18,12 +18,14 @@ def columns(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
     return {name: [pair[place] for pair in pairs] for place, name in enumerate(NAMES)}
 
 
+@settings(derandomize=True, deadline=None)
 @given(pairs=PAIRS)
 def test_two_composite_keys_have_the_same_bytes_only_when_they_are_the_same(pairs):
     made = dict(zip(pairs, key_bytes(columns(pairs), NAMES), strict=True))
     assert len(set(made.values())) == len(set(pairs))
 
 
+@settings(derandomize=True, deadline=None)
 @given(pairs=PAIRS)
 def test_a_frame_and_a_request_give_the_same_bytes(pairs):
     frame = pl.DataFrame(columns(pairs), schema=dict.fromkeys(NAMES, pl.String()))
@@ -31,6 +33,7 @@ def test_a_frame_and_a_request_give_the_same_bytes(pairs):
     assert key_bytes(frame, NAMES) == key_bytes(request, NAMES)
 
 
+@settings(derandomize=True, deadline=None)
 @given(numbers=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1))
 def test_whole_numbers_have_the_same_bytes_in_a_frame_and_in_a_request(numbers):
     frame = pl.DataFrame({"id": numbers}, schema={"id": pl.Int64()})

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from feature_room import UTC_TIME
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carrara.core.clock import microseconds
@@ -62,6 +62,7 @@ def as_float(value) -> float:
     return float(microseconds(value)) if isinstance(value, datetime) else float(value)
 
 
+@settings(derandomize=True, deadline=None)
 @given(made=declared_frames(), gaps=st.lists(st.booleans(), min_size=8, max_size=8))
 def test_rows_come_back_as_they_were_packed_and_missing_ones_as_missing(made, gaps):
     view, frame = made
@@ -76,6 +77,7 @@ def test_rows_come_back_as_they_were_packed_and_missing_ones_as_missing(made, ga
             np.testing.assert_array_equal([record[name] for name in view.features], expected)
 
 
+@settings(derandomize=True, deadline=None)
 @given(made=declared_frames())
 def test_every_row_of_a_view_has_the_length_of_its_record(made):
     view, frame = made
@@ -86,6 +88,7 @@ def test_every_row_of_a_view_has_the_length_of_its_record(made):
 EVENTS = st.lists(st.tuples(st.integers(-(2**62), 2**62), st.floats(), st.floats()), max_size=9)
 
 
+@settings(derandomize=True, deadline=None)
 @given(entities=st.lists(st.none() | EVENTS, max_size=6))
 def test_the_events_of_several_entities_come_back_in_order_under_their_places(entities):
     rows = [None if e is None else packed_events(e) for e in entities]

@@ -1,0 +1,110 @@
+"""The lake: each write a version, each version readable for good."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from carrara.core.errors import ConfigurationError, NotFoundError
+from carrara.storage.lake import Lake
+
+ONE = pl.DataFrame({"a": [1, 2], "s": ["x", None]})
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(str(tmp_path / "lake"))
+
+
+def test_every_version_stays_readable(lake):
+    other = pl.DataFrame({"a": [7], "s": ["z"]})
+    assert (lake.write("datasets/t", ONE), lake.write("datasets/t", other)) == (0, 1)
+    assert_frame_equal(lake.scan("datasets/t", 0).collect(), ONE)
+    assert_frame_equal(lake.scan("datasets/t", 1).collect(), other)
+    assert_frame_equal(lake.scan("datasets/t").collect(), other)
+
+
+def test_overwriting_takes_the_new_columns_and_types(lake):
+    lake.write("t", ONE)
+    changed = pl.DataFrame({"a": ["text"], "new": [1.5]})
+    lake.write("t", changed)
+    assert_frame_equal(lake.scan("t").collect(), changed)
+    assert_frame_equal(lake.scan("t", 0).collect(), ONE)
+
+
+def test_appending_keeps_the_rows_and_adds_missing_columns_as_nulls(lake):
+    lake.write("t", ONE)
+    assert lake.write("t", pl.DataFrame({"a": [3], "new": [0.5]}), mode="append") == 1
+    expected = pl.DataFrame({"a": [1, 2, 3], "s": ["x", None, None], "new": [None, None, 0.5]})
+    assert_frame_equal(lake.scan("t").collect().sort("a"), expected)
+    assert_frame_equal(lake.scan("t", 0).collect(), ONE)
+
+
+def test_appending_to_a_table_that_is_not_there_makes_it(lake):
+    lake.write("t", ONE, mode="append")
+    assert_frame_equal(lake.scan("t").collect(), ONE)
+
+
+def test_types_come_back_as_they_were(lake):
+    frame = pl.DataFrame(
+        {"at": ["2024-01-01T00:00:00.123456Z"], "b": [True], "f": [float("nan")], "i": [1]}
+    ).with_columns(
+        pl.col("at").str.to_datetime(time_unit="us", time_zone="UTC"),
+        pl.col("i").cast(pl.Int32),
+        pl.lit(1.5, pl.Float32).alias("f32"),
+    )
+    lake.write("t", frame)
+    assert_frame_equal(lake.scan("t").collect(), frame)
+
+
+def test_a_table_without_rows_keeps_its_columns(lake):
+    lake.write("t", ONE.clear())
+    assert_frame_equal(lake.scan("t").collect(), ONE.clear())
+
+
+def test_a_table_that_was_never_written_is_named(lake):
+    assert not lake.exists("datasets/none")
+    with pytest.raises(NotFoundError, match="datasets/none"):
+        lake.scan("datasets/none")
+
+
+@pytest.mark.parametrize("kill_after", [1, 2, 5])
+def test_a_writer_that_is_killed_leaves_a_whole_version(lake, tmp_path, kill_after):
+    """P1: killed while it writes the next version, wherever in it that is."""
+    code = (
+        "import sys\nimport polars as pl\nfrom carrara.storage.lake import Lake\nlake = Lake(sys.argv[1])\n"
+        "for n in range(1000):\n"
+        "    lake.write('t', pl.DataFrame({'n': [n] * 20_000}))\n    print(n, flush=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "lake")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        told = [int(writer.stdout.readline()) for _ in range(kill_after)]
+        writer.kill()
+        told += [int(line) for line in writer.stdout if line.endswith("\n")]
+    found = lake.scan("t").collect()["n"]
+    assert found.len() == 20_000
+    assert found.unique().to_list() in ([told[-1]], [told[-1] + 1])
+    lake.write("t", ONE)
+    assert_frame_equal(lake.scan("t").collect(), ONE)
+
+
+def test_two_processes_that_append_at_once_lose_no_row(lake, tmp_path):
+    lake.write("t", pl.DataFrame({"n": [-1]}))
+    code = (
+        "import sys\nimport polars as pl\nfrom carrara.storage.lake import Lake\nlake = Lake(sys.argv[1])\n"
+        "for n in range(10):\n    lake.write('t', pl.DataFrame({'n': [int(sys.argv[2]) + n]}), mode='append')\n"
+    )
+    commands = [[sys.executable, "-c", code, str(tmp_path / "lake"), str(start)] for start in (0, 10)]
+    others = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    said = [other.communicate()[1] for other in others]
+    assert [other.returncode for other in others] == [0, 0], said
+    assert sorted(lake.scan("t").collect()["n"]) == list(range(-1, 20))
+
+
+def test_an_address_that_is_not_supported_is_refused_by_name():
+    with pytest.raises(ConfigurationError, match="s3://bucket"):
+        Lake("s3://bucket/lake")
