@@ -54,7 +54,7 @@ def test_another_process_finds_the_same_digests(tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\nimport polars as pl\n"
         "from carrara.core.definitions import load_definitions, spec_digest\n"
-        "from carrara.data.versions import digest_frame\n"
+        "from carrara.data.table_digest import digest_frame\n"
         "made = load_definitions([Path(sys.argv[1])]).of_kind('dataset')['made']\n"
         "print(spec_digest(made), digest_frame(pl.DataFrame({'a': [1, None], 's': ['x', 'é']})))\n"
     )

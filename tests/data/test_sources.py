@@ -19,8 +19,8 @@ from carrara.core.errors import (
 )
 from carrara.data.dataset import Dataset
 from carrara.data.ingest import ingest_all
-from carrara.data.sources import locate, read
-from carrara.data.versions import digest_frame
+from carrara.data.storable import storable, storable_schema
+from carrara.data.table_digest import digest_frame
 from carrara.metadata import lineage
 from carrara.metadata.runs import list_runs
 from carrara.workspace import Workspace
@@ -34,7 +34,10 @@ def rows_of(tmp_path):
         path = tmp_path / ("t.csv" if isinstance(content, str) else "t.parquet")
         path.write_text(content) if isinstance(content, str) else content.write_parquet(path)
         dataset = Dataset("t", source=path.name, **declared)
-        return read(dataset, locate(dataset, tmp_path))
+        types = dataset.reading().types
+        with dataset.read_from.open(tmp_path, dataset.reading()) as opened:
+            schema = storable_schema(opened.schema, types, "dataset 't'")
+            return pl.concat([storable(batch, schema, types, "dataset 't'") for batch in opened.batches])
 
     return made
 
@@ -69,7 +72,7 @@ def derived(name: str, *inputs: str, body: str = "") -> str:
         ("int32", "7", 7),
         ("float64", "7", 7.0),
         ("float32", "1.5", 1.5),
-        ("string", "007", "7"),
+        ("string", "007", "007"),
         ("bool", "true", True),
         ("datetime", "2024-01-01T02:00:00+02:00", datetime(2024, 1, 1, tzinfo=UTC)),
     ],
@@ -207,7 +210,7 @@ def test_a_function_that_fails_leaves_a_failed_run_and_the_last_version(write):
 
 def test_another_process_finds_the_same_digest_of_the_same_table():
     code = (
-        "import polars as pl\nfrom datetime import UTC, datetime\nfrom carrara.data.versions import digest_frame\n"
+        "import polars as pl\nfrom datetime import UTC, datetime\nfrom carrara.data.table_digest import digest_frame\n"
         "part = [pl.DataFrame({'i': [n, None], 'f': [n / 3, float('nan')], 's': ['é', None], 'b': [True, None],"
         " 'at': [datetime(2024, 1, 1 + n, tzinfo=UTC), None]}) for n in range(3)]\n"
         "print(digest_frame(pl.concat(part, rechunk=False)), digest_frame(pl.concat(part[::-1]).rechunk()))\n"

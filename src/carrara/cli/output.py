@@ -80,7 +80,7 @@ class _DrawnStep(Step):
         super().__init__(name)
         self._bar, self._task = bar, task
 
-    def advance(self, done: int, total: int) -> None:
+    def advance(self, done: int, total: int | None) -> None:
         self._bar.update(self._task, completed=done, total=total)
 
 

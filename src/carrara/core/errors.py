@@ -9,6 +9,7 @@ CarraraError
 ├── DataError                  a table that is not what was declared          exit 1
 │   ├── ColumnMissing          a column that is not there
 │   ├── ColumnTypeMismatch     a column of another type
+│   ├── MalformedFile          a line of a file that is not what its format says
 │   └── TimeWithoutZone        a time that names no zone
 ├── CheckFailed                a validation or a gate said no                 exit 3
 ├── MissingExtra               a library of an extra is not installed         exit 1
@@ -111,6 +112,12 @@ class TimeWithoutZone(DataError):
             hint='Say which they are in: .dt.replace_time_zone("UTC") in a function, 2013-10-01T06:00:00Z in a file.',
         )
         self.column, self.where = column, where
+
+
+class MalformedFile(DataError):
+    def __init__(self, path: object, line: int, what: str, *, column: str = "", hint: str = "") -> None:
+        super().__init__(f"{path}, line {line}: {what}", hint=hint)
+        self.path, self.line, self.column = str(path), line, column
 
 
 class CheckFailed(CarraraError):

@@ -17,7 +17,7 @@ class Step:
     reused: bool = False
     seconds: float = 0.0
 
-    def advance(self, done: int, total: int) -> None:
+    def advance(self, done: int, total: int | None) -> None:
         """Tell how far the step is; a watcher may draw it."""
 
 

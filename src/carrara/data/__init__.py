@@ -3,9 +3,14 @@
 In: files, and a user's functions from datasets to a dataset. Out: immutable versions in the lake, validated.
 """
 
+from carrara.data.anomalies import Anomaly
 from carrara.data.dataset import Dataset, DerivedDataset, dataset
-from carrara.data.ingest import Ingested, ingest, ingest_all
-from carrara.data.schema import Anomaly, validate
+from carrara.data.ingest import Ingested, ingest, ingest_all, ingest_dataset
+from carrara.data.schema import Schema
+from carrara.data.schema_inference import infer_schema
+from carrara.data.sources import DuckDB, Files, Sql
+from carrara.data.statistics import Statistics, profile
+from carrara.data.validation import examine, validate
 from carrara.data.versions import DatasetVersion, dataset_version, list_datasets, read_dataset
 
 __all__ = [
@@ -13,12 +18,21 @@ __all__ = [
     "Dataset",
     "DatasetVersion",
     "DerivedDataset",
+    "DuckDB",
+    "Files",
     "Ingested",
+    "Schema",
+    "Sql",
+    "Statistics",
     "dataset",
     "dataset_version",
+    "examine",
+    "infer_schema",
     "ingest",
     "ingest_all",
+    "ingest_dataset",
     "list_datasets",
+    "profile",
     "read_dataset",
     "validate",
 ]

@@ -4,29 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from carrara.core.columns import POLARS_TYPES
 from carrara.core.digests import digest_function
-from carrara.core.errors import NotFoundError
+from carrara.core.errors import DefinitionError, NotFoundError
+from carrara.data.sources import Files, Source
+from carrara.data.sources.base import Reading
+
+Mode = Literal["replace", "append", "upsert"]
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A table that is read from a source.
 
-    `source` is a CSV (plain, .gz or .zip) or Parquet file: a path below the workspace, or
-    `package:NAME/PATH` for a file inside an installed Python package. `types` casts columns, e.g.
-    `{"seen_at": "datetime"}`; `null_values` are the texts that stand for a missing value in a CSV.
+    `source` is the address of files (see `Files`), or a `Sql` or `DuckDB` query. `types` casts columns, e.g.
+    `{"seen_at": "datetime"}`. `mode` says what a new state of the source does to the rows that are there: `replace`
+    them, `append` to them, or `upsert` by `key`. `null_values` are the texts that stand for a missing value in a
+    CSV, `encoding` and `separator` how it is written. `slices` names columns by whose values statistics are kept
+    as well, `weight` the one that weighted statistics count by.
 
     >>> Dataset("weather", source="weather.csv", types={"time_hour": "datetime"}).spec()["source"]
     'weather.csv'
     """
 
     name: str
-    source: str
+    source: str | Source
     types: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = "replace"
+    key: tuple[str, ...] = ()
     null_values: tuple[str, ...] = ("",)
+    encoding: str = "utf-8"
+    separator: str = ""
+    slices: tuple[str, ...] = ()
+    weight: str | None = None
     description: str = ""
     owner: str = ""
 
@@ -36,19 +48,42 @@ class Dataset:
         for column, name in self.types.items():
             if name not in POLARS_TYPES:
                 raise NotFoundError("type", name, POLARS_TYPES, where=f"column '{column}' of dataset '{self.name}'")
+        if self.mode not in get_args(Mode):
+            raise NotFoundError("mode", self.mode, get_args(Mode), where=f"dataset '{self.name}'")
+        if self.mode == "upsert" and not self.key:
+            raise DefinitionError(
+                f"dataset '{self.name}' upserts without a key",
+                hint='Name the columns that identify a row: key=("id",).',
+            )
 
     @property
     def inputs(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def read_from(self) -> Source:
+        return Files(self.source) if isinstance(self.source, str) else self.source
+
+    def reading(self) -> Reading:
+        """How its source is to be read."""
+        types = {column: POLARS_TYPES[name] for column, name in self.types.items()}
+        return Reading(self.name, types, self.null_values, self.encoding, self.separator)
+
     def spec(self) -> dict[str, Any]:
-        return {
-            "source": self.source,
+        found: dict[str, Any] = {
+            "source": self.source if isinstance(self.source, str) else self.source.describe(),
             "types": dict(self.types),
             "null_values": list(self.null_values),
             "description": self.description,
             "owner": self.owner,
         }
+        if self.mode != "replace":
+            found |= {"mode": self.mode}
+        for name in ("key", "slices"):
+            found |= {name: list(getattr(self, name))} if getattr(self, name) else {}
+        for name, usual in (("encoding", "utf-8"), ("separator", ""), ("weight", None)):
+            found |= {name: getattr(self, name)} if getattr(self, name) != usual else {}
+        return found
 
 
 @dataclass(frozen=True)

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import narwhals as nw
 import polars as pl
 
-from carrara.core.columns import UTC_TIME
 from carrara.core.definitions import Definitions, spec_digest
-from carrara.core.digests import digest_data, digest_file
-from carrara.core.errors import (
-    CarraraError,
-    CheckFailed,
-    DataError,
-    DefinitionCycle,
-    NotFoundError,
-    TimeWithoutZone,
-)
-from carrara.data.dataset import Dataset, DerivedDataset
-from carrara.data.schema import infer_schema, validate
-from carrara.data.sources import locate, read
-from carrara.data.statistics import column_statistics
+from carrara.core.digests import digest_data
+from carrara.core.errors import CarraraError, DataError, DefinitionCycle, NotFoundError, TimeWithoutZone
+from carrara.core.identity import current_user
+from carrara.core.progress import Step
+from carrara.data.dataset import Dataset, DerivedDataset, Mode
+from carrara.data.intake import Intake, Unchanged
+from carrara.data.schema_file import schema_of, write_accepted
+from carrara.data.sources import Opened
+from carrara.data.statistics import Statistics, batches_of
+from carrara.data.storable import storable_schema
+from carrara.data.table_digest import TableDigest
 from carrara.data.versions import (
     KIND,
     DatasetVersion,
     dataset_version,
-    digest_frame,
     from_record,
     lake_table,
+    quarantine_table,
     read_dataset,
+    read_statistics,
 )
 from carrara.metadata.runs import run
-from carrara.metadata.versions import add_version, find_version
+from carrara.metadata.versions import Version, add_version, find_version
 from carrara.storage import Stores
 
 
@@ -55,26 +54,47 @@ def ingest_all(stores: Stores, definitions: Definitions) -> Iterator[Ingested]:
         yield ingest(stores, definitions, name)
 
 
-def ingest(stores: Stores, definitions: Definitions, name: str, *, accept_schema: bool = False) -> Ingested:
+def ingest(
+    stores: Stores, definitions: Definitions, name: str, *, accept_schema: bool = False, step: Step | None = None
+) -> Ingested:
     """Bring one dataset up to date with its source, or with the newest versions of its inputs.
 
     Raises DataError for a source that cannot be read, CheckFailed for one that its schema refuses; the
     last good version then stays the newest. `accept_schema` takes what is there now as the schema.
     """
     declared = _declared(definitions, name)
-    source, sources = _source(stores, definitions, declared)
+    if isinstance(declared, Dataset):
+        return ingest_dataset(stores, declared, accept_schema=accept_schema, step=step)
+    for other in declared.inputs:
+        _declared(definitions, other, where=f"dataset '{name}'")
+    inputs = [dataset_version(stores, other) for other in declared.inputs]
+    source = {"datasets": {v.name: [v.version, v.digest] for v in inputs}}
     key = digest_data([spec_digest(declared), source])
-    newest = find_version(stores.metadata, KIND, name)
-    if newest is not None and newest.record["key"] == key and not accept_schema:
-        return Ingested(from_record(newest), reused=True)
-    with run(stores.metadata, "ingest", name, {"source": source}) as run_id:
-        frame = _rows(stores, declared)
-        previous = from_record(newest) if newest is not None and not accept_schema else None
-        record = {"key": key, "source": source, **_examined(name, frame, previous)}
-        record["lake_version"] = stores.lake.write(lake_table(name), frame)
-        digest = digest_frame(frame)
-        made = add_version(stores.metadata, KIND, name, digest=digest, run_id=run_id, record=record, sources=sources)
-    return Ingested(from_record(made), reused=False)
+    target = _Target(declared.name, "replace", (), (), None, {}, source, key, [v.address for v in inputs])
+    return _ingest(stores, target, lambda: _derived(stores, declared), accept_schema, step)
+
+
+def ingest_dataset(
+    stores: Stores, declared: Dataset, *, accept_schema: bool = False, step: Step | None = None
+) -> Ingested:
+    """Bring a dataset up to date with its source, as `ingest` does; it need not be in the definitions."""
+    origin = declared.read_from
+    fingerprint = origin.fingerprint(stores.root)
+    source = {**origin.describe(), "digest": fingerprint}
+    key = digest_data([spec_digest(declared), source]) if fingerprint else None
+    address = source.get("file") or source.get("url") or source["kind"]
+    target = _Target(
+        declared.name,
+        declared.mode,
+        declared.key,
+        declared.slices,
+        declared.weight,
+        declared.reading().types,
+        source,
+        key,
+        [f"{source['kind']}:{address}" + (f"#{fingerprint[:12]}" if fingerprint else "")],
+    )
+    return _ingest(stores, target, lambda: origin.open(stores.root, declared.reading()), accept_schema, step)
 
 
 def in_order(definitions: Definitions) -> list[str]:
@@ -95,6 +115,123 @@ def in_order(definitions: Definitions) -> list[str]:
     return ordered
 
 
+@dataclass(frozen=True)
+class _Target:
+    """The dataset that rows go into, and what is to be recorded of where they come from."""
+
+    name: str
+    mode: Mode
+    key: tuple[str, ...]
+    slices: tuple[str, ...]
+    weight: str | None
+    types: Any
+    source: dict[str, Any]
+    source_key: str | None
+    lineage: list[str]
+
+
+def _ingest(stores: Stores, target: _Target, opening: Any, accept_schema: bool, step: Step | None) -> Ingested:
+    newest = find_version(stores.metadata, KIND, target.name)
+    same = newest is not None and target.source_key is not None and newest.record["key"] == target.source_key
+    if newest is not None and same and not accept_schema:
+        return Ingested(from_record(newest), reused=True)
+    with run(stores.metadata, "ingest", target.name, {"source": target.source}) as run_id, opening() as opened:
+        where = f"dataset '{target.name}'"
+        schema = storable_schema(opened.schema, target.types, where)
+        previous = read_statistics(stores, from_record(newest)) if newest is not None else None
+        intake = Intake(
+            name=target.name,
+            columns=schema,
+            types=target.types,
+            schema=None if accept_schema else schema_of(stores.root, target.name, newest.record if newest else None),
+            previous=previous,
+            previous_digest=newest.record["added_digest"] if newest is not None and not accept_schema else None,
+            replaces=target.mode == "replace" or newest is None,
+            key=target.key,
+            statistics=Statistics(weight=target.weight, sliced_by=target.slices),
+        )
+        try:
+            lake_version = _write(stores, target, intake, opened, newest, step)
+        except Unchanged:
+            assert newest is not None
+            return Ingested(from_record(newest), reused=True)
+        finally:
+            if intake.aside:
+                stores.lake.write(quarantine_table(target.name), intake.set_aside())
+        if accept_schema:
+            write_accepted(stores.root, target.name, intake.accepted())
+        record, digest = _record(stores, target, intake, newest, lake_version)
+        made = add_version(
+            stores.metadata, KIND, target.name, digest=digest, run_id=run_id, record=record, sources=target.lineage
+        )
+    return Ingested(from_record(made), reused=False)
+
+
+def _write(
+    stores: Stores, target: _Target, intake: Intake, opened: Opened, newest: Version | None, step: Step | None
+) -> int:
+    table, batches = lake_table(target.name), intake.batches(opened, step)
+    if intake.replaces:
+        return stores.lake.write_batches(table, intake.columns, batches)
+    assert newest is not None
+    # A crash between the lake's commit and the record leaves a version that nobody asked for.
+    stores.lake.restore(table, newest.record["lake_version"])
+    if target.mode == "append":
+        return stores.lake.write_batches(table, intake.columns, batches, mode="append")
+    return stores.lake.merge_batches(table, intake.columns, batches, target.key)
+
+
+def _record(
+    stores: Stores, target: _Target, intake: Intake, newest: Version | None, lake_version: int
+) -> tuple[dict[str, Any], str]:
+    statistics, rows_digest, columns = intake.kept, intake.digest, intake.columns
+    added_digest = rows_digest.hexdigest(columns)
+    if not intake.replaces:
+        assert newest is not None
+        columns = stores.lake.scan(lake_table(target.name), lake_version).collect_schema()
+        if target.mode == "append":
+            assert intake.previous is not None
+            rows_digest.merge(TableDigest.from_list(newest.record["rows_digest"]))
+            intake.previous.merge(statistics)
+            statistics = intake.previous
+        else:
+            statistics, rows_digest = _looked_over(stores, target, lake_version)
+    record = {
+        "key": target.source_key,
+        "source": target.source,
+        "created_by": current_user(),
+        "rows": statistics.rows,
+        "added": intake.kept.rows,
+        "quarantined": intake.aside,
+        "rows_digest": rows_digest.as_list(),
+        "added_digest": added_digest,
+        "statistics": _figures(statistics),
+        "sketches": stores.artifacts.put(statistics.to_bytes()),
+        "schema": intake.accepted().as_dict(),
+        "anomalies": [anomaly.as_dict() for anomaly in intake.anomalies],
+        "lake_version": lake_version,
+    }
+    return record, rows_digest.hexdigest(columns)
+
+
+def _looked_over(stores: Stores, target: _Target, lake_version: int) -> tuple[Statistics, TableDigest]:
+    """What an upsert left: replaced rows cannot be taken out of statistics, so they are made anew."""
+    statistics, digest = Statistics(weight=target.weight, sliced_by=target.slices), TableDigest()
+    for batch in batches_of(stores.lake.scan(lake_table(target.name), lake_version)):
+        statistics.add(batch)
+        digest.add(batch)
+    return statistics, digest
+
+
+def _figures(statistics: Statistics) -> dict[str, dict[str, Any]]:
+    """The summary without its distributions, which the sketches hold."""
+    left_out = ("histogram", "quantile_histogram", "weighted")
+    return {
+        name: {key: value for key, value in column.items() if key not in left_out}
+        for name, column in statistics.summary().items()
+    }
+
+
 def _declared(definitions: Definitions, name: str, where: str = "") -> Dataset | DerivedDataset:
     found: Dataset | DerivedDataset | None = definitions.of_kind(KIND).get(name)
     if found is None:
@@ -102,58 +239,50 @@ def _declared(definitions: Definitions, name: str, where: str = "") -> Dataset |
     return found
 
 
-def _source(
-    stores: Stores, definitions: Definitions, declared: Dataset | DerivedDataset
-) -> tuple[dict[str, Any], list[str]]:
-    if isinstance(declared, Dataset):
-        digest = digest_file(locate(declared, stores.root))
-        return {"file": declared.source, "digest": digest}, [f"file:{declared.source}#{digest[:12]}"]
-    for name in declared.inputs:
-        _declared(definitions, name, where=f"dataset '{declared.name}'")
-    inputs = [dataset_version(stores, name) for name in declared.inputs]
-    return {"datasets": {v.name: [v.version, v.digest] for v in inputs}}, [v.address for v in inputs]
-
-
-def _rows(stores: Stores, declared: Dataset | DerivedDataset) -> pl.DataFrame:
-    if isinstance(declared, Dataset):
-        return read(declared, locate(declared, stores.root))
+@contextmanager
+def _derived(stores: Stores, declared: DerivedDataset) -> Iterator[Opened]:
     frames = [nw.from_native(read_dataset(stores, name)) for name in declared.inputs]
     where = f"dataset '{declared.name}'"
-    frame = collect(declared.function, frames, where)
-    for column, dtype in frame.schema.items():
+    frame = call(declared.function, frames, where)
+    try:
+        schema = frame.collect_schema()
+    except Exception as error:
+        raise _failed(where, error) from error
+    for column, dtype in schema.items():
         if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
             raise TimeWithoutZone(column, where)
-    return frame.with_columns(pl.col(c).cast(UTC_TIME) for c, t in frame.schema.items() if isinstance(t, pl.Datetime))
+    yield Opened(schema, _computed(frame, where), where=where)
 
 
-def collect(function: Any, frames: list[Any], where: str) -> pl.DataFrame:
-    """Call a user's function on frames and collect what it returns; DataError says where it failed."""
+def _computed(frame: pl.LazyFrame, where: str) -> Iterator[pl.DataFrame]:
+    try:
+        yield from batches_of(frame)
+    except pl.exceptions.PolarsError as error:
+        raise _failed(where, error) from error
+
+
+def call(function: Any, frames: list[Any], where: str) -> pl.LazyFrame:
+    """Call a user's function on frames, and return its result as a lazy frame; DataError says where it failed."""
     try:
         result = nw.to_native(function(*frames), pass_through=True)
-        frame = result.collect() if isinstance(result, pl.LazyFrame) else result
     except CarraraError:
         raise
     except Exception as error:
-        raise DataError(f"the function of {where} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(frame, pl.DataFrame):
-        raise DataError(f"the function of {where} returned {type(frame).__name__}, and a frame is expected")
-    return frame
+        raise _failed(where, error) from error
+    if not isinstance(result, pl.DataFrame | pl.LazyFrame):
+        raise DataError(f"the function of {where} returned {type(result).__name__}, and a frame is expected")
+    return result.lazy()
 
 
-def _examined(name: str, frame: pl.DataFrame, previous: DatasetVersion | None) -> dict[str, Any]:
-    statistics = column_statistics(frame)
-    schema = previous.schema if previous is not None else infer_schema(statistics)
-    anomalies = validate(statistics, schema)
-    stops = [a.message for a in anomalies if a.severity == "stop"]
-    if stops and previous is not None:
-        raise CheckFailed(
-            f"dataset '{name}' is not what its schema says; version {previous.version} stays in use",
-            stops,
-            hint=f"Correct the source, or accept the change: carrara dataset ingest {name} --accept-schema.",
-        )
-    return {
-        "rows": frame.height,
-        "statistics": statistics,
-        "schema": schema,
-        "anomalies": [asdict(a) for a in anomalies],
-    }
+def collect(function: Any, frames: list[Any], where: str) -> pl.DataFrame:
+    """What a user's function makes of frames, in memory; DataError says where it failed."""
+    try:
+        return call(function, frames, where).collect()
+    except CarraraError:
+        raise
+    except Exception as error:
+        raise _failed(where, error) from error
+
+
+def _failed(where: str, error: BaseException) -> DataError:
+    return DataError(f"the function of {where} failed: {type(error).__name__}: {error}")

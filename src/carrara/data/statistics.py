@@ -1,81 +1,169 @@
-"""Statistics of a table's columns: counts, ranges, quantiles, histograms, top values."""
+"""Statistics of a table, in one pass over its batches; those of parts merge to those of the whole."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import polars as pl
 
-from carrara.core.columns import type_name
+from carrara.core.columns import require_column, require_number
+from carrara.core.errors import DataError
+from carrara.data.column_statistics import ColumnStatistics
 
-DECILES = [q / 10 for q in range(11)]
-_BINS = 20
-_TOP = 10
+BATCH_CELLS = 8_000_000
+"""How many cells a batch holds, so that wide tables need no more memory than long ones."""
+
+_MOST_ROWS = 262_144
+_MOST_SLICES = 100
+_FORMAT = 1
 
 
-def column_statistics(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """What each column holds, as plain data.
+@dataclass
+class Statistics:
+    """The statistics of a table's columns, with sketches that merge; see `summary` for what they say.
 
-    Every column has `type`, `rows`, `nulls`, `distinct`; numbers have `mean`, `std`, `min`, `max`, `zeros`,
-    `quantiles` (eleven, at every tenth) and `histogram` (`edges`, `counts`); strings and booleans have
-    `top`; times have `min` and `max`. NaN and infinities count as nulls in the numbers' moments.
+    `weight` names the column of weights that the weighted figures count by, and `slices` holds the statistics
+    of the rows with each value of a sliced column, by `column=value`.
+    """
 
-    >>> column_statistics(pl.DataFrame({"delay": [1, 2, None]}))["delay"]["nulls"]
+    rows: int = 0
+    columns: dict[str, ColumnStatistics] = field(default_factory=dict)
+    weight: str | None = None
+    sliced_by: tuple[str, ...] = ()
+    slices: dict[str, Statistics] = field(default_factory=dict)
+
+    def add(self, batch: pl.DataFrame) -> None:
+        """Take the rows of a batch; all batches have the same columns and types."""
+        weights = self._weights(batch)
+        for name in batch.columns:
+            if name not in self.columns:
+                self.columns[name] = ColumnStatistics.of_type(batch.schema[name])
+            self.columns[name].add(batch[name], weights)
+        self.rows += batch.height
+        for column in self.sliced_by:
+            self._add_slices(column, batch)
+
+    def merge(self, other: Statistics) -> None:
+        """Add what another part of the table showed; DataError when a column has another type there.
+
+        A column that only one part has counts as null in the other's rows.
+        """
+        if self.weight != other.weight:
+            raise DataError(f"statistics weighted by '{self.weight}' and by '{other.weight}' cannot be merged")
+        for name in self.columns.keys() | other.columns.keys():
+            mine, theirs = self.columns.get(name), other.columns.get(name)
+            if mine is None or theirs is None:
+                only, absent = (theirs, self.rows) if mine is None else (mine, other.rows)
+                assert only is not None
+                mine, theirs = only, ColumnStatistics(only.type, rows=absent, nulls=absent)
+                self.columns[name] = mine
+            mine.merge(theirs, where=f"column '{name}'")
+        self.rows += other.rows
+        for name, part in other.slices.items():
+            self.slices.setdefault(name, Statistics(weight=self.weight)).merge(part)
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """What each column holds, as plain data.
+
+        Every column has `type`, `rows`, `nulls` and `distinct` (with `distinct_exact`). Numbers have `mean`, `std`,
+        `min`, `max`, `zeros`, `nan`, `infinite`, `quantiles` (eleven, at every tenth), `histogram` (`edges`,
+        `counts`: equal widths) and `quantile_histogram` (about equal rows); texts and booleans `top`; texts
+        `lengths`; lists `lengths`; times `min`, `max`, `histogram` and `largest_gap`. NaN and infinities are outside
+        of the moments. `weighted` repeats the figures by weight.
+        """
+        return {name: column.summary() for name, column in self.columns.items()}
+
+    def to_bytes(self) -> bytes:
+        """The whole state, for `from_bytes`."""
+        return msgspec.msgpack.encode({"format": _FORMAT, **self._as_dict()})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Statistics:
+        found = msgspec.msgpack.decode(data)
+        if found.pop("format") != _FORMAT:
+            raise DataError("these statistics were written by a later release", hint="Upgrade carrara.")
+        return cls._from_dict(found)
+
+    def _weights(self, batch: pl.DataFrame) -> Any:
+        if self.weight is None:
+            return None
+        require_number(batch.schema, self.weight, "the table")
+        weights = batch[self.weight].cast(pl.Float64).fill_null(0.0).fill_nan(0.0)
+        if (weights < 0).any():
+            raise DataError(f"the weights in '{self.weight}' go below zero")
+        return weights.to_numpy()
+
+    def _add_slices(self, column: str, batch: pl.DataFrame) -> None:
+        require_column(batch.schema, column, "the table")
+        for values, part in batch.partition_by(column, as_dict=True).items():
+            name = f"{column}={values[0]!s}"
+            if name not in self.slices:
+                if len(self.slices) >= _MOST_SLICES * len(self.sliced_by):
+                    raise DataError(
+                        f"column '{column}' has more than {_MOST_SLICES} values to slice by",
+                        hint="Slice by a column of few values; a derived dataset can make one.",
+                    )
+                self.slices[name] = Statistics(weight=self.weight)
+            self.slices[name].add(part)
+
+    def _as_dict(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "weight": self.weight,
+            "sliced_by": list(self.sliced_by),
+            "columns": {name: column.as_dict() for name, column in self.columns.items()},
+            "slices": {name: part._as_dict() for name, part in self.slices.items()},
+        }
+
+    @classmethod
+    def _from_dict(cls, data: Mapping[str, Any]) -> Statistics:
+        return cls(
+            rows=data["rows"],
+            weight=data["weight"],
+            sliced_by=tuple(data["sliced_by"]),
+            columns={name: ColumnStatistics.from_dict(column) for name, column in data["columns"].items()},
+            slices={name: cls._from_dict(part) for name, part in data["slices"].items()},
+        )
+
+
+def profile(
+    table: pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame],
+    *,
+    weight: str | None = None,
+    slices: Sequence[str] = (),
+) -> Statistics:
+    """The statistics of a table, or of its batches, in one pass and bounded memory.
+
+    >>> profile(pl.DataFrame({"delay": [1, 2, None]})).summary()["delay"]["nulls"]
     1
     """
-    return {name: {**_common(frame[name]), **_by_type(frame[name])} for name in frame.columns}
+    statistics = Statistics(weight=weight, sliced_by=tuple(slices))
+    for batch in batches_of(table):
+        statistics.add(batch)
+    return statistics
 
 
-def _common(values: pl.Series) -> dict[str, Any]:
-    return {
-        "type": type_name(values.dtype),
-        "rows": len(values),
-        "nulls": values.null_count(),
-        "distinct": values.n_unique(),
-    }
+def batches_of(table: pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The rows of a table in batches of a bounded number of cells, in order; at least one, for its columns."""
+    if isinstance(table, pl.DataFrame):
+        yield from table.iter_slices(batch_rows(table.width)) if table.height else [table]
+        return
+    if not isinstance(table, pl.LazyFrame):
+        yield from table
+        return
+    schema = table.collect_schema()
+    batches = table.collect_batches(chunk_size=batch_rows(len(schema)), maintain_order=True, engine="streaming")
+    empty = True
+    for batch in batches:
+        empty = False
+        yield batch
+    if empty:
+        yield pl.DataFrame(schema=schema)
 
 
-def _by_type(values: pl.Series) -> dict[str, Any]:
-    if values.dtype == pl.Boolean or values.dtype == pl.String:
-        return {"top": _top(values)}
-    if values.dtype.is_temporal():
-        low, high = values.min(), values.max()
-        return {"min": str(low) if low is not None else None, "max": str(high) if high is not None else None}
-    if values.dtype.is_numeric():
-        return _numbers(values.drop_nulls().cast(pl.Float64).filter(values.drop_nulls().cast(pl.Float64).is_finite()))
-    return {}
-
-
-def _top(values: pl.Series) -> list[dict[str, Any]]:
-    counts = values.drop_nulls().value_counts(sort=True).head(_TOP)
-    return [{"value": value, "rows": rows} for value, rows in zip(counts[values.name], counts["count"], strict=True)]
-
-
-def _numbers(values: pl.Series) -> dict[str, Any]:
-    if values.is_empty():
-        return {
-            "mean": None,
-            "std": None,
-            "min": None,
-            "max": None,
-            "zeros": 0,
-            "quantiles": [],
-            "histogram": None,
-        }
-    quantiles = [values.quantile(q, "linear") for q in DECILES]
-    return {
-        "mean": values.mean(),
-        "std": values.std(ddof=0),
-        "min": values.min(),
-        "max": values.max(),
-        "zeros": int((values == 0).sum()),
-        "quantiles": quantiles,
-        "histogram": _histogram(values),
-    }
-
-
-def _histogram(values: pl.Series) -> dict[str, Any]:
-    import numpy as np
-
-    counts, edges = np.histogram(values.to_numpy(), bins=_BINS)
-    return {"edges": edges.tolist(), "counts": counts.tolist()}
+def batch_rows(columns: int) -> int:
+    """How many rows of so many columns make a batch."""
+    return max(1, min(_MOST_ROWS, BATCH_CELLS // max(columns, 1)))

@@ -8,8 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from carrara.core.digests import digest_bytes, digest_data
+from carrara.core.errors import NotFoundError
 from carrara.core.html import html_table
+from carrara.data.statistics import Statistics
 from carrara.metadata.versions import Version, get_version, list_versions
 from carrara.storage import Stores
 
@@ -18,19 +19,27 @@ KIND = "dataset"
 
 @dataclass(frozen=True)
 class DatasetVersion:
-    """One immutable version of a dataset, with its statistics and the schema that it was held against."""
+    """One immutable version of a dataset, with its statistics and the schema that it was held against.
+
+    `statistics` are the figures of each column (`read_statistics` has all, with distributions), `added` are the
+    rows that this version brought, and `quarantined` those that were set aside.
+    """
 
     name: str
     version: int
     digest: str
     rows: int
+    added: int
+    quarantined: int
     created_at: datetime
     run_id: str
+    created_by: str
     source: dict[str, Any]
     statistics: dict[str, dict[str, Any]]
-    schema: dict[str, dict[str, Any]]
+    schema: dict[str, Any]
     anomalies: list[dict[str, Any]]
     lake_version: int
+    sketches: str
 
     @property
     def address(self) -> str:
@@ -51,6 +60,17 @@ def dataset_version(stores: Stores, name: str, version: int | None = None) -> Da
     return from_record(get_version(stores.metadata, KIND, name, version))
 
 
+def version_as_of(stores: Stores, name: str, at: datetime) -> DatasetVersion:
+    """The version that was the newest at a time; NotFoundError when there was none yet."""
+    found = [v for v in list_versions(stores.metadata, KIND, name) if v.created_at <= at]
+    if not found:
+        first = get_version(stores.metadata, KIND, name, 1)
+        raise NotFoundError(
+            "version of dataset", f"{name} as of {at.isoformat()}", hint=f"Its first was made {first.created_at}."
+        )
+    return from_record(found[-1])
+
+
 def list_datasets(stores: Stores) -> list[DatasetVersion]:
     """Every version of every dataset, oldest first."""
     return [from_record(found) for found in list_versions(stores.metadata, KIND)]
@@ -62,8 +82,17 @@ def read_dataset(stores: Stores, name: str, version: int | None = None) -> pl.La
     return stores.lake.scan(lake_table(name), found.lake_version)
 
 
+def read_statistics(stores: Stores, version: DatasetVersion) -> Statistics:
+    """The statistics of a version, with the sketches that they merge and compare by."""
+    return Statistics.from_bytes(stores.artifacts.get(version.sketches, name=f"statistics of {version.address}"))
+
+
 def lake_table(name: str) -> str:
     return f"datasets/{name}"
+
+
+def quarantine_table(name: str) -> str:
+    return f"quarantine/{name}"
 
 
 def from_record(found: Version) -> DatasetVersion:
@@ -73,17 +102,5 @@ def from_record(found: Version) -> DatasetVersion:
         digest=found.digest,
         created_at=found.created_at,
         run_id=found.run_id,
-        **{k: v for k, v in found.record.items() if k != "key"},
+        **{k: v for k, v in found.record.items() if k not in ("key", "rows_digest", "added_digest")},
     )
-
-
-def digest_frame(frame: pl.DataFrame) -> str:
-    """A digest of a table's column names, types and rows, in any order: engines do not promise one.
-
-    >>> digest_frame(pl.DataFrame({"a": [1, 2]})) == digest_frame(pl.DataFrame({"a": [2, 1]}))
-    True
-    >>> digest_frame(pl.DataFrame({"a": [1, 2]})) == digest_frame(pl.DataFrame({"a": [2, 2]}))
-    False
-    """
-    names = {name: str(dtype) for name, dtype in frame.schema.items()}
-    return digest_bytes(digest_data(names).encode() + frame.hash_rows(seed=0).sort().to_numpy().tobytes())

@@ -26,9 +26,9 @@ from carrara.core.digests import digest_data
 from carrara.core.errors import ColumnTypeMismatch, DataError
 from carrara.core.html import html_table
 from carrara.data import dataset_version, read_dataset
+from carrara.data.column_statistics import column_statistics
 from carrara.data.ingest import collect
-from carrara.data.statistics import column_statistics
-from carrara.data.versions import digest_frame
+from carrara.data.table_digest import digest_frame
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity
 from carrara.features.service import StoredView

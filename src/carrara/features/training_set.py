@@ -11,7 +11,7 @@ from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, require
 from carrara.core.digests import digest_data
 from carrara.core.errors import ColumnTypeMismatch, DataError
 from carrara.data import DatasetVersion, read_dataset
-from carrara.data.versions import digest_frame
+from carrara.data.table_digest import digest_frame
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity
 from carrara.features.offline import FeatureTable, current_table, scan_table

@@ -15,12 +15,10 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import ColumnMissing, DataError
+from carrara.data.distances import jensen_shannon, l_infinity, psi, shares
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-
-LEAST_SHARE = 1e-4
-"""What an empty bin counts as in the PSI, whose logarithm has no value at 0."""
 
 _MOST_CATEGORIES = 50
 _SAME = 1e-6
@@ -139,35 +137,8 @@ def histogram(values: npt.NDArray[Any], edges: Floats) -> Counts:
     return np.bincount(bins, minlength=len(edges) + 2).astype(np.int64)
 
 
-def psi(expected_counts: npt.ArrayLike, actual_counts: npt.ArrayLike) -> float:
-    """Population stability index, Σ (a-e)·ln(a/e) over shares, in nats; shares below 1e-4 count as 1e-4.
-
-    0 for equal shares; by custom 0.1 is worth a look and 0.25 a large change. Raises DataError for no rows.
-    """
-    expected, actual = (np.maximum(share, LEAST_SHARE) for share in _shares(expected_counts, actual_counts))
-    return float(np.sum((actual - expected) * np.log(actual / expected)))
-
-
-def jensen_shannon(expected_counts: npt.ArrayLike, actual_counts: npt.ArrayLike) -> float:
-    """Jensen-Shannon divergence to base 2, from 0 to 1 (the square of the distance). DataError for no rows.
-
-    >>> jensen_shannon([10, 0], [0, 3])
-    1.0
-    """
-    expected, actual = _shares(expected_counts, actual_counts)
-    middle = (expected + actual) / 2
-    found = (_divergence(expected, middle) + _divergence(actual, middle)) / 2
-    return min(max(found, 0.0), 1.0)
-
-
-def l_infinity(expected_counts: npt.ArrayLike, actual_counts: npt.ArrayLike) -> float:
-    """The largest difference of a bin's shares, from 0 to 1. Raises DataError for no rows."""
-    expected, actual = _shares(expected_counts, actual_counts)
-    return float(np.max(np.abs(expected - actual)))
-
-
 def _drift(feature: str, expected: Counts, actual: Counts) -> Drift:
-    expected_shares, actual_shares = _shares(expected, actual)
+    expected_shares, actual_shares = shares(expected, actual)
     return Drift(
         feature=feature,
         psi=psi(expected, actual),
@@ -177,20 +148,6 @@ def _drift(feature: str, expected: Counts, actual: Counts) -> Drift:
         null_share_actual=float(actual_shares[-1]),
         rows=int(actual.sum()),
     )
-
-
-def _shares(expected_counts: npt.ArrayLike, actual_counts: npt.ArrayLike) -> tuple[Floats, Floats]:
-    expected, actual = np.asarray(expected_counts, np.float64), np.asarray(actual_counts, np.float64)
-    if expected.shape != actual.shape:
-        raise DataError(f"distributions of {expected.size} and {actual.size} bins cannot be compared")
-    if expected.sum() <= 0 or actual.sum() <= 0:
-        raise DataError("a window or a reference without rows has no distribution to compare")
-    return expected / expected.sum(), actual / actual.sum()
-
-
-def _divergence(shares: Floats, middle: Floats) -> float:
-    some = shares > 0
-    return float(np.sum(shares[some] * np.log2(shares[some] / middle[some])))
 
 
 def _is_number(values: npt.NDArray[Any]) -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from carrara.core.definitions import Definitions
 from carrara.core.errors import NotFoundError
+from carrara.core.progress import Progress, Step
 from carrara.data import Ingested, ingest
 from carrara.data.ingest import in_order
 from carrara.features import Entity, FeatureTable, Materialised, compute_feature_table, materialise
@@ -14,12 +15,38 @@ from carrara.features.service import StoredView
 from carrara.storage import Stores
 
 
-def ingest_for(stores: Stores, definitions: Definitions, names: Iterable[str]) -> list[Ingested]:
-    """Ingest these datasets, each after its inputs."""
-    wanted = set()
-    for name in names:
+def ingest_for(
+    stores: Stores,
+    definitions: Definitions,
+    names: Iterable[str],
+    *,
+    accept_schema: bool = False,
+    progress: Progress | None = None,
+) -> list[Ingested]:
+    """Ingest these datasets, each after its inputs; `accept_schema` concerns those that are named."""
+    named, wanted, done = list(names), set(), []
+    for name in named:
         wanted |= _with_inputs(definitions, name)
-    return [ingest(stores, definitions, name) for name in in_order(definitions) if name in wanted]
+    for name in in_order(definitions):
+        if name in wanted:
+            with (progress or Progress()).step(name) as step:
+                accepts = accept_schema and name in named
+                done.append(ingest(stores, definitions, name, accept_schema=accepts, step=step))
+                describe_ingest(step, done[-1])
+    return done
+
+
+def describe_ingest(step: Step, done: Ingested) -> None:
+    """Say in a step's line what an ingest made."""
+    version = done.version
+    step.reused = done.reused
+    step.said = f"{version.name}@{version.version}, {version.rows:,} rows"
+    if version.added != version.rows and not done.reused:
+        step.said += f", {version.added:,} of them new"
+    if version.anomalies and not done.reused:
+        step.said += f", {len(version.anomalies)} anomalies"
+    if version.quarantined and not done.reused:
+        step.said += f", {version.quarantined:,} in quarantine"
 
 
 def compute_features(stores: Stores, definitions: Definitions, views: Iterable[StoredView]) -> list[FeatureTable]:

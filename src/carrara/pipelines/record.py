@@ -13,7 +13,7 @@ from carrara.core.digests import digest_data
 from carrara.core.environment import code_version
 from carrara.core.identity import current_user
 from carrara.data import DatasetVersion, dataset_version
-from carrara.data.statistics import column_statistics
+from carrara.data.column_statistics import column_statistics
 from carrara.evaluation import feature_importance
 from carrara.features import FeatureService, TrainingSet
 from carrara.features.training_set import as_numpy

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from carrara.core.errors import ConfigurationError, NotFoundError, StorageError
+from carrara.core.identity import new_id
+
+_MARK = "carrara.commit"
+_RECENT = 100
 
 
 class Lake:
@@ -26,15 +31,79 @@ class Lake:
 
         Overwriting takes the new columns; appending adds missing ones. Raises StorageError.
         """
-        from deltalake import DeltaTable, write_deltalake
-        from deltalake.exceptions import DeltaError
+        return self.write_batches(table, data.schema, [data], mode=mode)
+
+    def write_batches(
+        self,
+        table: str,
+        schema: pl.Schema,
+        batches: Iterable[pl.DataFrame],
+        *,
+        mode: Literal["overwrite", "append"] = "overwrite",
+    ) -> int:
+        """Commit a stream of batches, all of `schema`, as one version, in bounded memory.
+
+        An error that `batches` raises, also after its last batch, leaves the table as it was and is raised here.
+        """
+        from deltalake import write_deltalake
+
+        schema_mode: Any = "overwrite" if mode == "overwrite" else "merge"
+
+        def write(path: str, rows: Any) -> int:
+            mark, properties = _marked()
+            write_deltalake(path, rows, mode=mode, schema_mode=schema_mode, commit_properties=properties)
+            return _version_of(path, mark)
+
+        return self._commit(table, schema, batches, write)
+
+    def merge_batches(self, table: str, schema: pl.Schema, batches: Iterable[pl.DataFrame], key: Sequence[str]) -> int:
+        """Commit a stream of rows, each in place of the row with its `key`, or new; as `write_batches` otherwise."""
+        from deltalake import DeltaTable
+
+        same = " AND ".join(f't."{name}" = s."{name}"' for name in key)
+
+        def merge(path: str, rows: Any) -> int:
+            mark, properties = _marked()
+            merging = DeltaTable(path).merge(
+                rows, same, source_alias="s", target_alias="t", merge_schema=True, commit_properties=properties
+            )
+            merging.when_matched_update_all().when_not_matched_insert_all().execute()
+            return _version_of(path, mark)
+
+        return self._commit(table, schema, batches, merge)
+
+    def restore(self, table: str, version: int) -> None:
+        """Make an earlier version the newest again, as one more commit; nothing when it is the newest already."""
+        from deltalake import DeltaTable
+
+        found = DeltaTable(str(self._root / table))
+        if found.version() != version:
+            found.restore(version)
+
+    def _commit(
+        self, table: str, schema: pl.Schema, batches: Iterable[pl.DataFrame], write: Callable[[str, Any], int]
+    ) -> int:
+        from arro3.core import RecordBatchReader, Table
 
         path = self._root / table
-        path.mkdir(parents=True, exist_ok=True)
+        stopped: list[BaseException] = []
+
+        def stream() -> Iterator[Any]:
+            try:
+                for batch in batches:
+                    yield from Table.from_arrow(batch).to_batches()
+            except BaseException as error:
+                # The writer is in another language and hands back a text; the error itself is raised below.
+                stopped.append(error)
+                raise
+
         try:
-            write_deltalake(str(path), data, mode=mode, schema_mode="overwrite" if mode == "overwrite" else "merge")
-            return int(DeltaTable(str(path)).version())
-        except (DeltaError, OSError) as error:
+            path.mkdir(parents=True, exist_ok=True)
+            rows = RecordBatchReader.from_batches(Table.from_arrow(pl.DataFrame(schema=schema)).schema, stream())
+            return write(str(path), rows)
+        except Exception as error:
+            if stopped:
+                raise stopped[0] from None
             raise StorageError(f"table '{table}' of the lake could not be written: {error}") from error
 
     def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:
@@ -45,3 +114,20 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         return (self._root / table / "_delta_log").is_dir()
+
+
+def _marked() -> tuple[str, Any]:
+    from deltalake import CommitProperties
+
+    mark = new_id()
+    return mark, CommitProperties(custom_metadata={_MARK: mark})
+
+
+def _version_of(path: str, mark: str) -> int:
+    """The version that a marked commit made: the newest one may be another writer's already."""
+    from deltalake import DeltaTable
+
+    table = DeltaTable(path)
+    # delta-rs lists commits from the newest on, and leaves the number of the version to the reader.
+    commits = table.history(_RECENT)
+    return next(table.version() - back for back, commit in enumerate(commits) if commit.get(_MARK) == mark)

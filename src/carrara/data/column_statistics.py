@@ -1,0 +1,403 @@
+"""Statistics of one column, by what it holds: numbers, times, texts, booleans or lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from carrara.core.clock import from_microseconds
+from carrara.core.columns import type_name
+from carrara.core.errors import ColumnTypeMismatch
+from carrara.data.sketches import DistinctSketch, FrequentSketch, Moments, QuantileSketch
+from carrara.data.sketches.distinct import hash_numbers, hash_texts
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+DECILES = [q / 10 for q in range(11)]
+
+_BINS = 20
+_TOP = 10
+_EXACT_INTEGERS = 2.0**53
+_MICROSECONDS_A_DAY = 86_400_000_000
+
+
+@dataclass
+class Numbers:
+    """What a column of numbers holds: its moments, distribution and distinct values.
+
+    `distinct` is None while the sketch is exact and its bins are the distinct values; `whole` says that they are
+    whole numbers, which are hashed as such: past 2^53 several of them share one float64.
+    """
+
+    whole: bool = False
+    moments: Moments = field(default_factory=Moments)
+    sketch: QuantileSketch = field(default_factory=QuantileSketch)
+    zeros: float = 0.0
+    distinct: DistinctSketch | None = None
+
+    def add(self, values: Floats, weights: Floats | None = None, integers: Integers | None = None) -> None:
+        """Take finite values; `integers` are the same ones before they became float64."""
+        known = self._known() if self.distinct is None else None
+        self.moments.add(values, weights)
+        self.sketch.add(values, weights)
+        zero = values == 0
+        self.zeros += float(np.count_nonzero(zero) if weights is None else weights[zero].sum())
+        if weights is not None:
+            return
+        if known is not None and not self._few():
+            self.distinct = DistinctSketch()
+            self.distinct.add(hash_numbers(known))
+        if self.distinct is not None:
+            self.distinct.add(hash_numbers(integers if integers is not None else self._patterns(values)))
+
+    def merge(self, other: Numbers) -> None:
+        ours, theirs = self._known(), other._known()
+        self.moments.merge(other.moments)
+        self.sketch.merge(other.sketch)
+        self.zeros += other.zeros
+        if self.distinct is None and other.distinct is None and self._few():
+            return
+        merged = DistinctSketch()
+        for known, sketch in ((ours, self.distinct), (theirs, other.distinct)):
+            if sketch is not None:
+                merged.merge(sketch)
+            else:
+                merged.add(hash_numbers(known))
+        self.distinct = merged
+
+    def count_distinct(self) -> int:
+        return int(self.sketch.codes.size) if self.distinct is None else self.distinct.estimate()
+
+    def summary(self) -> dict[str, Any]:
+        if not self.moments.weight:
+            nothing = dict.fromkeys(("mean", "std", "min", "max"))
+            return {**nothing, "zeros": 0, "quantiles": [], "histogram": None, "quantile_histogram": None}
+        quantiles = self.sketch.quantiles(DECILES)
+        return {
+            "mean": self.moments.mean,
+            "std": self.moments.std,
+            "min": self.sketch.least,
+            "max": self.sketch.greatest,
+            "zeros": _count(self.zeros),
+            "quantiles": quantiles.tolist(),
+            "histogram": self.histogram(),
+            "quantile_histogram": _histogram(self.sketch, np.unique(quantiles)),
+        }
+
+    def histogram(self) -> dict[str, Any]:
+        """`edges` of twenty equal widths, and `counts`; one bin where all values are equal."""
+        low, high = self.sketch.least, self.sketch.greatest
+        # Halves, because the width of a column that goes from -1e308 to 1e308 is not a float64.
+        edges = 2 * np.linspace(low / 2, high / 2, _BINS + 1)
+        edges[0], edges[-1] = low, high
+        return _histogram(self.sketch, np.unique(edges))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "whole": self.whole,
+            "moments": self.moments.as_dict(),
+            "sketch": self.sketch.as_dict(),
+            "zeros": self.zeros,
+            "distinct": _packed(self.distinct),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Numbers:
+        moments, sketch = Moments(**data["moments"]), QuantileSketch.from_dict(data["sketch"])
+        return cls(data["whole"], moments, sketch, data["zeros"], _unpacked(data["distinct"]))
+
+    def _few(self) -> bool:
+        largest = max(abs(self.sketch.least), abs(self.sketch.greatest))
+        return self.sketch.exact and not (self.whole and largest > _EXACT_INTEGERS)
+
+    def _known(self) -> Integers:
+        return self._patterns(self.sketch.values() if self.sketch.exact else np.empty(0))
+
+    def _patterns(self, values: Floats) -> Integers:
+        return values.astype(np.int64) if self.whole else (values + 0.0).view(np.int64)
+
+
+@dataclass
+class ColumnStatistics:
+    """The statistics of one column; which parts there are goes by its type."""
+
+    type: str
+    rows: int = 0
+    nulls: int = 0
+    nan: int = 0
+    infinite: int = 0
+    numbers: Numbers | None = None
+    weighted: Numbers | None = None
+    weight: float = 0.0
+    frequent: FrequentSketch | None = None
+    weighted_frequent: FrequentSketch | None = None
+    distinct: DistinctSketch | None = None
+    lengths: Numbers | None = None
+
+    @classmethod
+    def of_type(cls, dtype: pl.DataType) -> ColumnStatistics:
+        return cls(type_name(dtype))
+
+    @property
+    def is_number(self) -> bool:
+        return self.numbers is not None and not self.is_time
+
+    @property
+    def is_time(self) -> bool:
+        return self.type in ("datetime", "datetime without zone", "date")
+
+    @property
+    def present(self) -> float:
+        """The share of rows that have a value; 0 without rows."""
+        return 1 - self.nulls / self.rows if self.rows else 0.0
+
+    def add(self, values: pl.Series, weights: Floats | None) -> None:
+        """Take a batch of the column."""
+        self.rows += len(values)
+        self.nulls += values.null_count()
+        if weights is not None:
+            self.weight += float(weights.sum())
+        dtype = values.dtype
+        if dtype == pl.Boolean:
+            self._add_texts(values, weights)
+        elif dtype == pl.String or dtype == pl.Categorical or isinstance(dtype, pl.Enum):
+            self._add_texts(values.cast(pl.String), weights)
+        elif isinstance(dtype, pl.List | pl.Array):
+            lengths = values.list.len() if isinstance(dtype, pl.List) else values.arr.len()
+            self.lengths = self.lengths or Numbers(whole=True)
+            self._add_numbers(self.lengths, None, lengths, None)
+        elif dtype.is_numeric() or dtype.is_temporal():
+            self.numbers = self.numbers or Numbers(whole=dtype.is_integer())
+            if weights is not None:
+                self.weighted = self.weighted or Numbers()
+            self._add_numbers(self.numbers, self.weighted, _as_number(values), weights)
+
+    def merge(self, other: ColumnStatistics, where: str) -> None:
+        if self.type != other.type:
+            raise ColumnTypeMismatch(where.partition("'")[2].rstrip("'"), "the other part", self.type, other.type)
+        self.rows += other.rows
+        self.nulls += other.nulls
+        self.nan += other.nan
+        self.infinite += other.infinite
+        self.weight += other.weight
+        self._merge_texts(other)
+        for name in ("numbers", "weighted", "lengths"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if theirs is not None:
+                merged = mine or Numbers(whole=theirs.whole)
+                merged.merge(theirs)
+                setattr(self, name, merged)
+
+    def count_distinct(self) -> tuple[int, bool]:
+        """How many distinct values there are, without null, and whether that is exact."""
+        if self.numbers is not None:
+            special = (self.nan > 0) + min(self.infinite, 1)
+            return self.numbers.count_distinct() + special, self.numbers.distinct is None and not self.infinite
+        if self.distinct is not None:
+            return self.distinct.estimate(), False
+        return (self.frequent.counts.height if self.frequent else 0), True
+
+    def shares(self) -> dict[str, float]:
+        """The share of the rows of each kept text, or of each number while these are exact."""
+        if self.frequent is not None:
+            return {value: rows / self.rows for value, rows in self.frequent.counts.iter_rows()}
+        if self.numbers is not None and self.numbers.sketch.exact:
+            sketch = self.numbers.sketch
+            return {_plain(v): c / self.rows for v, c in zip(sketch.values().tolist(), sketch.counts, strict=True)}
+        return {}
+
+    def summary(self) -> dict[str, Any]:
+        distinct, exact = self.count_distinct()
+        found: dict[str, Any] = {
+            "type": self.type,
+            "rows": self.rows,
+            "nulls": self.nulls,
+            "distinct": distinct,
+            "distinct_exact": exact,
+        }
+        if self.is_time and self.numbers is not None:
+            found |= self._times(self.numbers)
+        elif self.numbers is not None:
+            found |= {**self.numbers.summary(), "nan": self.nan, "infinite": self.infinite}
+        if self.frequent is not None:
+            found["top"] = _top(self.frequent, self.rows)
+        if self.lengths is not None:
+            found["lengths"] = {k: v for k, v in self.lengths.summary().items() if k in ("min", "mean", "max")}
+        if self.weight:
+            found["weighted"] = self._weighted_summary()
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        found = dict(vars(self))
+        for name in ("numbers", "weighted", "frequent", "weighted_frequent", "lengths"):
+            found[name] = None if found[name] is None else found[name].as_dict()
+        return {**found, "distinct": _packed(self.distinct)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ColumnStatistics:
+        parts: dict[str, Any] = dict(data)
+        for name in ("numbers", "weighted", "lengths"):
+            parts[name] = None if data[name] is None else Numbers.from_dict(data[name])
+        for name in ("frequent", "weighted_frequent"):
+            parts[name] = None if data[name] is None else FrequentSketch.from_dict(data[name])
+        return cls(**{**parts, "distinct": _unpacked(data["distinct"])})
+
+    def _add_numbers(self, into: Numbers, weighted: Numbers | None, values: pl.Series, weights: Floats | None) -> None:
+        if values.null_count():
+            weights = None if weights is None else weights[values.is_not_null().to_numpy()]
+            values = values.drop_nulls()
+        numbers = values.cast(pl.Float64).to_numpy()
+        if not into.whole and not np.isfinite(numbers.sum()):
+            finite, nan = np.isfinite(numbers), int(np.isnan(numbers).sum())
+            self.nan += nan
+            self.infinite += int(numbers.size - np.count_nonzero(finite)) - nan
+            numbers, weights = numbers[finite], None if weights is None else weights[finite]
+        into.add(numbers, integers=_integers(values) if into.whole else None)
+        if weighted is not None:
+            weighted.add(numbers, weights)
+
+    def _add_texts(self, values: pl.Series, weights: Floats | None) -> None:
+        exact = self.frequent is None or self.distinct is None
+        before = self.frequent.counts["value"] if self.frequent is not None else None
+        self.frequent = self.frequent or FrequentSketch()
+        counts = _counted(values, None)
+        self.frequent.add(counts)
+        if exact and not self.frequent.exact:
+            self.distinct = DistinctSketch()
+            if before is not None:
+                self.distinct.add(hash_texts(before))
+        if self.distinct is not None:
+            self.distinct.add(hash_texts(counts["value"]))
+        if values.dtype == pl.String:
+            self.lengths = self.lengths or Numbers()
+            lengths = counts["value"].str.len_chars().cast(pl.Float64).to_numpy()
+            self.lengths.add(lengths, counts["rows"].to_numpy())
+        if weights is not None:
+            self.weighted_frequent = self.weighted_frequent or FrequentSketch()
+            self.weighted_frequent.add(_counted(values, weights))
+
+    def _merge_texts(self, other: ColumnStatistics) -> None:
+        if other.frequent is None:
+            return
+        mine = self.frequent or FrequentSketch()
+        hashed = [(self.distinct, mine.counts["value"]), (other.distinct, other.frequent.counts["value"])]
+        mine.merge(other.frequent)
+        self.frequent = mine
+        if not mine.exact:
+            merged = DistinctSketch()
+            for sketch, values in hashed:
+                if sketch is not None:
+                    merged.merge(sketch)
+                else:
+                    merged.add(hash_texts(values))
+            self.distinct = merged
+        if other.weighted_frequent is not None:
+            self.weighted_frequent = self.weighted_frequent or FrequentSketch()
+            self.weighted_frequent.merge(other.weighted_frequent)
+
+    def _times(self, numbers: Numbers) -> dict[str, Any]:
+        if not numbers.moments.weight:
+            return {"min": None, "max": None, "histogram": None, "largest_gap": None}
+        histogram = numbers.histogram()
+        return {
+            "min": self._time(numbers.sketch.least),
+            "max": self._time(numbers.sketch.greatest),
+            "histogram": {"edges": [self._time(e) for e in histogram["edges"]], "counts": histogram["counts"]},
+            "largest_gap": self.largest_gap(),
+        }
+
+    def largest_gap(self) -> dict[str, Any] | None:
+        """The longest stretch without a time, `seconds` long, `after` and `before` which times; None without two."""
+        if self.numbers is None or self.numbers.sketch.codes.size < 2:
+            return None
+        low, high = self.numbers.sketch.bounds()
+        gaps = low[1:] - high[:-1]
+        place = int(np.argmax(gaps))
+        after, before = self._time(high[place]), self._time(low[place + 1])
+        return {"seconds": float(gaps[place]) / 1e6, "after": after, "before": before}
+
+    def _time(self, microseconds: float) -> str:
+        found = from_microseconds(round(microseconds))
+        if self.type == "date":
+            return found.date().isoformat()
+        return found.isoformat() if self.type == "datetime" else found.replace(tzinfo=None).isoformat()
+
+    def _weighted_summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"rows": self.weight}
+        if self.weighted is not None and self.is_number:
+            found |= self.weighted.summary()
+        if self.weighted_frequent is not None:
+            found["top"] = _top(self.weighted_frequent, self.weight)
+        return found
+
+
+def column_statistics(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """What each column of a frame in memory holds, as plain data; see `Statistics.summary`.
+
+    >>> column_statistics(pl.DataFrame({"delay": [1, 2, None]}))["delay"]["nulls"]
+    1
+    """
+    found = {}
+    for name in frame.columns:
+        statistics = ColumnStatistics.of_type(frame.schema[name])
+        statistics.add(frame[name], None)
+        found[name] = statistics.summary()
+    return found
+
+
+def _as_number(values: pl.Series) -> pl.Series:
+    if values.dtype == pl.Date:
+        return values.cast(pl.Int64) * _MICROSECONDS_A_DAY
+    if isinstance(values.dtype, pl.Datetime | pl.Duration):
+        return values.dt.cast_time_unit("us").to_physical()
+    return values.to_physical() if values.dtype.is_temporal() else values
+
+
+def _counted(values: pl.Series, weights: Floats | None) -> pl.DataFrame:
+    if values.dtype == pl.Boolean and weights is None:
+        true = int(values.sum())
+        counts = {"value": ["false", "true"], "rows": [float(len(values) - values.null_count() - true), float(true)]}
+        return pl.DataFrame(counts).filter(pl.col("rows") > 0)
+    kept = values.alias("value").cast(pl.String)
+    if weights is None:
+        return kept.drop_nulls().value_counts(name="rows").with_columns(pl.col("rows").cast(pl.Float64))
+    rows = pl.DataFrame({"value": kept, "rows": weights}).drop_nulls("value")
+    return rows.group_by("value").agg(pl.col("rows").sum())
+
+
+def _top(frequent: FrequentSketch, rows: float) -> list[dict[str, Any]]:
+    return [{"value": value, "rows": _count(n), "share": n / rows} for value, n in frequent.top(_TOP)]
+
+
+def _histogram(sketch: QuantileSketch, edges: Floats) -> dict[str, Any]:
+    if edges.size < 2:
+        return {"edges": [float(edges[0]), float(edges[0])], "counts": [_count(sketch.total)]}
+    return {"edges": edges.tolist(), "counts": [_count(c) for c in sketch.histogram(edges)]}
+
+
+def _integers(values: pl.Series) -> Integers | None:
+    if values.dtype in (pl.Int128, pl.UInt128):
+        return None
+    found = values.to_numpy()
+    return found.view(np.int64) if found.dtype == np.uint64 else found.astype(np.int64)
+
+
+def _count(value: float) -> float | int:
+    return int(value) if float(value).is_integer() else float(value)
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if value.is_integer() else str(value)
+
+
+def _packed(sketch: DistinctSketch | None) -> bytes | None:
+    return None if sketch is None else sketch.registers.tobytes()
+
+
+def _unpacked(data: bytes | None) -> DistinctSketch | None:
+    return None if data is None else DistinctSketch(np.frombuffer(data, np.uint8).copy())
