@@ -72,3 +72,15 @@ def parse_time(text: str) -> datetime:
             )
         time = time.replace(tzinfo=UTC)
     return time.astimezone(UTC)
+
+
+def long_text(seconds: float) -> str:
+    """A length of time for people.
+
+    >>> long_text(59_929), long_text(90)
+    ('16.6 hours', '90.0 seconds')
+    """
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.1f} seconds"

@@ -10,13 +10,21 @@ from carrara.data.schema import SEVERITIES, Severity
 
 @dataclass(frozen=True)
 class Edit:
-    """A change of a schema's TOML: the keys that lead to a value, and the value; None removes it."""
+    """A change of a schema's TOML: the keys that lead to a value, and the value; None removes it.
+
+    `said` is what people read where the value is long.
+    """
 
     path: tuple[str, ...]
     value: Any
+    said: str = ""
 
     def __str__(self) -> str:
         *table, key = self.path
+        if self.said:
+            return f"[{'.'.join(table)}] {self.said}"
+        if table == ["columns"] and isinstance(self.value, dict):
+            return f"[columns.{key}] " + ", ".join(f"{name} = {_toml(item)}" for name, item in self.value.items())
         where = f"[{'.'.join(table)}] " if table else ""
         return f"{where}{key} = {_toml(self.value)}" if self.value is not None else f"remove {where}{key}"
 
@@ -64,9 +72,13 @@ def worst_first(anomalies: list[Anomaly]) -> list[Anomaly]:
     return sorted(anomalies, key=lambda a: (order[a.severity], kinds.index(a.kind), a.column))
 
 
+def _key(name: str) -> str:
+    return name if name.replace("_", "").isalnum() else f'"{name}"'
+
+
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, bool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,11 +92,7 @@ class Numbers:
 
     def histogram(self) -> dict[str, Any]:
         """`edges` of twenty equal widths, and `counts`; one bin where all values are equal."""
-        low, high = self.sketch.least, self.sketch.greatest
-        # Halves, because the width of a column that goes from -1e308 to 1e308 is not a float64.
-        edges = 2 * np.linspace(low / 2, high / 2, _BINS + 1)
-        edges[0], edges[-1] = low, high
-        return _histogram(self.sketch, np.unique(edges))
+        return _histogram(self.sketch, equal_edges([self], _BINS))
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -196,10 +193,12 @@ class ColumnStatistics:
     def count_distinct(self) -> tuple[int, bool]:
         """How many distinct values there are, without null, and whether that is exact."""
         if self.numbers is not None:
-            special = (self.nan > 0) + min(self.infinite, 1)
-            return self.numbers.count_distinct() + special, self.numbers.distinct is None and not self.infinite
+            special, exact = (self.nan > 0) + min(self.infinite, 1), self.numbers.distinct is None and not self.infinite
+            return min(
+                self.numbers.count_distinct() + special, self.rows - self.nulls
+            ), self.numbers.distinct is None and not self.infinite
         if self.distinct is not None:
-            return self.distinct.estimate(), False
+            return min(self.distinct.estimate(), self.rows - self.nulls), False
         return (self.frequent.counts.height if self.frequent else 0), True
 
     def shares(self) -> dict[str, float]:
@@ -252,7 +251,7 @@ class ColumnStatistics:
             weights = None if weights is None else weights[values.is_not_null().to_numpy()]
             values = values.drop_nulls()
         numbers = values.cast(pl.Float64).to_numpy()
-        if not into.whole and not np.isfinite(numbers.sum()):
+        if not into.whole and not _all_finite(numbers):
             finite, nan = np.isfinite(numbers), int(np.isnan(numbers).sum())
             self.nan += nan
             self.infinite += int(numbers.size - np.count_nonzero(finite)) - nan
@@ -305,23 +304,31 @@ class ColumnStatistics:
             return {"min": None, "max": None, "histogram": None, "largest_gap": None}
         histogram = numbers.histogram()
         return {
-            "min": self._time(numbers.sketch.least),
-            "max": self._time(numbers.sketch.greatest),
-            "histogram": {"edges": [self._time(e) for e in histogram["edges"]], "counts": histogram["counts"]},
+            "min": self.time_text(numbers.sketch.least),
+            "max": self.time_text(numbers.sketch.greatest),
+            "histogram": {"edges": [self.time_text(e) for e in histogram["edges"]], "counts": histogram["counts"]},
             "largest_gap": self.largest_gap(),
         }
 
     def largest_gap(self) -> dict[str, Any] | None:
-        """The longest stretch without a time, `seconds` long, `after` and `before` which times; None without two."""
+        """The longest stretch without a time: `seconds` at least and `at_most`, `after` and `before` which times.
+
+        The two differ where the sketch is no longer exact. None without two times.
+        """
         if self.numbers is None or self.numbers.sketch.codes.size < 2:
             return None
         low, high = self.numbers.sketch.bounds()
         gaps = low[1:] - high[:-1]
         place = int(np.argmax(gaps))
-        after, before = self._time(high[place]), self._time(low[place + 1])
-        return {"seconds": float(gaps[place]) / 1e6, "after": after, "before": before}
+        return {
+            "seconds": float(gaps[place]) / 1e6,
+            "at_most": float((high[1:] - low[:-1]).max()) / 1e6,
+            "after": self.time_text(high[place]),
+            "before": self.time_text(low[place + 1]),
+        }
 
-    def _time(self, microseconds: float) -> str:
+    def time_text(self, microseconds: float) -> str:
+        """A time of this column, in RFC 3339."""
         found = from_microseconds(round(microseconds))
         if self.type == "date":
             return found.date().isoformat()
@@ -334,6 +341,22 @@ class ColumnStatistics:
         if self.weighted_frequent is not None:
             found["top"] = _top(self.weighted_frequent, self.weight)
         return found
+
+
+def equal_edges(parts: list[Numbers], bins: int) -> Floats:
+    """Edges of about so many bins of equal width over all that the parts hold, ascending.
+
+    Bins of whole numbers hold as many whole numbers each, so that none looks empty for its place alone.
+    """
+    low = min(numbers.sketch.least for numbers in parts)
+    high = max(numbers.sketch.greatest for numbers in parts)
+    if all(numbers.whole for numbers in parts) and high - low < _EXACT_INTEGERS:
+        step = max(math.ceil((high - low + 1) / bins), 1)
+        return np.arange(low, high + step + 1, step)
+    # Halves, because the width of a column that goes from -1e308 to 1e308 is not a float64.
+    edges = 2 * np.linspace(low / 2, high / 2, bins + 1)
+    edges[0], edges[-1] = low, high
+    return np.unique(edges)
 
 
 def column_statistics(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
@@ -378,6 +401,12 @@ def _histogram(sketch: QuantileSketch, edges: Floats) -> dict[str, Any]:
     if edges.size < 2:
         return {"edges": [float(edges[0]), float(edges[0])], "counts": [_count(sketch.total)]}
     return {"edges": edges.tolist(), "counts": [_count(c) for c in sketch.histogram(edges)]}
+
+
+def _all_finite(values: Floats) -> bool:
+    """By their sum, which costs a fifth of looking at each; a sum past 1e308 is looked at."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
 
 
 def _integers(values: pl.Series) -> Integers | None:

@@ -18,6 +18,8 @@ from carrara.data.statistics import Statistics
 Floats = npt.NDArray[np.float64]
 
 _BINS = 20
+_ROWS_A_VALUE = 5
+_ENOUGH_ROWS = 100
 _LEAST_RATIO = 1.5
 _LIKE_NAME = 0.7
 _LIKE_VALUES = 0.1
@@ -45,13 +47,15 @@ def distances(expected: ColumnStatistics, actual: ColumnStatistics, measures: Ma
         return _number_distances(*pair, measures)
     if expected.frequent is None or actual.frequent is None:
         return []
-    counts = _category_counts(expected, actual)
+    counts = _category_counts(expected, actual) if counted_by_value(expected) else None
     return [] if counts is None else [d for m in measures for d in _measured(m, *counts)]
 
 
 def unit_factor(expected: ColumnStatistics, actual: ColumnStatistics) -> float | None:
     """By what one factor all deciles have been multiplied, as a change of unit does; None when they were not."""
     if not (expected.is_number and actual.is_number and expected.numbers and actual.numbers):
+        return None
+    if min(expected.numbers.sketch.total, actual.numbers.sketch.total) < _ENOUGH_ROWS:
         return None
     shares = np.arange(1, 10) / 10
     before, now = expected.numbers.sketch.quantiles(shares), actual.numbers.sketch.quantiles(shares)
@@ -95,10 +99,17 @@ def _likeness(name: str, before: ColumnStatistics | None, other: str, column: Co
     return by_name + (1 - apart) if close else (by_name if by_name >= _LIKE_NAME else 0.0)
 
 
+def counted_by_value(column: ColumnStatistics) -> bool:
+    """Whether a column of texts has few enough values that their shares say something."""
+    if column.frequent is None or not column.frequent.exact:
+        return False
+    return column.frequent.counts.height * _ROWS_A_VALUE <= max(column.rows - column.nulls, _ROWS_A_VALUE * 10)
+
+
 def _numbers(expected: ColumnStatistics, actual: ColumnStatistics) -> tuple[Numbers, Numbers] | None:
     def of(column: ColumnStatistics) -> Numbers | None:
         if column.frequent is not None:
-            return column.lengths if not column.frequent.exact else None
+            return None if counted_by_value(column) else column.lengths
         return column.numbers if column.is_number else column.lengths
 
     one, other = of(expected), of(actual)

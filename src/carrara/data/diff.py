@@ -9,7 +9,7 @@ import polars as pl
 
 from carrara.core.columns import require_column
 from carrara.core.errors import CarraraError
-from carrara.data.comparison import distances
+from carrara.data.comparison import counted_by_value, distances
 from carrara.data.row_checks import plain
 from carrara.data.statistics import Statistics
 from carrara.data.versions import dataset_version, read_dataset, read_statistics
@@ -150,9 +150,7 @@ def _sample(row: dict[str, Any], key: tuple[str, ...], columns: list[str]) -> di
 
 
 def _measures(statistics: Statistics, name: str) -> dict[str, float]:
-    column = statistics.columns[name]
-    exact_texts = column.frequent is not None and column.frequent.exact
-    return {"l_infinity": 0.0} if exact_texts else {"kolmogorov_smirnov": 0.0}
+    return {"l_infinity" if counted_by_value(statistics.columns[name]) else "kolmogorov_smirnov": 0.0}
 
 
 def _short(column: dict[str, Any] | None) -> dict[str, Any] | None:

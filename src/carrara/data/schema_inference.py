@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from carrara.data.column_statistics import ColumnStatistics, Numbers
@@ -14,6 +15,8 @@ _ROWS_A_CATEGORY = 5
 _FEW_VALUES = 10
 _ENOUGH_ROWS = 100
 _ENOUGH_TIMES = 1_000
+_NEARLY_ALL = 0.95
+_IDENTIFIER = re.compile(r"(^|_)(id|key|uuid|number)$")
 
 
 def infer_schema(statistics: Statistics, name: str = "", key: tuple[str, ...] = ()) -> Schema:
@@ -28,18 +31,24 @@ def infer_schema(statistics: Statistics, name: str = "", key: tuple[str, ...] = 
     >>> infer_schema(profile(pl.DataFrame({"hour": [1, None]}))).columns["hour"].type
     'int64'
     """
-    return Schema({name: infer_column(column) for name, column in statistics.columns.items()}, dataset=name, key=key)
+    return Schema(
+        {name: infer_column(name, column) for name, column in statistics.columns.items()}, dataset=name, key=key
+    )
 
 
-def infer_column(column: ColumnStatistics) -> ColumnSchema:
+def infer_column(name: str, column: ColumnStatistics) -> ColumnSchema:
     """The schema of one column."""
-    found: dict[str, Any] = {"type": column.type, "semantic": _semantic(column), "min_present": _presence(column)}
+    semantic = _semantic(name, column)
+    found: dict[str, Any] = {"type": column.type, "semantic": semantic, "min_present": _presence(column)}
+    if semantic == "identifier":
+        # New rows have new identifiers: neither their range nor their distribution says anything.
+        return ColumnSchema(**found, drift={}, skew={})
     if column.nan or column.infinite:
         found["finite"] = False
     if column.is_number and column.numbers is not None and column.rows >= _ENOUGH_ROWS:
         found |= _range(column.numbers)
     if column.is_time and column.rows >= _ENOUGH_TIMES and (gap := column.largest_gap()) is not None:
-        found["max_gap"] = _rounded_up(2 * gap["seconds"])
+        found["max_gap"] = _rounded_up(2 * gap["at_most"])
     if found["semantic"] == "category" and column.frequent is not None:
         found["categories"] = tuple(sorted(column.frequent.counts["value"]))
     if column.lengths is not None and column.frequent is None and column.lengths.moments.weight:
@@ -48,7 +57,7 @@ def infer_column(column: ColumnStatistics) -> ColumnSchema:
     return ColumnSchema(**found)
 
 
-def _semantic(column: ColumnStatistics) -> str:
+def _semantic(name: str, column: ColumnStatistics) -> str:
     distinct, exact = column.count_distinct()
     present = column.rows - column.nulls
     if column.is_time:
@@ -58,10 +67,10 @@ def _semantic(column: ColumnStatistics) -> str:
     if column.frequent is not None:
         if exact and 0 < distinct <= _MOST_CATEGORIES and distinct * _ROWS_A_CATEGORY <= present:
             return "category"
-        return "identifier" if present and distinct >= 0.95 * present else "text"
+        return "identifier" if present and distinct >= _NEARLY_ALL * present else "text"
     if column.numbers is not None:
-        whole = column.numbers.whole and present >= _ENOUGH_ROWS
-        return "identifier" if whole and exact and distinct == present else "quantity"
+        named = column.numbers.whole and _IDENTIFIER.search(name.lower()) is not None
+        return "identifier" if named and present and distinct >= _NEARLY_ALL * present else "quantity"
     return ""
 
 

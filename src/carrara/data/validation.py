@@ -10,16 +10,17 @@ from typing import Any
 
 import polars as pl
 
-from carrara.core.clock import duration, from_microseconds, now
+from carrara.core.clock import duration, from_microseconds, long_text, now
 from carrara.data.anomalies import Anomaly, Edit, worst_first
 from carrara.data.column_statistics import ColumnStatistics
-from carrara.data.comparison import distances, renamed, unit_factor
+from carrara.data.comparison import counted_by_value, distances, renamed, unit_factor
 from carrara.data.row_checks import Found, RowFindings, plain
 from carrara.data.schema import ROW_KINDS, ColumnSchema, Schema, Severity, Thresholds
 from carrara.data.schema_inference import infer_column
 from carrara.data.statistics import Statistics, batches_of
 
 _SHOWN = 5
+_MOST_NEW_CATEGORIES = 50
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def validate(
             anomalies.append(_unit_change(name, factor, before, column, schema))
         anomalies += _presence(name, column, declared, schema)
         anomalies += _times(name, column, declared, schema, at or now())
-    anomalies += _rows(found.findings, schema, moved)
+    anomalies += _rows(found, schema, moved)
     anomalies += _volume(statistics.rows, schema, baselines.rows)
     anomalies += _moved("drift", "in the version before", statistics, baselines.previous, schema, moved)
     anomalies += _moved("skew", "in training", statistics, baselines.training, schema, moved)
@@ -121,7 +122,7 @@ def _columns(statistics: Statistics, schema: Schema, previous: Statistics | None
 
 
 def _accept(name: str, column: ColumnStatistics) -> Edit:
-    schema = Schema({name: infer_column(column)})
+    schema = Schema({name: infer_column(name, column)})
     return Edit(("columns", name), schema.as_dict()["columns"][name])
 
 
@@ -143,7 +144,7 @@ def _times(
     if declared.max_gap is not None and gap is not None:
         most = duration(declared.max_gap).total_seconds()
         if gap["seconds"] > most:
-            said = f"'{name}' has no times from {gap['after']} to {gap['before']}, {_long(gap['seconds'])}"
+            said = f"'{name}' has no times from {gap['after']} to {gap['before']}, {long_text(gap['seconds'])}"
             edit = Edit(("columns", name, "max_gap"), f"{math.ceil(gap['seconds'])}s")
             message = f"{said}, and {declared.max_gap} is the longest gap that is expected"
             yield _anomaly(schema, name, "time gap", 1.0, message, edit)
@@ -152,11 +153,14 @@ def _times(
         age = (at - newest).total_seconds()
         if age > duration(declared.max_age).total_seconds():
             edit = Edit(("columns", name, "max_age"), f"{math.ceil(age / 3600)}h")
-            message = f"the newest '{name}' is {newest.isoformat()}, {_long(age)} ago; {declared.max_age} is the most"
+            message = (
+                f"the newest '{name}' is {newest.isoformat()}, {long_text(age)} ago; {declared.max_age} is the most"
+            )
             yield _anomaly(schema, name, "stale data", 1.0, message, edit)
 
 
-def _rows(findings: RowFindings, schema: Schema, moved: set[str]) -> Iterator[Anomaly]:
+def _rows(examined: Examined, schema: Schema, moved: set[str]) -> Iterator[Anomaly]:
+    findings = examined.findings
     rows = max(findings.rows, 1)
     for (name, kind), found in findings.found.items():
         if not found.rows or kind == "presence" or (kind == "out of range" and name in moved):
@@ -166,7 +170,7 @@ def _rows(findings: RowFindings, schema: Schema, moved: set[str]) -> Iterator[An
         if kind == "rule":
             yield _rule(schema, name, found, share)
         elif declared is not None and not (kind == "new categories" and share <= declared.max_new_categories):
-            yield _guilty(schema, name, kind, declared, found, share)
+            yield _guilty(schema, name, kind, declared, examined.statistics.columns[name], found, share)
     for key, found in findings.repeats().items():
         if found.rows:
             name = ", ".join(key)
@@ -176,7 +180,15 @@ def _rows(findings: RowFindings, schema: Schema, moved: set[str]) -> Iterator[An
             yield _anomaly(schema, name, "uniqueness", found.rows / rows, message, edit, places=found.places)
 
 
-def _guilty(schema: Schema, name: str, kind: str, declared: ColumnSchema, found: Found, share: float) -> Anomaly:
+def _guilty(
+    schema: Schema,
+    name: str,
+    kind: str,
+    declared: ColumnSchema,
+    column: ColumnStatistics,
+    found: Found,
+    share: float,
+) -> Anomaly:
     shown = ", ".join(str(value) for value in dict.fromkeys(map(str, found.examples)))
     said, edits = {
         "out of range": lambda: (
@@ -185,7 +197,7 @@ def _guilty(schema: Schema, name: str, kind: str, declared: ColumnSchema, found:
         ),
         "new categories": lambda: (
             f"'{name}' has new categories: {shown}",
-            [Edit(("columns", name, "max_new_categories"), math.ceil(share * 1000) / 1000)],
+            [_more_categories(name, declared, column, share)],
         ),
         "out of domain": lambda: (
             f"'{name}' does not match the pattern {declared.pattern}: {shown}",
@@ -200,6 +212,16 @@ def _guilty(schema: Schema, name: str, kind: str, declared: ColumnSchema, found:
     }[kind]()
     message = f"{said} ({found.rows:,} rows, {share:.2%})"
     return _anomaly(schema, name, kind, share, message, *edits, examples=found.examples, places=found.places)
+
+
+def _more_categories(name: str, declared: ColumnSchema, column: ColumnStatistics, share: float) -> Edit:
+    known = set(declared.categories or ())
+    frequent = column.frequent
+    new = sorted(v for v in frequent.counts["value"] if v not in known) if frequent is not None else []
+    if frequent is None or not frequent.exact or len(new) > _MOST_NEW_CATEGORIES:
+        return Edit(("columns", name, "max_new_categories"), math.ceil(share * 1000) / 1000)
+    said = f"categories += [{', '.join(repr(value) for value in new)}]"
+    return Edit(("columns", name, "categories"), [*(declared.categories or ()), *new], said)
 
 
 def _rule(schema: Schema, name: str, found: Found, share: float) -> Anomaly:
@@ -267,8 +289,7 @@ def _moved(
 
 
 def _by_type(thresholds: Thresholds, column: ColumnStatistics) -> dict[str, float]:
-    exact_texts = column.frequent is not None and column.frequent.exact
-    return thresholds.categories if exact_texts else thresholds.numbers
+    return thresholds.categories if counted_by_value(column) else thresholds.numbers
 
 
 def _anomaly(
@@ -291,10 +312,3 @@ def _range(declared: ColumnSchema) -> str:
     low = "any" if declared.min is None else f"{declared.min}"
     high = "any" if declared.max is None else f"{declared.max}"
     return f"{low} to {high}"
-
-
-def _long(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:,.1f} seconds"
