@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from carrara.core.errors import CarraraError
-    from carrara.data import Dataset, dataset
+    from carrara.data import Dataset, DuckDB, HashSplit, Sql, StratifiedSplit, TimeSplit, dataset
     from carrara.evaluation import (
         at_least,
         at_most,
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
         rate,
         total,
     )
-    from carrara.training import Label, Model, TimeSplit, XGBoost
+    from carrara.training import Label, Model, XGBoost
     from carrara.workspace import Workspace
 
 _HOMES = {
     "carrara.core.errors": ("CarraraError",),
-    "carrara.data": ("Dataset", "dataset"),
+    "carrara.data": ("Dataset", "DuckDB", "HashSplit", "Sql", "StratifiedSplit", "TimeSplit", "dataset"),
     "carrara.evaluation": (
         "at_least",
         "at_most",
@@ -55,7 +55,7 @@ _HOMES = {
         "rate",
         "total",
     ),
-    "carrara.training": ("Label", "Model", "TimeSplit", "XGBoost"),
+    "carrara.training": ("Label", "Model", "XGBoost"),
     "carrara.workspace": ("Workspace",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -64,9 +64,13 @@ __all__ = [
     "AggregateView",
     "CarraraError",
     "Dataset",
+    "DuckDB",
     "Entity",
+    "HashSplit",
     "Label",
     "Model",
+    "Sql",
+    "StratifiedSplit",
     "TimeSplit",
     "Workspace",
     "XGBoost",

@@ -169,7 +169,7 @@ def test_deploying_moves_the_endpoint_and_the_champion(trained):
         ('column="late"', 'column="lat"', DataError, "late"),
         ('column="late"', 'column="delay"', DataError, "bool"),
         ('time="at"', 'time="distance"', DataError, "datetime"),
-        ('test_from="2024-01-20"', 'test_from="2034-01-20"', TrainingError, "test part has no rows"),
+        ('test_from="2024-01-20"', 'test_from="2034-01-20"', DataError, "test part has no rows"),
         ('dataset="trips"', 'dataset="trip"', NotFoundError, "trips"),
         ('entity="depot",', 'entity="dept",', NotFoundError, "depot"),
         ('"load": "float64"', '"load": "string"', DataError, "float64"),

@@ -9,6 +9,7 @@ from carrara.data.ingest import Ingested, ingest, ingest_all, ingest_dataset
 from carrara.data.schema import Schema
 from carrara.data.schema_inference import infer_schema
 from carrara.data.sources import DuckDB, Files, Sql
+from carrara.data.splits import HashSplit, StratifiedSplit, TimeSplit
 from carrara.data.statistics import Statistics, profile
 from carrara.data.validation import examine, validate
 from carrara.data.versions import DatasetVersion, dataset_version, list_datasets, read_dataset
@@ -20,10 +21,13 @@ __all__ = [
     "DerivedDataset",
     "DuckDB",
     "Files",
+    "HashSplit",
     "Ingested",
     "Schema",
     "Sql",
     "Statistics",
+    "StratifiedSplit",
+    "TimeSplit",
     "dataset",
     "dataset_version",
     "examine",

@@ -13,8 +13,8 @@ import polars as pl
 from carrara.core.clock import from_microseconds
 from carrara.core.columns import type_name
 from carrara.core.errors import ColumnTypeMismatch
+from carrara.core.hashing import hash_numbers, hash_texts
 from carrara.data.sketches import DistinctSketch, FrequentSketch, Moments, QuantileSketch
-from carrara.data.sketches.distinct import hash_numbers, hash_texts
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -109,8 +109,9 @@ class Numbers:
         return cls(data["whole"], moments, sketch, data["zeros"], _unpacked(data["distinct"]))
 
     def _few(self) -> bool:
-        largest = max(abs(self.sketch.least), abs(self.sketch.greatest))
-        return self.sketch.exact and not (self.whole and largest > _EXACT_INTEGERS)
+        if not (self.whole and self.sketch.codes.size):
+            return self.sketch.exact
+        return self.sketch.exact and max(abs(self.sketch.least), abs(self.sketch.greatest)) <= _EXACT_INTEGERS
 
     def _known(self) -> Integers:
         return self._patterns(self.sketch.values() if self.sketch.exact else np.empty(0))
@@ -194,9 +195,7 @@ class ColumnStatistics:
         """How many distinct values there are, without null, and whether that is exact."""
         if self.numbers is not None:
             special, exact = (self.nan > 0) + min(self.infinite, 1), self.numbers.distinct is None and not self.infinite
-            return min(
-                self.numbers.count_distinct() + special, self.rows - self.nulls
-            ), self.numbers.distinct is None and not self.infinite
+            return min(self.numbers.count_distinct() + special, self.rows - self.nulls), exact
         if self.distinct is not None:
             return min(self.distinct.estimate(), self.rows - self.nulls), False
         return (self.frequent.counts.height if self.frequent else 0), True
@@ -350,9 +349,9 @@ def equal_edges(parts: list[Numbers], bins: int) -> Floats:
     """
     low = min(numbers.sketch.least for numbers in parts)
     high = max(numbers.sketch.greatest for numbers in parts)
-    if all(numbers.whole for numbers in parts) and high - low < _EXACT_INTEGERS:
-        step = max(math.ceil((high - low + 1) / bins), 1)
-        return np.arange(low, high + step + 1, step)
+    if all(numbers.whole for numbers in parts) and max(abs(low), abs(high)) < _EXACT_INTEGERS / 2:
+        step = math.ceil((high - low + 1) / bins)
+        return low + step * np.arange(math.ceil((high - low + 1) / step) + 1)
     # Halves, because the width of a column that goes from -1e308 to 1e308 is not a float64.
     edges = 2 * np.linspace(low / 2, high / 2, bins + 1)
     edges[0], edges[-1] = low, high

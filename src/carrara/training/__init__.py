@@ -5,7 +5,6 @@ In: a training set. Out: a servable artifact and what was learned.
 
 from carrara.training.fit import FittedModel, fit_model, matrix
 from carrara.training.model import Label, Model
-from carrara.training.splits import TimeSplit
 from carrara.training.trainers.xgboost import XGBoost
 
-__all__ = ["FittedModel", "Label", "Model", "TimeSplit", "XGBoost", "fit_model", "matrix"]
+__all__ = ["FittedModel", "Label", "Model", "XGBoost", "fit_model", "matrix"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from carrara.core.errors import DefinitionError
+from carrara.data.splits import Split
 from carrara.evaluation import Gate
 from carrara.evaluation.metrics import metric
-from carrara.training.splits import TimeSplit
 from carrara.training.trainers.base import Trainer
 
 
@@ -40,7 +40,7 @@ class Model:
     name: str
     features: tuple[str, ...]
     label: Label
-    split: TimeSplit
+    split: Split
     trainer: Trainer
     metrics: tuple[str, ...] = ("roc_auc", "pr_auc", "log_loss", "brier")
     slices: tuple[str, ...] = ()

@@ -1,0 +1,155 @@
+"""Splits: which rows train, which stop the training, which are held out. Each is the same on every run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from carrara.core.clock import parse_time
+from carrara.core.columns import require_column
+from carrara.core.errors import ConfigurationError, DataError
+from carrara.core.hashing import hash_keys
+
+
+PARTS = ("train", "validation", "test")
+
+
+class Split(Protocol):
+    """A rule that gives every row a part."""
+
+    def spec(self) -> dict[str, Any]: ...
+
+    def split(self, rows: pl.DataFrame, *, time: str, known_at: str | None) -> dict[str, pl.DataFrame]:
+        """The parts train, validation and test; DataError when one is empty."""
+
+
+@dataclass(frozen=True)
+class TimeSplit:
+    """Rows before `validation_from` train, those before `test_from` validate, the rest is the test.
+
+    A row whose label became known only after the next part began is left out of its part: on that day it
+    could not have been learned from.
+
+    >>> TimeSplit(validation_from="2013-09-01", test_from="2013-08-01")
+    Traceback (most recent call last):
+    carrara.core.errors.ConfigurationError: the validation part starts at 2013-09-01, not before the test at 2013-08-01
+    """
+
+    validation_from: str
+    test_from: str
+
+    def __post_init__(self) -> None:
+        if parse_time(self.validation_from) >= parse_time(self.test_from):
+            raise ConfigurationError(
+                f"the validation part starts at {self.validation_from}, not before the test at {self.test_from}"
+            )
+
+    def spec(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    def split(self, rows: pl.DataFrame, *, time: str, known_at: str | None) -> dict[str, pl.DataFrame]:
+        """The three parts by name; DataError when one is empty."""
+        validation, test = parse_time(self.validation_from), parse_time(self.test_from)
+        at = pl.col(time)
+        known = pl.col(known_at or time)
+        parts = {
+            "train": rows.filter((at < validation) & (known < validation)),
+            "validation": rows.filter((at >= validation) & (at < test) & (known < test)),
+            "test": rows.filter(at >= test),
+        }
+        for name, part in parts.items():
+            if part.is_empty():
+                span = f"{rows[time].min()!s} to {rows[time].max()!s}"
+                raise DataError(
+                    f"the {name} part has no rows: the training set spans {span}",
+                    hint=f"Move validation_from ({self.validation_from}) or test_from ({self.test_from}).",
+                )
+        return parts
+
+
+@dataclass(frozen=True)
+class HashSplit:
+    """Rows by the hash of their `key`: a row never changes its part as data grow, and rows of one key stay together.
+
+    `validation` and `test` are the shares of the keys that go there. Another `salt` draws another split.
+
+    >>> HashSplit(key=("user",), validation=0.5, test=0.6)
+    Traceback (most recent call last):
+    carrara.core.errors.ConfigurationError: a split cannot hold out 0.5 and 0.6 of the rows
+      Shares are between 0 and 1, and leave something to train on.
+    """
+
+    key: tuple[str, ...]
+    validation: float = 0.1
+    test: float = 0.2
+    salt: str = ""
+
+    def __post_init__(self) -> None:
+        _check_shares(self.validation, self.test)
+
+    def spec(self) -> dict[str, Any]:
+        return {**vars(self), "key": list(self.key)}
+
+    def split(self, rows: pl.DataFrame, *, time: str = "", known_at: str | None = None) -> dict[str, pl.DataFrame]:
+        """The three parts by name; `time` plays no part."""
+        place = _places(rows, self.key, self.salt)
+        held = 1 - self.validation - self.test
+        return _parted(rows, pl.Series(np.digitize(place, [held, held + self.validation])))
+
+
+@dataclass(frozen=True)
+class StratifiedSplit:
+    """Rows so that each value of the column `by` has the same shares in every part, to the row.
+
+    Within a value the rows go by the hash of their `key`, so that a run repeats; as data grow, rows at the cut may
+    move to the next part, which `HashSplit` rules out.
+    """
+
+    by: str
+    key: tuple[str, ...]
+    validation: float = 0.1
+    test: float = 0.2
+    salt: str = ""
+
+    def __post_init__(self) -> None:
+        _check_shares(self.validation, self.test)
+
+    def spec(self) -> dict[str, Any]:
+        return {**vars(self), "key": list(self.key)}
+
+    def split(self, rows: pl.DataFrame, *, time: str = "", known_at: str | None = None) -> dict[str, pl.DataFrame]:
+        """The three parts by name; `time` plays no part."""
+        require_column(rows.schema, self.by, "the rows to split")
+        place = pl.Series("_place", _places(rows, self.key, self.salt))
+        ranks = pl.DataFrame([place, rows[self.by].alias("_by")]).select(
+            (pl.col("_place").rank("ordinal") - 0.5).over("_by") / pl.len().over("_by")
+        )
+        held = 1 - self.validation - self.test
+        return _parted(rows, pl.Series(np.digitize(ranks.to_series().to_numpy(), [held, held + self.validation])))
+
+
+def _check_shares(validation: float, test: float) -> None:
+    if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
+        raise ConfigurationError(
+            f"a split cannot hold out {validation} and {test} of the rows",
+            hint="Shares are between 0 and 1, and leave something to train on.",
+        )
+
+
+def _places(rows: pl.DataFrame, key: tuple[str, ...], salt: str) -> np.ndarray[Any, Any]:
+    """Where each row's key lies between 0 and 1."""
+    for name in key:
+        require_column(rows.schema, name, "the rows to split")
+    salted = rows.select(*key).with_columns(_salt=pl.lit(salt))
+    return hash_keys(salted, ["_salt", *key]) / 2.0**64
+
+
+def _parted(rows: pl.DataFrame, part: pl.Series) -> dict[str, pl.DataFrame]:
+    parts = {name: rows.filter(part == place) for place, name in enumerate(PARTS)}
+    for name, found in parts.items():
+        if found.is_empty():
+            raise DataError(f"the {name} part has no rows: {rows.height:,} rows are too few for its share")
+    return parts
