@@ -305,9 +305,7 @@ class Datasets:
         stores = self.workspace.stores
         if data is None:
             return check_version(stores, name, version, training=training, environment=environment)
-        declared = self.workspace.definitions.of_kind("dataset").get(name)
-        known = declared if isinstance(declared, Dataset) else None
-        return check_data(stores, name, _as_source(data), known, training=training, environment=environment)
+        return check_data(stores, name, data, self._declared(name), training=training, environment=environment)
 
     def validate(
         self,
@@ -320,6 +318,13 @@ class Datasets:
     ) -> list[Anomaly]:
         """The anomalies of a version, or of `data`, against the schema of a dataset, worst first."""
         return self.check(name, version, data=data, training=training, environment=environment).anomalies
+
+    def _declared(self, name: str) -> Dataset | None:
+        """What the definitions say of a dataset, where there are any: `ingest_from` needs none."""
+        if not all(path.is_file() for path in self.workspace.configuration.definition_files):
+            return None
+        found = self.workspace.definitions.of_kind("dataset").get(name)
+        return found if isinstance(found, Dataset) else None
 
     def quarantine(self, name: str) -> pl.DataFrame:
         """The rows that were set aside at ingest, with the reasons."""

@@ -210,7 +210,7 @@ def test_association_ranks_what_tells_of_the_label_first():
         }
     )
     found = associations(table, profile(table), "label")
-    assert [one.column for one in found][0] == "same"
+    assert found[0].column == "same"
     assert found[-1].column == "noise"
     by_name = {one.column: one for one in found}
     assert by_name["same"].share == pytest.approx(1.0)

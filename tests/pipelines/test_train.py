@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from carrara.core.errors import CheckFailed, DataError, NotFoundError, TrainingError
+from carrara.core.errors import CheckFailed, DataError, NotFoundError
 from carrara.core.progress import Progress
 from carrara.models.registry import opened
 from carrara.workspace import Workspace

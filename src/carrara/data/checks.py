@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -64,7 +65,7 @@ def check_data(
     `declared` says how the dataset's files are to be read: types, separators, encodings.
     """
     newest = dataset_version(stores, name)
-    source = Files(data) if isinstance(data, str) else Frame(data)
+    source = Files(str(data)) if isinstance(data, str | Path) else Frame(data)
     reading = (declared or Dataset(name, "")).reading()
     with source.open(stores.root, reading) as opened:
         types = {column: dtype for column, dtype in reading.types.items() if column in opened.schema}

@@ -114,7 +114,8 @@ class Numbers:
         return self.sketch.exact and max(abs(self.sketch.least), abs(self.sketch.greatest)) <= _EXACT_INTEGERS
 
     def _known(self) -> Integers:
-        return self._patterns(self.sketch.values() if self.sketch.exact else np.empty(0))
+        """The distinct values, while the bins are those."""
+        return self._patterns(self.sketch.values() if self.distinct is None else np.empty(0))
 
     def _patterns(self, values: Floats) -> Integers:
         return values.astype(np.int64) if self.whole else (values + 0.0).view(np.int64)
@@ -351,9 +352,9 @@ def equal_edges(parts: list[Numbers], bins: int) -> Floats:
     high = max(numbers.sketch.greatest for numbers in parts)
     if all(numbers.whole for numbers in parts) and max(abs(low), abs(high)) < _EXACT_INTEGERS / 2:
         step = math.ceil((high - low + 1) / bins)
-        return low + step * np.arange(math.ceil((high - low + 1) / step) + 1)
+        return low + step * np.arange(math.ceil((high - low + 1) / step) + 1, dtype=np.float64)
     # Halves, because the width of a column that goes from -1e308 to 1e308 is not a float64.
-    edges = 2 * np.linspace(low / 2, high / 2, bins + 1)
+    edges: Floats = 2 * np.linspace(low / 2, high / 2, bins + 1)
     edges[0], edges[-1] = low, high
     return np.unique(edges)
 

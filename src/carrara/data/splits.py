@@ -13,7 +13,6 @@ from carrara.core.columns import require_column
 from carrara.core.errors import ConfigurationError, DataError
 from carrara.core.hashing import hash_keys
 
-
 PARTS = ("train", "validation", "test")
 
 

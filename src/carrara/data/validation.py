@@ -102,7 +102,7 @@ def validate(
 def _columns(statistics: Statistics, schema: Schema, previous: Statistics | None) -> Iterator[Anomaly]:
     absent = {n: c.type for n, c in schema.columns.items() if c.required and n not in statistics.columns}
     unexpected = {n: c for n, c in statistics.columns.items() if n not in schema.columns}
-    for name, other in renamed(absent, unexpected, previous):
+    for name, other in list(renamed(absent, unexpected, previous)):
         del absent[name], unexpected[other]
         edits = (Edit(("columns", name), None), _accept(other, statistics.columns[other]))
         message = f"column '{name}' is missing, and '{other}' holds what it held: it was probably renamed"

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from carrara.core.errors import ConfigurationError, StorageError
 from carrara.metadata.tables import HEAD
@@ -28,8 +28,15 @@ class Metadata:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block, or leaves nothing."""
-        with self._engine.begin() as connection:
-            yield connection
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            where = self._engine.url.render_as_string(hide_password=True)
+            raise StorageError(
+                f"the metadata store {where} does not answer: {error.orig}",
+                hint="Look at its disk, its permissions and its server; nothing was changed.",
+            ) from error
 
     def close(self) -> None:
         self._engine.dispose()

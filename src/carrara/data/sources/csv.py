@@ -95,12 +95,9 @@ def explained(error: Exception, plain: Path, path: Path, reading: Reading, separ
 
 def first_past_64_bits(plain: Path, path: Path, column: str, separator: str) -> DataError:
     """The line of the first whole number of a column that has no place in 64 bits."""
-    texts = pl.scan_csv(plain, separator=separator, infer_schema=False).select(
-        pl.col(column).cast(pl.Int128, strict=False)
-    )
-    outside = (pl.col(column) > 2**63 - 1) | (pl.col(column) < -(2**63))
-    found = texts.with_row_index("_row").filter(outside).head(1).collect()
-    row, value = found.row(0)
+    texts = pl.scan_csv(plain, separator=separator, infer_schema=False).select(column).with_row_index("_row")
+    long = texts.filter(pl.col(column).str.contains(r"^\s*[+-]?\d{19,}\s*$")).collect()
+    row, value = next((row, text) for row, text in long.iter_rows() if not -(2**63) <= int(text) < 2**63)
     return MalformedFile(
         path,
         row + 2,
@@ -125,7 +122,8 @@ def _decode(decoder: codecs.IncrementalDecoder, block: bytes, look: CsvLook, res
         before = rest + error.object[: error.start]
         line = look._line + before.count(b"\n")
         fields = before.rpartition(b"\n")[2].count(bytes([look.separator]))
-        column = look.header[fields] if fields < len(look.header) else ""
+        header = look.header or _names(before.partition(b"\n")[0], look)
+        column = header[fields] if line > 1 and fields < len(header) else ""
         raise MalformedFile(
             look.path,
             line,
@@ -165,7 +163,7 @@ def _take_header(look: CsvLook, data: bytes, ends: npt.NDArray[np.int64]) -> Non
     head = data[: int(ends[0])]
     if b"\r" in head.rstrip(b"\r"):
         raise MalformedFile(look.path, 1, "its lines end with a carriage return alone", hint="Convert them to \\n.")
-    look.header = next(csv.reader([head.decode().rstrip("\r")], delimiter=chr(look.separator)), [])
+    look.header = _names(head, look)
     repeated = sorted({name for name in look.header if look.header.count(name) > 1})
     if not look.header:
         raise MalformedFile(look.path, 1, "it has no names of columns", hint="A CSV begins with them.")
@@ -178,6 +176,10 @@ def _take_header(look: CsvLook, data: bytes, ends: npt.NDArray[np.int64]) -> Non
             column=repeated[0],
             hint="Give each column a name of its own.",
         )
+
+
+def _names(head: bytes, look: CsvLook) -> list[str]:
+    return next(csv.reader([head.decode(errors="replace").rstrip("\r")], delimiter=chr(look.separator)), [])
 
 
 def _check_lines(

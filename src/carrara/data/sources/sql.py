@@ -54,7 +54,9 @@ class Sql:
             raise ConfigurationError(f"the database of dataset '{reading.dataset}' cannot be opened: {error}") from None
         try:
             with engine.connect().execution_options(stream_results=True) as connection:
-                found = pl.read_database(text(self.query), connection, iter_batches=True, batch_size=_ROWS)
+                found = pl.read_database(
+                    text(self.query), connection, iter_batches=True, batch_size=_ROWS, infer_schema_length=None
+                )
                 schema, batches = in_one_schema(found, where)
                 yield Opened(schema, batches, where=where)
         except SQLAlchemyError as error:
