@@ -10,7 +10,7 @@ import polars as pl
 
 Hashes = npt.NDArray[np.uint64]
 
-_LETTERS = 64
+_WORD = 8
 
 
 def hash_numbers(values: npt.NDArray[np.int64]) -> Hashes:
@@ -25,24 +25,21 @@ def hash_numbers(values: npt.NDArray[np.int64]) -> Hashes:
 
 
 def hash_texts(values: pl.Series) -> Hashes:
-    """Hashes of texts, shape (n,), by tabulation of their bytes (Zobrist, 1970); the same in every release.
+    """Hashes of texts without nulls, shape (n,): their UTF-8 in words of eight bytes, mixed one after the other.
 
     Polars' own hash is faster and may change with its version, which would spoil what was stored.
     """
     lengths = values.str.len_bytes().to_numpy().astype(np.int64)
-    data = np.frombuffer("".join(values.to_list()).encode(), np.uint8)
-    ends = np.cumsum(lengths)
-    places = np.arange(data.size) - np.repeat(ends - lengths, lengths)
-    letters = _TABLE[((places & (_LETTERS - 1)) << 8) | data]
-    if lengths.max(initial=0) > _LETTERS:
-        # A letter beyond the table's places counts with its place as well.
-        letters *= (2 * (places >> 6) + 1).view(np.uint64)
-    until = np.concatenate([np.zeros(1, np.uint64), np.cumsum(letters)])
-    sums = until[ends] - until[ends - lengths]
-    return hash_numbers((sums + lengths.view(np.uint64)).view(np.int64))
-
-
-_TABLE = hash_numbers(np.arange(_LETTERS * 256, dtype=np.int64))
+    padded = (values + "\0" * _WORD).cast(pl.Binary)
+    hashes = hash_numbers(lengths)
+    left = np.arange(lengths.size)
+    for start in range(0, int(lengths.max(initial=0)), _WORD):
+        if start:
+            longer = lengths[left] > start
+            left, padded = left[longer], padded.filter(pl.Series(longer))
+        words = padded.bin.slice(start, _WORD).bin.reinterpret(dtype=pl.UInt64(), endianness="little")
+        hashes[left] = hash_numbers((hashes[left] ^ words.to_numpy()).view(np.int64))
+    return hashes
 
 
 def hash_keys(rows: pl.DataFrame, key: Sequence[str]) -> Hashes:

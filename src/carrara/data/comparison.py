@@ -61,7 +61,7 @@ def unit_factor(expected: ColumnStatistics, actual: ColumnStatistics) -> float |
     before, now = expected.numbers.sketch.quantiles(shares), actual.numbers.sketch.quantiles(shares)
     if not (np.isfinite(before).all() and np.isfinite(now).all()) or before[0] == before[-1]:
         return None
-    if (before * now <= 0).any():
+    if (np.sign(before) * np.sign(now) <= 0).any():
         return None
     ratios = np.log(now / before)
     factor = float(np.exp(np.median(ratios)))

@@ -16,7 +16,7 @@ from carrara.data.column_statistics import ColumnStatistics
 BATCH_CELLS = 8_000_000
 """How many cells a batch holds, so that wide tables need no more memory than long ones."""
 
-_MOST_ROWS = 262_144
+_MOST_ROWS = 131_072
 _MOST_SLICES = 100
 _FORMAT = 1
 

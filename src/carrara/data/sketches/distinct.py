@@ -15,6 +15,7 @@ Registers = npt.NDArray[np.uint8]
 _PRECISION = 14
 _REGISTERS = 1 << _PRECISION
 _RANKS = 64 - _PRECISION + 1
+_BELOW_INDEX = np.uint64((1 << (64 - _PRECISION)) - 1)
 
 
 @dataclass
@@ -29,17 +30,18 @@ class DistinctSketch:
 
     def add(self, hashes: Hashes) -> None:
         """Take uniform 64-bit hashes, shape (n,)."""
+        # A register counts the leading zeros below its index; most hashes have fewer than every register has already.
+        rest = hashes & _BELOW_INDEX
+        some = rest < _first_with(int(self.registers.min()) + 1)
+        hashes, rest = hashes[some], rest[some]
         if not hashes.size:
             return
         index = (hashes >> np.uint64(64 - _PRECISION)).astype(np.int64)
-        # 53 bits are exact in a float64, whose exponent counts the leading zeros; the lowest bit stops the count.
-        rest = ((hashes << np.uint64(_PRECISION)) >> np.uint64(11)) | np.uint64(1 << (_PRECISION - 11))
-        exponent = (rest.astype(np.float64).view(np.int64) >> 52) - 1023
-        index *= 64
-        index += 53 - exponent
-        seen = np.bincount(index, minlength=_REGISTERS * 64).reshape(_REGISTERS, 64) > 0
-        found = 63 - np.argmax(seen[:, ::-1], axis=1)
-        np.maximum(self.registers, np.where(seen.any(axis=1), found, 0).astype(np.uint8), out=self.registers)
+        # Up to 53 bits are exact in a float64, whose exponent is the place of the highest one.
+        highest = (rest.astype(np.float64).view(np.int64) >> 52) - 1023
+        ranks = np.where(rest > 0, 64 - _PRECISION - highest, _RANKS).astype(np.uint8)
+        better = ranks > self.registers[index]
+        np.maximum.at(self.registers, index[better], ranks[better])
 
     def merge(self, other: DistinctSketch) -> None:
         np.maximum(self.registers, other.registers, out=self.registers)
@@ -51,6 +53,11 @@ class DistinctSketch:
             z = 0.5 * (z + counts[rank])
         z += _REGISTERS * _sigma(counts[0] / _REGISTERS)
         return round(_REGISTERS * _REGISTERS / (2 * math.log(2)) / z)
+
+
+def _first_with(rank: int) -> np.uint64:
+    """Below which the bits under the index have at least this rank."""
+    return np.uint64(1 << (64 - _PRECISION - rank + 1)) if rank <= _RANKS else np.uint64(1)
 
 
 def _sigma(x: float) -> float:

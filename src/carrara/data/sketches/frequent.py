@@ -34,6 +34,9 @@ class FrequentSketch:
 
     def add(self, counts: pl.DataFrame) -> None:
         """Take distinct texts with their weights: columns `value` (String) and `rows` (Float64)."""
+        if counts.height > MOST_VALUES:
+            # Cut first: then what is joined is small, and the bound holds all the same.
+            counts = self._cut(counts)
         if self.counts.height:
             counts = pl.concat([self.counts, counts]).group_by("value").agg(pl.col("rows").sum())
         if counts.height > MOST_VALUES:

@@ -13,7 +13,7 @@ from carrara.core.errors import DataError
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
-MOST_BINS = 8_192
+MOST_BINS = 4_096
 """How many bins a sketch keeps; more of them halve the error and double the bytes."""
 
 _DENSE_SPAN = 1 << 22
@@ -115,7 +115,7 @@ class QuantileSketch:
         place = np.searchsorted(low, wanted, side="left")
         last = np.maximum(place - 1, 0)
         width = high[last] - low[last]
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             part = np.where(width > 0, np.clip((wanted - low[last]) / width, 0.0, 1.0), 1.0)
         return np.where(place > 0, until[last] + part * self.counts[last], 0.0)
 
