@@ -116,6 +116,20 @@ def test_a_new_column_of_an_append_is_null_in_the_rows_before(workspace):
     assert made.statistics["more"]["nulls"] == 1
 
 
+def test_a_pattern_that_is_appended_takes_each_file_once(workspace, tmp_path):
+    rows((1, "a")).write_csv(tmp_path / "day-1.csv")
+    rows((2, "b")).write_csv(tmp_path / "day-2.csv")
+    take = workspace.datasets.ingest_from
+    assert take("t", "day-*.csv", mode="append").version.rows == 2
+    assert take("t", "day-*.csv", mode="append").reused
+    rows((3, "c")).write_csv(tmp_path / "day-3.csv")
+    made = take("t", "day-*.csv", mode="append").version
+    assert (made.added, names(workspace)) == (1, ["a", "b", "c"])
+    rows((1, "other")).write_csv(tmp_path / "day-1.csv")
+    with pytest.raises(DataError, match=r"day-1\.csv was appended before, and has changed"):
+        take("t", "day-*.csv", mode="append")
+
+
 SCHEMA = """
 [columns.id]
 type = "int64"

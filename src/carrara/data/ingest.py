@@ -18,7 +18,7 @@ from carrara.core.progress import Step
 from carrara.data.dataset import Dataset, DerivedDataset, Mode
 from carrara.data.intake import Intake, Unchanged
 from carrara.data.schema_file import schema_of, write_accepted
-from carrara.data.sources import Opened
+from carrara.data.sources import Files, Opened
 from carrara.data.statistics import Statistics, batches_of
 from carrara.data.storable import storable_schema
 from carrara.data.table_digest import TableDigest
@@ -79,8 +79,16 @@ def ingest_dataset(
 ) -> Ingested:
     """Bring a dataset up to date with its source, as `ingest` does; it need not be in the definitions."""
     origin = declared.read_from
+    newest = find_version(stores.metadata, KIND, declared.name)
+    files: dict[str, str] = {}
+    if declared.mode == "append" and isinstance(origin, Files) and origin.is_local_pattern:
+        taken = newest.record["source"].get("files", {}) if newest is not None else {}
+        origin, new = origin.added(stores.root, taken)
+        if newest is not None and not new:
+            return Ingested(from_record(newest), reused=True)
+        files = {**taken, **new}
     fingerprint = origin.fingerprint(stores.root)
-    source = {**origin.describe(), "digest": fingerprint}
+    source = {**origin.describe(), "digest": fingerprint, **({"files": files} if files else {})}
     key = digest_data([spec_digest(declared), source]) if fingerprint else None
     address = source.get("file") or source.get("url") or source["kind"]
     target = _Target(

@@ -99,7 +99,7 @@ class Statistics:
     def _add_slices(self, column: str, batch: pl.DataFrame) -> None:
         require_column(batch.schema, column, "the table")
         for values, part in batch.partition_by(column, as_dict=True).items():
-            name = f"{column}={values[0]!s}"
+            name = f"{column}={_text(values[0])}"
             if name not in self.slices:
                 if len(self.slices) >= _MOST_SLICES * len(self.sliced_by):
                     raise DataError(
@@ -162,6 +162,10 @@ def batches_of(table: pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame]) -> I
         yield batch
     if empty:
         yield pl.DataFrame(schema=schema)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def batch_rows(columns: int) -> int:

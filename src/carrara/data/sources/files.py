@@ -8,9 +8,9 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,30 @@ class Files:
     """
 
     address: str
+    only: tuple[str, ...] = ()
+    """Which of a pattern's files are read, by their names; empty means all."""
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "file", "file": self.address}
+
+    def added(self, root: Path, taken: Mapping[str, str]) -> tuple[Files, dict[str, str]]:
+        """The part of a local pattern that was not `taken` yet, and the digests of its files by name.
+
+        Raises DataError for a file that was taken and has changed since: its rows would be there twice.
+        """
+        found = {path.name: digest_file(path) for path in self._paths(root)}
+        for name, digest in found.items():
+            if taken.get(name, digest) != digest:
+                raise DataError(
+                    f"{name} was appended before, and has changed since",
+                    hint='Rows that change need mode="upsert" with a key, or mode="replace".',
+                )
+        new = {name: digest for name, digest in found.items() if name not in taken}
+        return replace(self, only=tuple(new)), new
+
+    @property
+    def is_local_pattern(self) -> bool:
+        return "*" in self.address and not self._remote
 
     def fingerprint(self, root: Path) -> str | None:
         if self._remote:
@@ -85,6 +106,7 @@ class Files:
         if path.is_file():
             return [path]
         found = sorted(p for p in path.parent.glob(path.name) if p.is_file()) if "*" in path.name else []
+        found = [p for p in found if not self.only or p.name in self.only]
         if not found:
             raise DataError(f"the source is not there: {path}", hint="Correct its address, or put the file there.")
         return found
