@@ -96,9 +96,9 @@ def duck(folder: Path) -> DuckDB:
 
 
 def duck_database(folder: Path) -> DuckDB:
+    ROWS.write_parquet(folder / "t.parquet")
     with duckdb.connect(str(folder / "t.duckdb")) as connection:
-        connection.register("rows", ROWS)
-        connection.execute("create table t as select * from rows")
+        connection.execute(f"create table t as select * from '{folder}/t.parquet'")
     return DuckDB("select * from t", database="t.duckdb")
 
 

@@ -189,7 +189,7 @@ def validate(
     with open_workspace(workspace) as ws:
         anomalies = ws.datasets.validate(name, version, data=_file(data), training=training, environment=environment)
         if as_json:
-            print_json({"dataset": name, "anomalies": anomalies})
+            print_json({"dataset": name, "anomalies": [anomaly.as_dict() for anomaly in anomalies]})
         else:
             _say_anomalies([anomaly.as_dict() for anomaly in anomalies])
             if not anomalies:
@@ -228,7 +228,7 @@ def diff(
     with open_workspace(workspace) as ws:
         found = ws.datasets.diff(name, before, after, key=key or ())
         if as_json:
-            print_json(found)
+            print_json(found.as_dict())
             return
         say(f"{name}@{found.before} → {name}@{found.after}   {found.rows_before:,} → {found.rows_after:,} rows")
         changed = [column for column in found.columns if column.change != "none"]

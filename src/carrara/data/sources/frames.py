@@ -12,6 +12,7 @@ import narwhals as nw
 import polars as pl
 
 from carrara.core.errors import DataError
+from carrara.core.plugins import require
 from carrara.data.sources.base import Opened, Reading
 from carrara.data.statistics import batches_of
 
@@ -42,13 +43,16 @@ def _batches(frame: Any, dataset: str) -> tuple[pl.Schema, Iterator[pl.DataFrame
         frame = pl.DataFrame(frame)
     if isinstance(frame, pl.DataFrame):
         return frame.schema, batches_of(frame)
+    native: Any
     try:
         native = nw.from_native(frame)
-        if isinstance(native, nw.DataFrame):
-            made = native.to_polars()
-            return made.schema, batches_of(made)
     except TypeError:
-        pass
+        native = None
+    if isinstance(native, nw.DataFrame):
+        if native.implementation.is_pandas_like():
+            require("pyarrow", extra="pandas", purpose="a pandas dataframe")
+        made = native.to_polars()
+        return made.schema, batches_of(made)
     if not hasattr(frame, "__arrow_c_stream__"):
         raise DataError(
             f"dataset '{dataset}' cannot be made from {type(frame).__name__}",
