@@ -366,10 +366,10 @@ def column_statistics(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
     1
     """
     found = {}
-    for name in frame.columns:
-        statistics = ColumnStatistics.of_type(frame.schema[name])
-        statistics.add(frame[name], None)
-        found[name] = statistics.summary()
+    for values in frame.iter_columns():
+        statistics = ColumnStatistics.of_type(values.dtype)
+        statistics.add(values, None)
+        found[values.name] = statistics.summary()
     return found
 
 

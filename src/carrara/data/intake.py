@@ -64,7 +64,8 @@ class Intake:
         when they are those that were there."""
         where = f"dataset '{self.name}'"
         for batch in opened.batches:
-            typed = storable(batch, self.columns, self.types, where)
+            before = self.statistics.rows
+            typed = storable(batch, self.columns, self.types, where, lambda row: opened.place(before + row))  # noqa: B023
             self._count(typed)
             kept = typed if self._quarantined is None else self._without_guilty(typed)
             self.digest.add(kept)

@@ -38,10 +38,10 @@ class Statistics:
     def add(self, batch: pl.DataFrame) -> None:
         """Take the rows of a batch; all batches have the same columns and types."""
         weights = self._weights(batch)
-        for name in batch.columns:
-            if name not in self.columns:
-                self.columns[name] = ColumnStatistics.of_type(batch.schema[name])
-            self.columns[name].add(batch[name], weights)
+        for values in batch.iter_columns():
+            if values.name not in self.columns:
+                self.columns[values.name] = ColumnStatistics.of_type(values.dtype)
+            self.columns[values.name].add(values, weights)
         self.rows += batch.height
         for column in self.sliced_by:
             self._add_slices(column, batch)

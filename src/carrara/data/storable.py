@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -25,10 +25,20 @@ def storable_schema(schema: pl.Schema, types: Mapping[str, pl.DataType], where: 
     return pl.Schema({name: types.get(name) or _stored(name, dtype, where) for name, dtype in schema.items()})
 
 
-def storable(batch: pl.DataFrame, schema: pl.Schema, types: Mapping[str, pl.DataType], where: str) -> pl.DataFrame:
-    """A batch in the types of `schema`; ColumnTypeMismatch shows a value that has no place there."""
+def storable(
+    batch: pl.DataFrame,
+    schema: pl.Schema,
+    types: Mapping[str, pl.DataType],
+    where: str,
+    place: Callable[[int], str] | None = None,
+) -> pl.DataFrame:
+    """A batch in the types of `schema`; an error shows the first value that has no place there, and its `place`."""
+    # One look at the types: a frame builds them anew each time that it is asked.
+    types_now = batch.schema
     changed = [
-        _cast(batch[name], dtype, where, name in types) for name, dtype in schema.items() if batch.schema[name] != dtype
+        _cast(batch[name], dtype, where, name in types, place)
+        for name, dtype in schema.items()
+        if types_now[name] != dtype
     ]
     return batch.with_columns(changed).select(schema.names())
 
@@ -50,18 +60,35 @@ def _stored(name: str, dtype: pl.DataType, where: str) -> pl.DataType:
     return _WIDER.get(type(dtype), dtype)
 
 
-def _cast(values: pl.Series, dtype: pl.DataType, where: str, declared: bool) -> pl.Series:
-    if declared and dtype == UTC_TIME:
-        return utc_times(values, where)
-    if isinstance(values.dtype, pl.Duration):
-        values = values.dt.cast_time_unit("us")
+def _cast(
+    values: pl.Series, dtype: pl.DataType, where: str, declared: bool, place: Callable[[int], str] | None
+) -> pl.Series:
     try:
-        return values.cast(dtype)
+        if declared and dtype == UTC_TIME:
+            return utc_times(values, where)
+        if isinstance(values.dtype, pl.Duration):
+            values = values.dt.cast_time_unit("us")
+        return values.str.to_date() if _is_date_text(values, dtype) else values.cast(dtype)
     except PolarsError as error:
-        raise _misfit(values, dtype, where, error) from error
+        raise _misfit(values, dtype, where, error, place) from error
 
 
-def _misfit(values: pl.Series, dtype: pl.DataType, where: str, error: PolarsError) -> ColumnTypeMismatch:
-    lost = values.filter(values.cast(dtype, strict=False).is_null() & values.is_not_null())
-    shown = f"{lost[0]!r} is no {type_name(dtype)}" if len(lost) else str(error).splitlines()[0]
-    return ColumnTypeMismatch(values.name, where, type_name(dtype), type_name(values.dtype), hint=f"{shown}.")
+def _misfit(
+    values: pl.Series, dtype: pl.DataType, where: str, error: PolarsError, place: Callable[[int], str] | None
+) -> ColumnTypeMismatch:
+    if dtype == UTC_TIME:
+        fitting = values.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
+    elif _is_date_text(values, dtype):
+        fitting = values.str.to_date(strict=False)
+    else:
+        fitting = values.cast(dtype, strict=False)
+    lost = (fitting.is_null() & values.is_not_null()).arg_true()
+    if not len(lost):
+        said = str(error).splitlines()[0]
+    else:
+        said = f"{values[lost[0]]!r} is no {type_name(dtype)}" + (f" ({place(lost[0])})" if place is not None else "")
+    return ColumnTypeMismatch(values.name, where, type_name(dtype), type_name(values.dtype), hint=f"{said}.")
+
+
+def _is_date_text(values: pl.Series, dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.Date) and values.dtype == pl.String

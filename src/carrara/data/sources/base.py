@@ -19,17 +19,19 @@ from carrara.core.errors import DataError
 class Opened:
     """A source that is being read: the batches all have the columns and types of `schema`.
 
-    `rows` is how many there are, where that is known before they are read; `place` says where a row came from.
+    `rows` is how many there are, where that is known before they are read; `where` names the source, and `lines`
+    says how many lines come before the first row, where a line is a row.
     """
 
     schema: pl.Schema
     batches: Iterator[pl.DataFrame]
     rows: int | None = None
     where: str = ""
+    lines: int | None = None
 
     def place(self, row: int) -> str:
         """Where the row with this number (from 0) is, for messages."""
-        return f"{self.where}, row {row + 1}"
+        return f"{self.where}, row {row + 1}" if self.lines is None else f"{self.where}, line {row + self.lines + 1}"
 
 
 class Source(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -37,6 +38,11 @@ class CsvLook:
     rows: int = 0
     blank_tail: int = 0
     _line: int = 1
+
+    @property
+    def lines_before(self) -> int | None:
+        """How many lines come before the first row, where each row is a line: none holds a line break."""
+        return 1 if self._line - 1 - self.blank_tail == self.rows + 1 else None
 
 
 def look_over(file: IO[bytes], path: Path, separator: str = ",") -> CsvLook:
@@ -164,7 +170,7 @@ def _take_header(look: CsvLook, data: bytes, ends: npt.NDArray[np.int64]) -> Non
     if b"\r" in head.rstrip(b"\r"):
         raise MalformedFile(look.path, 1, "its lines end with a carriage return alone", hint="Convert them to \\n.")
     look.header = _names(head, look)
-    repeated = sorted({name for name in look.header if look.header.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(look.header).items() if times > 1)
     if not look.header:
         raise MalformedFile(look.path, 1, "it has no names of columns", hint="A CSV begins with them.")
     if repeated:

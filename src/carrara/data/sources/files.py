@@ -21,7 +21,7 @@ from carrara.core.digests import digest_data, digest_file
 from carrara.core.errors import DataError, MalformedFile
 from carrara.core.plugins import require
 from carrara.data.sources.base import Opened, Reading
-from carrara.data.sources.csv import explained, first_past_64_bits, look_over, scan
+from carrara.data.sources.csv import CsvLook, explained, first_past_64_bits, look_over, scan
 from carrara.data.statistics import batches_of
 
 FORMATS = {
@@ -129,14 +129,15 @@ def _open_one(path: Path, reading: Reading, stack: ExitStack) -> _OpenedFile:
     try:
         plain = _uncompressed(path, stack)
         if kind == "csv":
-            return _OpenedFile(*_csv(plain, path, reading, stack), str(path), state)
+            schema, batches, look = _csv(plain, path, reading, stack)
+            return _OpenedFile(schema, batches, look.rows, str(path), look.lines_before, state=state)
         if kind == "jsonl":
             _check_json_lines(plain, path)
             frame, rows = pl.scan_ndjson(plain, infer_schema_length=None), None
         else:
             frame = pl.scan_parquet(plain) if kind == "parquet" else pl.scan_ipc(plain)
             rows = _height(frame)
-        return _OpenedFile(frame.collect_schema(), _read(frame, path, reading), rows, str(path), state)
+        return _OpenedFile(frame.collect_schema(), _read(frame, path, reading), rows, str(path), state=state)
     except (PolarsError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, reading, error) from error
 
@@ -153,7 +154,9 @@ def _unreadable(path: Path, reading: Reading, error: BaseException) -> DataError
     return DataError(f"{path} (dataset '{reading.dataset}') cannot be read: {said}")
 
 
-def _csv(plain: Path, path: Path, reading: Reading, stack: ExitStack) -> tuple[pl.Schema, Iterator[pl.DataFrame], int]:
+def _csv(
+    plain: Path, path: Path, reading: Reading, stack: ExitStack
+) -> tuple[pl.Schema, Iterator[pl.DataFrame], CsvLook]:
     separator = reading.separator or ("\t" if ".tsv" in path.suffixes else ",")
     if reading.encoding.lower().replace("-", "") != "utf8":
         plain = _in_utf8(plain, path, reading.encoding, stack)
@@ -171,7 +174,7 @@ def _csv(plain: Path, path: Path, reading: Reading, stack: ExitStack) -> tuple[p
         except PolarsError as error:
             raise explained(error, plain, path, reading, separator) from None
 
-    return schema, batches(), look.rows
+    return schema, batches(), look
 
 
 def _check_json_lines(plain: Path, path: Path) -> None:
