@@ -86,12 +86,19 @@ def _range(numbers: Numbers) -> dict[str, Any]:
     low, high = numbers.sketch.least, numbers.sketch.greatest
     if numbers.sketch.exact and numbers.sketch.codes.size <= _FEW_VALUES:
         return {"min": _bound(low, numbers.whole), "max": _bound(high, numbers.whole)}
-    width = high - low
-    least, most = _outward(low - width, math.floor), _outward(high + width, math.ceil)
+    ninth, middle, first = numbers.sketch.quantiles([0.9, 0.5, 0.1])
+    below = _room(low - high, low - middle, first - middle)
+    above = _room(high - low, high - middle, ninth - middle)
+    least, most = _outward(low + below, math.floor), _outward(high + above, math.ceil)
     least, most = max(least, 0.0) if low >= 0 else least, min(most, 0.0) if high <= 0 else most
     if low >= 0 and high <= 1 and not numbers.whole:
         most = 1.0
     return {"min": _bound(least, numbers.whole), "max": _bound(most, numbers.whole)}
+
+
+def _room(width: float, end: float, shoulder: float) -> float:
+    """How far past an end a range goes: its width, and ten of them where the tail is heavy, as prices have one."""
+    return width * (10 if abs(end) > 10 * abs(shoulder) else 1)
 
 
 def _outward(value: float, rounding: Any) -> float:

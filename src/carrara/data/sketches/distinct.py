@@ -14,8 +14,11 @@ Registers = npt.NDArray[np.uint8]
 
 _PRECISION = 14
 _REGISTERS = 1 << _PRECISION
-_RANKS = 64 - _PRECISION + 1
-_BELOW_INDEX = np.uint64((1 << (64 - _PRECISION)) - 1)
+_BITS = 64 - _PRECISION
+_RANKS = _BITS + 1
+_BELOW_INDEX = np.uint64((1 << _BITS) - 1)
+_BELOW = np.array([1 << (_BITS - rank) for rank in range(_RANKS)] + [0], np.uint64)
+"""By rank: the bits below the index are less than this where their rank is greater."""
 
 
 @dataclass
@@ -30,18 +33,15 @@ class DistinctSketch:
 
     def add(self, hashes: Hashes) -> None:
         """Take uniform 64-bit hashes, shape (n,)."""
-        # A register counts the leading zeros below its index; most hashes have fewer than every register has already.
+        # A register holds the most zeros that lead the bits below the index: few hashes have more than it has.
+        index = (hashes >> np.uint64(_BITS)).view(np.int64)
         rest = hashes & _BELOW_INDEX
-        some = rest < _first_with(int(self.registers.min()) + 1)
-        hashes, rest = hashes[some], rest[some]
-        if not hashes.size:
-            return
-        index = (hashes >> np.uint64(64 - _PRECISION)).astype(np.int64)
+        more = np.flatnonzero(rest < _BELOW[self.registers][index])
+        index, rest = index[more], rest[more]
         # Up to 53 bits are exact in a float64, whose exponent is the place of the highest one.
         highest = (rest.astype(np.float64).view(np.int64) >> 52) - 1023
-        ranks = np.where(rest > 0, 64 - _PRECISION - highest, _RANKS).astype(np.uint8)
-        better = ranks > self.registers[index]
-        np.maximum.at(self.registers, index[better], ranks[better])
+        ranks = np.where(rest > 0, _BITS - highest, _RANKS).astype(np.uint8)
+        np.maximum.at(self.registers, index, ranks)
 
     def merge(self, other: DistinctSketch) -> None:
         np.maximum(self.registers, other.registers, out=self.registers)
@@ -53,11 +53,6 @@ class DistinctSketch:
             z = 0.5 * (z + counts[rank])
         z += _REGISTERS * _sigma(counts[0] / _REGISTERS)
         return round(_REGISTERS * _REGISTERS / (2 * math.log(2)) / z)
-
-
-def _first_with(rank: int) -> np.uint64:
-    """Below which the bits under the index have at least this rank."""
-    return np.uint64(1 << (64 - _PRECISION - rank + 1)) if rank <= _RANKS else np.uint64(1)
 
 
 def _sigma(x: float) -> float:

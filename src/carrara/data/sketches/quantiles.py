@@ -146,10 +146,16 @@ class QuantileSketch:
         return cls(data["shift"], codes, counts, data["least"], data["greatest"])
 
     def _take(self, codes: Codes, counts: Floats) -> None:
-        if self.codes.size:
-            codes, counts = _summed(np.concatenate([self.codes, codes]), np.concatenate([self.counts, counts]))
-        self.codes, self.counts = codes, counts
-        self._coarsen(_excess(codes))
+        if not self.codes.size:
+            self.codes, self.counts = codes, counts
+        else:
+            places = np.searchsorted(self.codes, codes)
+            known = self.codes[np.minimum(places, self.codes.size - 1)] == codes
+            self.counts = self.counts.copy()
+            self.counts[places[known]] += counts[known]
+            self.codes = np.insert(self.codes, places[~known], codes[~known])
+            self.counts = np.insert(self.counts, places[~known], counts[~known])
+        self._coarsen(_excess(self.codes))
 
     def _coarsen(self, bits: int) -> None:
         if bits:
