@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from carrara.core.errors import CarraraError, CheckFailed, DataError, DefinitionError, NotFoundError, StorageError
+from carrara.core.errors import (
+    CarraraError,
+    CheckFailed,
+    DataError,
+    DefinitionError,
+    NotFoundError,
+    Overtaken,
+    StorageError,
+)
 from carrara.data import Dataset, HashSplit, StratifiedSplit, profile
 from carrara.workspace import Workspace
 
@@ -105,6 +113,22 @@ def test_a_commit_that_was_never_recorded_is_not_appended_to(workspace):
     workspace.stores.lake.write("datasets/t", rows((2, "lost")), mode="append")
     take("t", rows((2, "b")), mode="append")
     assert names(workspace) == ["a", "b"]
+
+
+def test_an_append_that_was_overtaken_is_refused_and_loses_nothing(workspace, tmp_path):
+    take = workspace.datasets.ingest_from
+    take("t", rows((1, "a")), mode="append")
+
+    def meanwhile(frame: pl.DataFrame) -> pl.DataFrame:
+        with Workspace(tmp_path) as other:
+            other.datasets.ingest_from("t", rows((2, "b")), mode="append")
+        return frame
+
+    with pytest.raises(Overtaken, match="'t' got version 2 from another writer"):
+        take("t", rows((3, "c")).lazy().map_batches(meanwhile), mode="append")
+    assert names(workspace) == ["a", "b"]
+    take("t", rows((3, "c")), mode="append")
+    assert names(workspace) == ["a", "b", "c"]
 
 
 def test_a_new_column_of_an_append_is_null_in_the_rows_before(workspace):

@@ -14,7 +14,8 @@ CarraraError
 ├── CheckFailed                a validation or a gate said no                 exit 3
 ├── MissingExtra               a library of an extra is not installed         exit 1
 ├── StorageError               bytes that cannot be read or written           exit 1
-│   └── CorruptArtifact        bytes that are not what was recorded
+│   ├── CorruptArtifact        bytes that are not what was recorded
+│   └── Overtaken              another writer made the next version first
 ├── TrainingError              a model that cannot be trained                 exit 1
 ├── RequestError               a prediction request that cannot be answered   exit 1
 └── UnavailableError           a server or version that is not ready          exit 1
@@ -150,6 +151,15 @@ class CorruptArtifact(StorageError):
             hint="It was changed or damaged after it was registered; restore it from a backup or train again.",
         )
         self.name, self.expected, self.found = name, expected, found
+
+
+class Overtaken(StorageError):
+    def __init__(self, kind: str, name: str, newest: int | None) -> None:
+        super().__init__(
+            f"{kind} '{name}' got version {newest} from another writer meanwhile; nothing was recorded",
+            hint="Run it again: it goes on from that version.",
+        )
+        self.kind, self.name, self.newest = kind, name, newest
 
 
 class TrainingError(CarraraError):

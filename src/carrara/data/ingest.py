@@ -170,7 +170,14 @@ def _ingest(stores: Stores, target: _Target, opening: Any, accept_schema: bool, 
             write_accepted(stores.root, target.name, intake.accepted())
         record, digest = _record(stores, target, intake, newest, lake_version)
         made = add_version(
-            stores.metadata, KIND, target.name, digest=digest, run_id=run_id, record=record, sources=target.lineage
+            stores.metadata,
+            KIND,
+            target.name,
+            digest=digest,
+            run_id=run_id,
+            record=record,
+            sources=target.lineage,
+            after=None if target.mode == "replace" else newest.version if newest is not None else 0,
         )
     return Ingested(from_record(made), reused=False)
 

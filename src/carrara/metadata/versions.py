@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from carrara.core.clock import from_microseconds, microseconds, now
-from carrara.core.errors import NotFoundError
+from carrara.core.errors import NotFoundError, Overtaken
 from carrara.metadata.lineage import Edge, add_edges
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import versions
@@ -43,12 +43,18 @@ def add_version(
     run_id: str,
     record: dict[str, Any],
     sources: list[str] | None = None,
+    after: int | None = None,
 ) -> Version:
-    """Record the next version of `name`, with lineage edges from `sources`, in one transaction."""
+    """Record the next version of `name`, with lineage edges from `sources`, in one transaction.
+
+    `after` is the version that this one builds on, 0 for none; Overtaken when another one became the newest meanwhile.
+    """
     with metadata.begin() as connection:
         newest = connection.execute(
             select(func.max(versions.c.version)).where(versions.c.kind == kind, versions.c.name == name)
         ).scalar()
+        if after is not None and after != (newest or 0):
+            raise Overtaken(kind, name, newest)
         made = Version(kind, name, (newest or 0) + 1, digest, run_id, now(), record)
         _insert(connection, made)
         edges = [Edge(source, made.address, run_id) for source in sources or ()]
