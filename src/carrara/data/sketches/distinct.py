@@ -33,6 +33,10 @@ class DistinctSketch:
 
     def add(self, hashes: Hashes) -> None:
         """Take uniform 64-bit hashes, shape (n,)."""
+        if hashes.size > _REGISTERS and not self.registers.all():
+            # The first few fill the registers, and most of the others then change nothing.
+            self.add(hashes[:_REGISTERS])
+            hashes = hashes[_REGISTERS:]
         # A register holds the most zeros that lead the bits below the index: few hashes have more than it has.
         index = (hashes >> np.uint64(_BITS)).view(np.int64)
         rest = hashes & _BELOW_INDEX

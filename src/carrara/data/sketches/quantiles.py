@@ -58,6 +58,11 @@ class QuantileSketch:
 
     def add(self, values: Floats, weights: Floats | None = None) -> None:
         """Count finite values, shape (n,); raises DataError for NaN or infinities."""
+        if self.exact and values.size > 2 * MOST_BINS:
+            # The first few tell how fine the bins can be, and the others need no sort.
+            few = 2 * MOST_BINS
+            self.add(values[:few], None if weights is None else weights[:few])
+            values, weights = values[few:], None if weights is None else weights[few:]
         if not values.size:
             return
         low, high = float(values.min()), float(values.max())
