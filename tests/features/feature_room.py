@@ -6,6 +6,7 @@ The judges beside it are plain loops over plain rows.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -155,8 +156,16 @@ def window_value(
     values = [float(row[aggregation.column]) for row in inside if not missing(row[aggregation.column])]
     if not values:
         return math.nan
-    if aggregation.function == "last":
-        return values[-1]
+    picked = {
+        "last": lambda: values[-1],
+        "first": lambda: values[0],
+        "min": lambda: min(values),
+        "max": lambda: max(values),
+    }
+    if aggregation.function in picked:
+        return picked[aggregation.function]()
+    if aggregation.function == "std":
+        return statistics.pstdev(values) if all(map(math.isfinite, values)) else math.nan
     total = _sum(values)
     return total if aggregation.function == "sum" else total / len(values)
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carrara.core.errors import ConfigurationError, DefinitionError
-from carrara.features import AggregateView, count, last, mean, rate, total
+from carrara.features import AggregateView, count, first, last, maximum, mean, minimum, rate, std, total
 from carrara.features.windows import Events, window_values
 
 DEFINITIONS = """
@@ -25,6 +25,10 @@ v = carrara.AggregateView("v", entity="thing", source="events", event_time="even
     carrara.rate("flag", windows=("3m", "1h")),
     carrara.last("x", windows=("1m", "10m")),
     carrara.last("flag", windows=("10m",)),
+    carrara.first("x", windows=("1m", "10m")),
+    carrara.minimum("x", windows=("2m", "1h")),
+    carrara.maximum("x", windows=("2m", "1h")),
+    carrara.std("x", windows=("5m", "1h")),
 ))
 """
 SCHEMA = {"name": pl.String(), "number": pl.Int64(), "event": UTC_TIME, "x": pl.Float64(), "flag": pl.Boolean()}
@@ -84,6 +88,7 @@ def test_every_window_of_a_training_set_is_what_its_definition_says(room, rows, 
 
 
 MINUTE_US = 60_000_000
+FUNCTIONS = (total, mean, rate, last, first, std, minimum, maximum)
 
 
 def view_of(*aggregations) -> AggregateView:
@@ -139,7 +144,10 @@ def test_infinite_values_inside_a_window_count():
 )
 def test_the_history_before_a_window_changes_no_bit_of_its_value(values, history):
     """P5: online knows the recent events only, a training set all of them."""
-    view = view_of(*(f("x", windows=("1h",)) for f in (total, mean, rate, last)), count(windows=("1h",)))
+    view = view_of(
+        *(f("x", windows=("1h",)) for f in FUNCTIONS),
+        count(windows=("1h",)),
+    )
     recent = list(range(1000, 1000 + len(values)))
     recent = [min(minute, 1059) for minute in recent]
     short = values_at(view, events_of(recent, values), [1059])
@@ -159,7 +167,10 @@ def test_a_sum_over_many_events_loses_no_more_than_its_rounding():
 
 
 def test_an_entity_without_events_counts_zero_and_has_nothing_else():
-    view = view_of(count(windows=("1h",)), *(f("x", windows=("1h",)) for f in (total, mean, rate, last)))
+    view = view_of(
+        count(windows=("1h",)),
+        *(f("x", windows=("1h",)) for f in FUNCTIONS),
+    )
     for events in (events_of([], []), events_of([0], [1.0])):
         found = values_at(view, events, [5], code=-1)
         assert found.pop("count_1h") == [0.0]

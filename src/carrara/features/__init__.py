@@ -4,7 +4,19 @@ In: datasets and a user's definitions. Out: prepared feature tables in the lake,
 sets, rows in the online store, and features by entity key.
 """
 
-from carrara.features.aggregates import AggregateView, Aggregation, count, last, mean, rate, total
+from carrara.features.aggregates import (
+    AggregateView,
+    Aggregation,
+    count,
+    first,
+    last,
+    maximum,
+    mean,
+    minimum,
+    rate,
+    std,
+    total,
+)
 from carrara.features.entities import Entity
 from carrara.features.materialise import Materialised, materialise
 from carrara.features.offline import FeatureTable, compute_feature_table, list_feature_tables
@@ -29,14 +41,18 @@ __all__ = [
     "compute_feature_table",
     "count",
     "feature_view",
+    "first",
     "join_features",
     "last",
     "list_feature_tables",
     "materialise",
+    "maximum",
     "mean",
+    "minimum",
     "on_demand_view",
     "rate",
     "read_training_set",
     "resolve_features",
+    "std",
     "total",
 ]

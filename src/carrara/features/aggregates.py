@@ -8,7 +8,7 @@ from typing import Any, Literal
 from carrara.core.clock import duration, microseconds
 from carrara.core.errors import DefinitionError
 
-Function = Literal["count", "sum", "mean", "rate", "last"]
+Function = Literal["count", "sum", "mean", "std", "min", "max", "rate", "first", "last"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,27 @@ def total(column: str, *, windows: tuple[str, ...]) -> Aggregation:
 def mean(column: str, *, windows: tuple[str, ...]) -> Aggregation:
     """The mean of a column over the events that have it; missing when none has."""
     return Aggregation("mean", column, windows)
+
+
+def std(column: str, *, windows: tuple[str, ...]) -> Aggregation:
+    """The population's standard deviation of a column over the events that have it; missing when none has, and
+    where it is not finite."""
+    return Aggregation("std", column, windows)
+
+
+def minimum(column: str, *, windows: tuple[str, ...]) -> Aggregation:
+    """The minimum of a column over the events that have it; missing when none has."""
+    return Aggregation("min", column, windows)
+
+
+def maximum(column: str, *, windows: tuple[str, ...]) -> Aggregation:
+    """The maximum of a column over the events that have it; missing when none has."""
+    return Aggregation("max", column, windows)
+
+
+def first(column: str, *, windows: tuple[str, ...]) -> Aggregation:
+    """The oldest value of a column in the window; missing when no event in it has one."""
+    return Aggregation("first", column, windows)
 
 
 def rate(column: str, *, windows: tuple[str, ...]) -> Aggregation:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -72,16 +72,32 @@ class _Column:
         self._present = ~np.isnan(values)
 
     def value(self, aggregation: Aggregation, window: int) -> Array:
-        if aggregation.function == "last":
-            return self._last(window)
-        counts, sums = self._counts[window], self._sums[window]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(counts > 0, sums if aggregation.function == "sum" else sums / counts, np.nan)
+        if aggregation.function in ("first", "last"):
+            return self._end_of(window, newest=aggregation.function == "last")
+        counts = self._counts[window]
+        return np.where(counts > 0, self._joined(aggregation.function, window, counts), np.nan)
 
-    def _last(self, window: int) -> Array:
-        newest = np.maximum.accumulate(np.where(self._present, np.arange(len(self._values)), -1))
-        at = np.concatenate(([-1], newest))[self._end]
-        return np.where(at >= self._starts[window], np.append(self._values, np.nan)[at], np.nan)
+    def _joined(self, function: str, window: int, counts: Array) -> Array:
+        if function in ("min", "max"):
+            found: Array = (self._least if function == "min" else self._greatest)[window]
+            return found
+        if function == "std":
+            return _finite(np.sqrt(_divided(self._squares[window], counts)))
+        sums: Array = self._sums[window]
+        return sums if function == "sum" else _divided(sums, counts)
+
+    def _end_of(self, window: int, *, newest: bool) -> Array:
+        """The value of the last event, or of the first one, that has one."""
+        places = np.arange(len(self._values))
+        values = np.append(self._values, np.nan)
+        if newest:
+            latest = np.maximum.accumulate(np.where(self._present, places, -1))
+            at = np.concatenate(([-1], latest))[self._end]
+            return np.where(at >= self._starts[window], values[at], np.nan)
+        none = len(self._values)
+        next_ = np.minimum.accumulate(np.where(self._present, places, none)[::-1])[::-1]
+        at = np.append(next_, none)[self._starts[window]]
+        return np.where(at < self._end, values[at], np.nan)
 
     @cached_property
     def _counts(self) -> Array:
@@ -90,21 +106,103 @@ class _Column:
 
     @cached_property
     def _sums(self) -> Array:
-        return _sums(np.where(self._present, self._values, 0.0), self._starts, self._end - self._starts)
+        return self._blocks(np.add, 0.0)
+
+    @cached_property
+    def _least(self) -> Array:
+        return self._blocks(np.minimum, np.inf)
+
+    @cached_property
+    def _greatest(self) -> Array:
+        return self._blocks(np.maximum, -np.inf)
+
+    @cached_property
+    def _squares(self) -> Array:
+        """The sums of squared distances from each window's own mean."""
+        values = np.where(self._present, self._values, 0.0)
+        with np.errstate(invalid="ignore"):
+            # Zero, but for an infinity, whose distance from itself is no number.
+            parts = _Spread(self._present.astype(np.float64), values, values * 0.0)
+        return _over_blocks(parts, _Spread.none(self._starts.shape), self._starts, self._end - self._starts).squares
+
+    def _blocks(self, function: np.ufunc, nothing: float) -> Array:
+        values = _Plain(function, np.where(self._present, self._values, nothing))
+        start = _Plain(function, np.full(self._starts.shape, nothing))
+        return _over_blocks(values, start, self._starts, self._end - self._starts).values
 
 
-def _sums(values: Array, starts: Array, lengths: Array) -> Array:
-    """The sum of `values[start : start + length]` for each start and length.
+@dataclass
+class _Plain:
+    """Values that a function joins two and two."""
 
-    Each run is cut into blocks of 1, 2, 4, … values, by the bits of its length, and the sums of all blocks of one
-    size are made at once from those of half the size. So the same values give the same bits wherever they lie.
+    function: np.ufunc
+    values: Array
+
+    def __getitem__(self, places: Any) -> _Plain:
+        return _Plain(self.function, self.values[places])
+
+    def __setitem__(self, places: Any, part: _Plain) -> None:
+        self.values[places] = part.values
+
+    def joined(self, other: _Plain) -> _Plain:
+        with np.errstate(invalid="ignore", over="ignore"):
+            return _Plain(self.function, self.function(self.values, other.values))
+
+
+@dataclass
+class _Spread:
+    """Counts, means and sums of squared distances, joined as Chan, Golub and LeVeque (1979): no digits are lost."""
+
+    counts: Array
+    means: Array
+    squares: Array
+
+    @classmethod
+    def none(cls, shape: tuple[int, ...]) -> _Spread:
+        return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape))
+
+    def __getitem__(self, places: Any) -> _Spread:
+        return _Spread(self.counts[places], self.means[places], self.squares[places])
+
+    def __setitem__(self, places: Any, part: _Spread) -> None:
+        self.counts[places], self.means[places], self.squares[places] = part.counts, part.means, part.squares
+
+    def joined(self, other: _Spread) -> _Spread:
+        counts = self.counts + other.counts
+        some = np.maximum(counts, 1.0)
+        with np.errstate(invalid="ignore", over="ignore"):
+            apart = other.means - self.means
+            # A side without values has no mean: 0 times an infinity must not reach the other one.
+            share = np.where(other.counts > 0, apart * (other.counts / some), 0.0)
+            means = np.where(self.counts > 0, self.means + share, other.means)
+            both = (self.counts > 0) & (other.counts > 0)
+            between = np.where(both, apart * apart * (self.counts * other.counts / some), 0.0)
+            return _Spread(counts, means, self.squares + other.squares + between)
+
+
+Blocks = TypeVar("Blocks", _Plain, _Spread)
+
+
+def _over_blocks(values: Blocks, found: Blocks, starts: Array, lengths: Array) -> Blocks:
+    """The `values[start : start + length]` joined, for each start and length, beginning with `found`.
+
+    Each run is cut into blocks of 1, 2, 4, … values, by the bits of its length, and all blocks of one size are
+    joined at once from those of half the size. So the same values give the same bits wherever they lie.
     """
-    sums, place, blocks, size = np.zeros(starts.shape), starts.copy(), values, 1
+    place, blocks, size = starts.copy(), values, 1
     longest = int(lengths.max(initial=0))
-    with np.errstate(invalid="ignore", over="ignore"):
-        while size <= longest:
-            taken = (lengths & size) != 0
-            sums[taken] += blocks[place[taken]]
-            place += lengths & size
-            blocks, size = blocks[:-size] + blocks[size:], size * 2
-    return sums
+    while size <= longest:
+        taken = (lengths & size) != 0
+        found[taken] = found[taken].joined(blocks[place[taken]])
+        place += lengths & size
+        blocks, size = blocks[:-size].joined(blocks[size:]), size * 2
+    return found
+
+
+def _finite(values: Array) -> Array:
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _divided(values: Array, counts: Array) -> Array:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return values / counts
