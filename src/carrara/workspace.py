@@ -44,6 +44,8 @@ from carrara.data.schema_inference import infer_schema
 from carrara.data.sources import Frame
 from carrara.data.versions import read_statistics, version_as_of
 from carrara.features import FeatureTable, Materialised, list_feature_tables
+from carrara.features.catalogue import CatalogueEntry, catalogue, catalogue_entry, search
+from carrara.features.suggestion import Suggestion, label_of, suggest
 from carrara.metadata.deployments import Deployment, current_aliases, current_deployments, move_alias
 from carrara.metadata.lineage import Edge, downstream, upstream
 from carrara.metadata.runs import Run, list_runs
@@ -357,20 +359,30 @@ class Features:
 
     workspace: Workspace
 
-    def all(self) -> list[dict[str, Any]]:
-        """Each feature with its view, type, entity and description, as declared."""
-        definitions = self.workspace.definitions
-        views = [*definitions.of_kind("feature view").values(), *definitions.of_kind("on-demand view").values()]
-        return [
-            {
-                "feature": f"{view.name}:{name}",
-                "type": dtype,
-                "entity": getattr(view, "entity", None),
-                "description": view.description,
-            }
-            for view in views
-            for name, dtype in view.feature_types.items()
-        ]
+    def all(self) -> list[CatalogueEntry]:
+        """Every declared feature, with what is known of it."""
+        return catalogue(self.workspace.stores, self.workspace.definitions)
+
+    def show(self, feature: str) -> CatalogueEntry:
+        """One feature of the catalogue, by `view:feature`."""
+        return catalogue_entry(self.workspace.stores, self.workspace.definitions, feature)
+
+    def search(self, text: str = "", **facets: str | None) -> list[CatalogueEntry]:
+        """The features that hold every word of `text`, the best first; facets are `entity`, `owner`, `kind`, …"""
+        return search(self.all(), text, **facets)
+
+    def suggest(self, label: str, *, time: str | None = None, most: int = 20) -> list[Suggestion]:
+        """Which features tell of a label (`DATASET:COLUMN`), in the order in which to add them.
+
+        `time` is the column that says when each row is predicted; a model that has this label knows it.
+        """
+        stores, definitions = self.workspace.stores, self.workspace.definitions
+        dataset, column = label_of(label)
+        models = definitions.of_kind("model").values()
+        known = [m.label.time for m in models if (m.label.dataset, m.label.column) == (dataset, column)]
+        if time is None and not known:
+            raise CarraraError(f"no model says when '{label}' is predicted", hint="Name the column: --time COLUMN.")
+        return suggest(stores, definitions, dataset, column, time or known[0], most=most)
 
     def tables(self) -> list[FeatureTable]:
         """Every computed feature table, oldest first."""

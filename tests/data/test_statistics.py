@@ -43,14 +43,15 @@ def frame(rows: list[dict]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-def same(one, other) -> bool:
-    """Equal, with floats to eleven digits: sums in another order differ in the last ones."""
+def same(one, other, scale: float = 0.0) -> bool:
+    """Equal, with floats to nine digits of the column's largest value: sums in another order differ in the last."""
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+        ends = [abs(one[key]) for key in ("min", "max") if isinstance(one.get(key), float)]
+        return one.keys() == other.keys() and all(same(one[key], other[key], max(ends, default=scale)) for key in one)
     if isinstance(one, list):
-        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+        return len(one) == len(other) and all(same(a, b, scale) for a, b in zip(one, other, strict=True))
     if isinstance(one, float) and isinstance(other, float | int):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-3)
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9 * scale + 1e-12)
     return one == other
 
 

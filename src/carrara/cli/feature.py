@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,20 +10,85 @@ from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspac
 from carrara.cli.output import print_json, print_table, say
 from carrara.core.clock import parse_time
 
-app = typer.Typer(help="Feature views: list, compute, materialise.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from carrara.features.catalogue import CatalogueEntry
 
+app = typer.Typer(help="Feature views: list, search, compute, materialise.", no_args_is_help=True)
+
+EntityOption = Annotated[str | None, typer.Option(help="Of this entity only.")]
+OwnerOption = Annotated[str | None, typer.Option(help="Of this owner only.")]
 ViewsArgument = Annotated[list[str] | None, typer.Argument(help="Feature views; by default all.")]
 
 
 @app.command("list")
-def list_(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+def list_(
+    entity: EntityOption = None,
+    owner: OwnerOption = None,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
     """Every declared feature."""
     with open_workspace(workspace) as ws:
-        features = ws.features.all()
+        _print_entries(ws.features.search(entity=entity, owner=owner), as_json)
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="Words of the name, the description, the entity, the owner.")],
+    entity: EntityOption = None,
+    owner: OwnerOption = None,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """The features that hold every word, the best first."""
+    with open_workspace(workspace) as ws:
+        _print_entries(ws.features.search(text, entity=entity, owner=owner), as_json)
+
+
+@app.command()
+def show(
+    feature: Annotated[str, typer.Argument(help="As VIEW:FEATURE.")],
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """One feature: what is declared of it, what its table holds, which models read it."""
+    with open_workspace(workspace) as ws:
+        entry = ws.features.show(feature)
         if as_json:
-            print_json(features)
+            print_json(entry.as_dict())
             return
-        print_table(["feature", "type", "entity", "description"], [tuple(feature.values()) for feature in features])
+        say(f"{entry.feature}   {entry.type}, {entry.kind}")
+        for name in ("description", "owner", "entity", "source", "ttl"):
+            if getattr(entry, name):
+                say(f"  {name:<12} {getattr(entry, name)}")
+        if entry.computed_at is None:
+            say("  computed     not as it is defined now")
+        else:
+            say(f"  computed     {entry.computed_at:%Y-%m-%d %H:%M}, {entry.rows:,} rows")
+        for name, value in (entry.statistics or {}).items():
+            if name in ("nulls", "distinct", "min", "mean", "std", "max"):
+                say(f"  {name:<12} {value}")
+        say(f"  models       {', '.join(entry.models) or 'none'}")
+
+
+@app.command()
+def suggest(
+    label: Annotated[str, typer.Option(help="As DATASET:COLUMN.")],
+    time: Annotated[str | None, typer.Option(help="When a row is predicted; a model with this label knows.")] = None,
+    most: Annotated[int, typer.Option(help="How many to choose.")] = 20,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Which of all features tell of a label, and do not repeat each other."""
+    with open_workspace(workspace) as ws:
+        found = ws.features.suggest(label, time=time, most=most)
+        if as_json:
+            print_json([one.as_dict() for one in found])
+            return
+        print_table(
+            ["feature", "relevance", "redundancy", "score"],
+            [(one.feature, one.relevance, one.redundancy, one.score) for one in found],
+        )
 
 
 @app.command()
@@ -59,3 +124,13 @@ def materialise(
 
 
 app.command("materialize", hidden=True)(materialise)
+
+
+def _print_entries(entries: list[CatalogueEntry], as_json: bool) -> None:
+    if as_json:
+        print_json([entry.as_dict() for entry in entries])
+        return
+    print_table(
+        ["feature", "type", "entity", "owner", "computed", "models", "description"],
+        [(e.feature, e.type, e.entity, e.owner, e.computed_at, len(e.models), e.description) for e in entries],
+    )

@@ -37,7 +37,7 @@ def associations(table: pl.LazyFrame | pl.DataFrame, statistics: Statistics, lab
     """
     if label not in statistics.columns:
         raise ColumnMissing(label, "the table", statistics.columns)
-    binned = {name: _Binning.of(column) for name, column in statistics.columns.items()}
+    binned = {name: Binning.of(column) for name, column in statistics.columns.items()}
     sums = {name: np.zeros((binned[name].bins, binned[label].bins)) for name in binned if name != label}
     products = {name: np.zeros(6) for name in sums if binned[name].numeric and binned[label].numeric}
     for batch in batches_of(table):
@@ -52,13 +52,15 @@ def associations(table: pl.LazyFrame | pl.DataFrame, statistics: Statistics, lab
 
 
 @dataclass(frozen=True)
-class _Binning:
+class Binning:
+    """How the values of a column are put into few bins: numbers by twentieths, texts by their commonest values."""
+
     edges: npt.NDArray[np.float64] | None
     categories: tuple[str, ...]
     numeric: bool
 
     @classmethod
-    def of(cls, column: ColumnStatistics) -> _Binning:
+    def of(cls, column: ColumnStatistics) -> Binning:
         if column.numbers is not None:
             edges = np.unique(column.numbers.sketch.quantiles(np.arange(1, _BINS) / _BINS))
             return cls(edges[np.isfinite(edges)], (), column.is_number)
@@ -104,18 +106,29 @@ def _middle(column: ColumnStatistics) -> float:
     return column.numbers.moments.mean if column.numbers is not None else 0.0
 
 
+def information(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> float:
+    """The mutual information of two columns of bins, shape (rows,), in nats, without what chance alone gives."""
+    width = int(other.max(initial=0)) + 1
+    flat = np.bincount(one * width + other, minlength=(int(one.max(initial=0)) + 1) * width)
+    return _information(flat.reshape(-1, width).astype(np.float64))
+
+
 def _association(name: str, counts: npt.NDArray[np.float64], products: npt.NDArray[np.float64] | None) -> Association:
-    total = counts.sum()
-    if not total:
+    if not counts.sum():
         return Association(name, None, 0.0, 0.0)
-    joint, of_column, of_label = counts / total, counts.sum(1) / total, counts.sum(0) / total
-    some = joint > 0
-    information = float(np.sum(joint[some] * np.log(joint[some] / np.outer(of_column, of_label)[some])))
-    cells = [int(np.count_nonzero(part)) for part in (of_column, of_label, joint)]
-    chance = (cells[2] - cells[0] - cells[1] + 1) / (2 * total)
-    corrected = max(information - max(chance, 0.0), 0.0)
+    found, of_label = _information(counts), counts.sum(0) / counts.sum()
     entropy = -float(np.sum(of_label[of_label > 0] * np.log(of_label[of_label > 0])))
-    return Association(name, _correlation(products), corrected, min(corrected / entropy, 1.0) if entropy else 0.0)
+    return Association(name, _correlation(products), found, min(found / entropy, 1.0) if entropy else 0.0)
+
+
+def _information(counts: npt.NDArray[np.float64]) -> float:
+    total = float(counts.sum())
+    joint, of_one, of_other = counts / total, counts.sum(1) / total, counts.sum(0) / total
+    some = joint > 0
+    found = float(np.sum(joint[some] * np.log(joint[some] / np.outer(of_one, of_other)[some])))
+    cells = [int(np.count_nonzero(part)) for part in (of_one, of_other, joint)]
+    chance = float(cells[2] - cells[0] - cells[1] + 1) / (2 * total)
+    return max(found - max(chance, 0.0), 0.0)
 
 
 def _correlation(products: npt.NDArray[np.float64] | None) -> float | None:

@@ -1,0 +1,132 @@
+"""The catalogue: every declared feature with what is known of it, and a search over thousands of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from carrara.core.definitions import Definitions, spec_digest
+from carrara.core.errors import NotFoundError
+from carrara.features.aggregates import AggregateView
+from carrara.features.offline import KIND as TABLE
+from carrara.features.on_demand import OnDemandView
+from carrara.features.service import View
+from carrara.features.training_set import KIND as TRAINING_SET
+from carrara.metadata.lineage import downstream
+from carrara.metadata.versions import Version, list_versions
+from carrara.storage import Stores
+
+_WORD = re.compile(r"[a-z0-9]+")
+_WEIGHTS = {"feature": 8.0, "view": 4.0, "description": 2.0, "entity": 2.0, "source": 1.0, "owner": 1.0, "kind": 1.0}
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One feature: what is declared of it, when its table was computed, what that holds, and which models read it.
+
+    `computed_at` is None where the view as it is defined now has no table; `statistics` are those of the table.
+    """
+
+    feature: str
+    view: str
+    kind: str
+    type: str
+    entity: str | None
+    source: str
+    description: str
+    owner: str
+    ttl: str | None
+    definition: str
+    computed_at: datetime | None
+    rows: int | None
+    statistics: Mapping[str, Any] | None
+    models: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "models": list(self.models)}
+
+
+def catalogue(stores: Stores, definitions: Definitions) -> list[CatalogueEntry]:
+    """Every declared feature, by view and as declared."""
+    views: dict[str, View] = {**definitions.of_kind("feature view"), **definitions.of_kind("on-demand view")}
+    tables = {(t.name, t.record["definition"]): t for t in list_versions(stores.metadata, TABLE)}
+    models = _models(stores)
+    return [entry for view in views.values() for entry in _entries(view, tables, models)]
+
+
+def catalogue_entry(stores: Stores, definitions: Definitions, feature: str) -> CatalogueEntry:
+    """One feature, by `view:feature`; NotFoundError names the nearest."""
+    entries = {entry.feature: entry for entry in catalogue(stores, definitions)}
+    if feature not in entries:
+        raise NotFoundError("feature", feature, entries)
+    return entries[feature]
+
+
+def search(entries: Iterable[CatalogueEntry], text: str, **facets: str | None) -> list[CatalogueEntry]:
+    """The entries that hold every word of `text`, also as the beginning of a longer one, the best first.
+
+    A word in the name counts more than one in the description, and features that models read come before others
+    of the same rank. `facets` are exact values of an entry's fields, such as `entity="plane"`.
+    """
+    wanted = _WORD.findall(text.lower())
+    chosen = [e for e in entries if all(value is None or getattr(e, name) == value for name, value in facets.items())]
+    ranked = [(_rank(entry, wanted), entry) for entry in chosen]
+    found = [(rank, entry) for rank, entry in ranked if rank > 0 or not wanted]
+    return [entry for _, entry in sorted(found, key=lambda pair: (-pair[0], -len(pair[1].models), pair[1].feature))]
+
+
+def _rank(entry: CatalogueEntry, wanted: list[str]) -> float:
+    texts = {name: str(getattr(entry, name) or "").lower() for name in _WEIGHTS}
+    texts["feature"] = texts["feature"].partition(":")[2]
+    total = 0.0
+    for word in wanted:
+        best = 0.0
+        for name, weight in _WEIGHTS.items():
+            # Most texts do not hold the word at all, which is cheaper to see than their words are to split.
+            if word in texts[name]:
+                words = _WORD.findall(texts[name])
+                best = max(best, weight * (1.0 if word in words else 0.5 * any(w.startswith(word) for w in words)))
+        if not best:
+            return 0.0
+        total += best
+    return total
+
+
+def _entries(
+    view: View, tables: Mapping[tuple[str, str], Version], models: Mapping[str, set[str]]
+) -> Iterable[CatalogueEntry]:
+    definition = spec_digest(view)
+    table = tables.get((view.name, definition))
+    for name, dtype in view.feature_types.items():
+        feature = f"{view.name}:{name}"
+        held = table.record["statistics"].get(name) if table is not None else None
+        yield CatalogueEntry(
+            feature=feature,
+            view=view.name,
+            kind="aggregate view" if isinstance(view, AggregateView) else view.kind,
+            type=dtype,
+            entity=getattr(view, "entity", None),
+            source=getattr(view, "source", "") or ", ".join(getattr(view, "inputs", ())),
+            description=view.description,
+            owner=view.owner,
+            ttl=getattr(view, "ttl", None) if not isinstance(view, OnDemandView) else None,
+            definition=definition,
+            computed_at=table.created_at if table is not None else None,
+            rows=table.record["rows"] if table is not None else None,
+            statistics=held,
+            models=tuple(sorted(models.get(feature, ()))),
+        )
+
+
+def _models(stores: Stores) -> dict[str, set[str]]:
+    """The model versions that were trained on each feature."""
+    found: dict[str, set[str]] = {}
+    for training_set in list_versions(stores.metadata, TRAINING_SET):
+        made = [edge.target for edge in downstream(stores.metadata, training_set.address)]
+        models = {address.partition(":")[2] for address in made if address.startswith("model:")}
+        for column in training_set.record["columns"]:
+            found.setdefault(column, set()).update(models)
+    return found
