@@ -10,6 +10,7 @@ import polars as pl
 
 from carrara.core.errors import ColumnMissing
 from carrara.data.column_statistics import ColumnStatistics
+from carrara.data.comparison import counted_by_value
 from carrara.data.statistics import Statistics, batches_of
 
 _BINS = 20
@@ -33,7 +34,8 @@ class Association:
 def associations(table: pl.LazyFrame | pl.DataFrame, statistics: Statistics, label: str) -> list[Association]:
     """What each other column tells of `label`, the most first, in one pass over the table.
 
-    Numbers and times are binned by twentieths, texts by their 100 commonest values; a null is a bin of its own.
+    Numbers and times are binned by twentieths, texts by their 100 commonest values where these repeat; a null is a
+    bin of its own.
     """
     if label not in statistics.columns:
         raise ColumnMissing(label, "the table", statistics.columns)
@@ -64,7 +66,8 @@ class Binning:
         if column.numbers is not None:
             edges = np.unique(column.numbers.sketch.quantiles(np.arange(1, _BINS) / _BINS))
             return cls(edges[np.isfinite(edges)], (), column.is_number)
-        kept = column.frequent.top(_CATEGORIES) if column.frequent is not None else []
+        # Texts that hardly repeat would seem to tell of anything, by chance: they share one bin.
+        kept = column.frequent.top(_CATEGORIES) if column.frequent is not None and counted_by_value(column) else []
         return cls(None, tuple(value for value, _ in kept), column.type == "bool")
 
     @property

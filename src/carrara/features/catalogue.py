@@ -20,7 +20,9 @@ from carrara.metadata.versions import Version, list_versions
 from carrara.storage import Stores
 
 _WORD = re.compile(r"[a-z0-9]+")
-_WEIGHTS = {"feature": 8.0, "view": 4.0, "description": 2.0, "entity": 2.0, "source": 1.0, "owner": 1.0, "kind": 1.0}
+_BLANKS = str.maketrans(dict.fromkeys("_-.,:;/()'", " "))
+_WEIGHTS = (8.0, 4.0, 2.0, 2.0, 1.0, 1.0, 1.0)
+"""What a word counts in the name, the view, the description, the entity, the source, the owner, the kind."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +81,24 @@ def search(entries: Iterable[CatalogueEntry], text: str, **facets: str | None) -
 
 
 def _rank(entry: CatalogueEntry, wanted: list[str]) -> float:
-    texts = {name: str(getattr(entry, name) or "").lower() for name in _WEIGHTS}
-    texts["feature"] = texts["feature"].partition(":")[2]
-    total = 0.0
-    for word in wanted:
-        best = 0.0
-        for name, weight in _WEIGHTS.items():
-            # Most texts do not hold the word at all, which is cheaper to see than their words are to split.
-            if word in texts[name]:
-                words = _WORD.findall(texts[name])
-                best = max(best, weight * (1.0 if word in words else 0.5 * any(w.startswith(word) for w in words)))
-        if not best:
-            return 0.0
-        total += best
-    return total
+    said = (entry.description, entry.entity or "", entry.source, entry.owner, entry.kind)
+    texts = (entry.feature.partition(":")[2], entry.view, *(text.replace("\n", " ") for text in said))
+    # Most entries do not hold the words at all, which is cheaper to see than their words are to split.
+    whole = "\n".join(texts).lower()
+    if not all(word in whole for word in wanted):
+        return 0.0
+    fields = [
+        (weight, f" {text} ") for weight, text in zip(_WEIGHTS, whole.translate(_BLANKS).split("\n"), strict=True)
+    ]
+    found = [max(weight * _match(word, text) for weight, text in fields) for word in wanted]
+    return sum(found) if all(found) else 0.0
+
+
+def _match(word: str, text: str) -> float:
+    """1 for a whole word of the text, half for the beginning of one; words stand between blanks."""
+    if f" {word} " in text:
+        return 1.0
+    return 0.5 if f" {word}" in text else 0.0
 
 
 def _entries(
