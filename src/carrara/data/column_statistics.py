@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,112 +12,15 @@ import polars as pl
 from carrara.core.clock import from_microseconds
 from carrara.core.columns import type_name
 from carrara.core.errors import ColumnTypeMismatch
-from carrara.core.hashing import hash_numbers, hash_texts
-from carrara.data.sketches import DistinctSketch, FrequentSketch, Moments, QuantileSketch
+from carrara.core.hashing import hash_texts
+from carrara.data.numbers import Numbers, packed, unpacked, whole_or_float
+from carrara.data.sketches import DistinctSketch, FrequentSketch
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-DECILES = [q / 10 for q in range(11)]
-
-_BINS = 20
 _TOP = 10
-_EXACT_INTEGERS = 2.0**53
 _MICROSECONDS_A_DAY = 86_400_000_000
-
-
-@dataclass
-class Numbers:
-    """What a column of numbers holds: its moments, distribution and distinct values.
-
-    `distinct` is None while the sketch is exact and its bins are the distinct values; `whole` says that they are
-    whole numbers, which are hashed as such: past 2^53 several of them share one float64.
-    """
-
-    whole: bool = False
-    moments: Moments = field(default_factory=Moments)
-    sketch: QuantileSketch = field(default_factory=QuantileSketch)
-    zeros: float = 0.0
-    distinct: DistinctSketch | None = None
-
-    def add(self, values: Floats, weights: Floats | None = None, integers: Integers | None = None) -> None:
-        """Take finite values; `integers` are the same ones before they became float64."""
-        known = self._known() if self.distinct is None else None
-        self.moments.add(values, weights)
-        self.sketch.add(values, weights)
-        zero = values == 0
-        self.zeros += float(np.count_nonzero(zero) if weights is None else weights[zero].sum())
-        if weights is not None:
-            return
-        if known is not None and not self._few():
-            self.distinct = DistinctSketch()
-            self.distinct.add(hash_numbers(known))
-        if self.distinct is not None:
-            self.distinct.add(hash_numbers(integers if integers is not None else self._patterns(values)))
-
-    def merge(self, other: Numbers) -> None:
-        ours, theirs = self._known(), other._known()
-        self.moments.merge(other.moments)
-        self.sketch.merge(other.sketch)
-        self.zeros += other.zeros
-        if self.distinct is None and other.distinct is None and self._few():
-            return
-        merged = DistinctSketch()
-        for known, sketch in ((ours, self.distinct), (theirs, other.distinct)):
-            if sketch is not None:
-                merged.merge(sketch)
-            else:
-                merged.add(hash_numbers(known))
-        self.distinct = merged
-
-    def count_distinct(self) -> int:
-        return int(self.sketch.codes.size) if self.distinct is None else self.distinct.estimate()
-
-    def summary(self) -> dict[str, Any]:
-        if not self.moments.weight:
-            nothing = dict.fromkeys(("mean", "std", "min", "max"))
-            return {**nothing, "zeros": 0, "quantiles": [], "histogram": None, "quantile_histogram": None}
-        quantiles = self.sketch.quantiles(DECILES)
-        return {
-            "mean": self.moments.mean,
-            "std": self.moments.std,
-            "min": self.sketch.least,
-            "max": self.sketch.greatest,
-            "zeros": _count(self.zeros),
-            "quantiles": quantiles.tolist(),
-            "histogram": self.histogram(),
-            "quantile_histogram": _histogram(self.sketch, np.unique(quantiles)),
-        }
-
-    def histogram(self) -> dict[str, Any]:
-        """`edges` of twenty equal widths, and `counts`; one bin where all values are equal."""
-        return _histogram(self.sketch, equal_edges([self], _BINS))
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "whole": self.whole,
-            "moments": self.moments.as_dict(),
-            "sketch": self.sketch.as_dict(),
-            "zeros": self.zeros,
-            "distinct": _packed(self.distinct),
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Numbers:
-        moments, sketch = Moments(**data["moments"]), QuantileSketch.from_dict(data["sketch"])
-        return cls(data["whole"], moments, sketch, data["zeros"], _unpacked(data["distinct"]))
-
-    def _few(self) -> bool:
-        if not (self.whole and self.sketch.codes.size):
-            return self.sketch.exact
-        return self.sketch.exact and max(abs(self.sketch.least), abs(self.sketch.greatest)) <= _EXACT_INTEGERS
-
-    def _known(self) -> Integers:
-        """The distinct values, while the bins are those."""
-        return self._patterns(self.sketch.values() if self.distinct is None else np.empty(0))
-
-    def _patterns(self, values: Floats) -> Integers:
-        return values.astype(np.int64) if self.whole else (values + 0.0).view(np.int64)
 
 
 @dataclass
@@ -235,7 +137,7 @@ class ColumnStatistics:
         found = dict(vars(self))
         for name in ("numbers", "weighted", "frequent", "weighted_frequent", "lengths"):
             found[name] = None if found[name] is None else found[name].as_dict()
-        return {**found, "distinct": _packed(self.distinct)}
+        return {**found, "distinct": packed(self.distinct)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ColumnStatistics:
@@ -244,7 +146,7 @@ class ColumnStatistics:
             parts[name] = None if data[name] is None else Numbers.from_dict(data[name])
         for name in ("frequent", "weighted_frequent"):
             parts[name] = None if data[name] is None else FrequentSketch.from_dict(data[name])
-        return cls(**{**parts, "distinct": _unpacked(data["distinct"])})
+        return cls(**{**parts, "distinct": unpacked(data["distinct"])})
 
     def _add_numbers(self, into: Numbers, weighted: Numbers | None, values: pl.Series, weights: Floats | None) -> None:
         if values.null_count():
@@ -343,22 +245,6 @@ class ColumnStatistics:
         return found
 
 
-def equal_edges(parts: list[Numbers], bins: int) -> Floats:
-    """Edges of about so many bins of equal width over all that the parts hold, ascending.
-
-    Bins of whole numbers hold as many whole numbers each, so that none looks empty for its place alone.
-    """
-    low = min(numbers.sketch.least for numbers in parts)
-    high = max(numbers.sketch.greatest for numbers in parts)
-    if all(numbers.whole for numbers in parts) and max(abs(low), abs(high)) < _EXACT_INTEGERS / 2:
-        step = math.ceil((high - low + 1) / bins)
-        return low + step * np.arange(math.ceil((high - low + 1) / step) + 1, dtype=np.float64)
-    # Halves, because the width of a column that goes from -1e308 to 1e308 is not a float64.
-    edges: Floats = 2 * np.linspace(low / 2, high / 2, bins + 1)
-    edges[0], edges[-1] = low, high
-    return np.unique(edges)
-
-
 def column_statistics(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
     """What each column of a frame in memory holds, as plain data; see `Statistics.summary`.
 
@@ -394,13 +280,7 @@ def _counted(values: pl.Series, weights: Floats | None) -> pl.DataFrame:
 
 
 def _top(frequent: FrequentSketch, rows: float) -> list[dict[str, Any]]:
-    return [{"value": value, "rows": _count(n), "share": n / rows} for value, n in frequent.top(_TOP)]
-
-
-def _histogram(sketch: QuantileSketch, edges: Floats) -> dict[str, Any]:
-    if edges.size < 2:
-        return {"edges": [float(edges[0]), float(edges[0])], "counts": [_count(sketch.total)]}
-    return {"edges": edges.tolist(), "counts": [_count(c) for c in sketch.histogram(edges)]}
+    return [{"value": value, "rows": whole_or_float(n), "share": n / rows} for value, n in frequent.top(_TOP)]
 
 
 def _all_finite(values: Floats) -> bool:
@@ -416,17 +296,5 @@ def _integers(values: pl.Series) -> Integers | None:
     return found.view(np.int64) if found.dtype == np.uint64 else found.astype(np.int64)
 
 
-def _count(value: float) -> float | int:
-    return int(value) if float(value).is_integer() else float(value)
-
-
 def _plain(value: float) -> str:
     return str(int(value)) if value.is_integer() else str(value)
-
-
-def _packed(sketch: DistinctSketch | None) -> bytes | None:
-    return None if sketch is None else sketch.registers.tobytes()
-
-
-def _unpacked(data: bytes | None) -> DistinctSketch | None:
-    return None if data is None else DistinctSketch(np.frombuffer(data, np.uint8).copy())

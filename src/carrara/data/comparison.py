@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from carrara.data.column_statistics import ColumnStatistics, Numbers
+from carrara.data.column_statistics import ColumnStatistics
 from carrara.data.distances import jensen_shannon, kolmogorov_smirnov, l_infinity, noise, psi
+from carrara.data.numbers import Numbers
 from carrara.data.statistics import Statistics
 
 Floats = npt.NDArray[np.float64]

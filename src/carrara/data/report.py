@@ -17,8 +17,9 @@ from carrara.core.clock import long_text
 from carrara.core.plugins import require
 from carrara.data.anomalies import Anomaly
 from carrara.data.checks import check_version
-from carrara.data.column_statistics import ColumnStatistics, Numbers, equal_edges
+from carrara.data.column_statistics import ColumnStatistics
 from carrara.data.diff import ColumnDiff, column_diffs
+from carrara.data.numbers import Numbers, equal_edges
 from carrara.data.schema import ColumnSchema
 from carrara.data.statistics import Statistics
 from carrara.data.versions import DatasetVersion, dataset_version, read_statistics

@@ -6,7 +6,8 @@ import math
 import re
 from typing import Any
 
-from carrara.data.column_statistics import ColumnStatistics, Numbers
+from carrara.data.column_statistics import ColumnStatistics
+from carrara.data.numbers import Numbers
 from carrara.data.schema import ColumnSchema, Schema
 from carrara.data.statistics import Statistics
 
