@@ -218,6 +218,7 @@ def test_two_samples_of_many_rare_texts_are_not_drift():
         ("[columns.a]\ntype = 'int64'\ndrift = {kolmogorov = 0.1}\n", "kolmogorov"),
         ("[columns.a]\ntype = 'datetime'\nmax_gap = 'long'\n", "not a duration"),
         ("[columns.a]\ntype = 'datetime'\nmax = 'soon'\n", "RFC 3339"),
+        ("[columns.a]\ntype = 'int64'\n[[rules]]\nname = 'r'\nsql = 'a > 1'\nseverity = 'halt'\n", "rules.r.*halt"),
         ("[columns.a\n", "not valid TOML"),
     ],
 )

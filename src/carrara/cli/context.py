@@ -23,3 +23,8 @@ def open_workspace(path: Path) -> Workspace:
     from carrara.workspace import Workspace
 
     return Workspace(path)
+
+
+def typed_address(data: str | None) -> str | None:
+    """A path that was typed is looked for from where it was typed; an address stays as it is."""
+    return str(Path(data).resolve()) if data is not None and ":" not in data else data

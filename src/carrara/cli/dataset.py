@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
+from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace, typed_address
 from carrara.cli.dataset_schema import app as schema_app
 from carrara.cli.output import TerminalProgress, print_json, print_table, say
 
@@ -187,7 +187,9 @@ def validate(
 ) -> None:
     """Hold a version, or a file, against the schema; exit code 3 when an anomaly says stop."""
     with open_workspace(workspace) as ws:
-        anomalies = ws.datasets.validate(name, version, data=_file(data), training=training, environment=environment)
+        anomalies = ws.datasets.validate(
+            name, version, data=typed_address(data), training=training, environment=environment
+        )
         if as_json:
             print_json({"dataset": name, "anomalies": [anomaly.as_dict() for anomaly in anomalies]})
         else:
@@ -282,11 +284,6 @@ def _only(names: list[str] | None) -> str:
     if not names or len(names) != 1:
         raise typer.BadParameter("Name one dataset to ingest into.", param_hint="--from")
     return names[0]
-
-
-def _file(data: str | None) -> str | None:
-    """A path that was typed is looked for from where it was typed, and an address as it is."""
-    return str(Path(data).resolve()) if data is not None and "://" not in data and ":" not in data else data
 
 
 def _time(text: str | None) -> Any:

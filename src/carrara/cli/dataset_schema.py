@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
+from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace, typed_address
 from carrara.cli.output import print_json, say
 
 app = typer.Typer(help="The schema: infer, show, propose changes, accept them.", no_args_is_help=True)
@@ -49,10 +49,8 @@ def diff(
     name: NameArgument, data: DataOption = None, workspace: WorkspaceOption = HERE, as_json: JsonOption = False
 ) -> None:
     """The changes of the schema that would accept the newest version, or a file, as a diff that git applies."""
-    from carrara.cli.dataset import _file
-
     with open_workspace(workspace) as ws:
-        _, changes = ws.datasets.propose_schema(name, data=_file(data))
+        _, changes = ws.datasets.propose_schema(name, data=typed_address(data))
         if as_json:
             print_json({"dataset": name, "diff": changes})
             return
@@ -64,10 +62,8 @@ def update(
     name: NameArgument, data: DataOption = None, workspace: WorkspaceOption = HERE, as_json: JsonOption = False
 ) -> None:
     """Write the changes that `diff` shows into schemas/NAME.toml; comments and order stay."""
-    from carrara.cli.dataset import _file
-
     with open_workspace(workspace) as ws:
-        path, changes = ws.datasets.update_schema(name, data=_file(data))
+        path, changes = ws.datasets.update_schema(name, data=typed_address(data))
         if as_json:
             print_json({"schema": str(path), "diff": changes})
             return

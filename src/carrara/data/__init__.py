@@ -1,6 +1,7 @@
-"""Datasets: versioned tables from sources or from other datasets, with statistics and a schema.
+"""Datasets: versioned tables from sources or from other datasets, with statistics, a schema and splits.
 
-In: files, and a user's functions from datasets to a dataset. Out: immutable versions in the lake, validated.
+In: files, queries, dataframes, and a user's functions from datasets to a dataset. Out: immutable versions in the
+lake, validated.
 """
 
 from carrara.data.anomalies import Anomaly

@@ -17,7 +17,15 @@ from carrara.data.sources import Files, Frame
 from carrara.data.statistics import Statistics
 from carrara.data.storable import storable, storable_schema
 from carrara.data.validation import Baselines, Examined, examine, validate
-from carrara.data.versions import DatasetVersion, dataset_version, quarantine_table, read_dataset, read_statistics
+from carrara.data.versions import (
+    KIND,
+    DatasetVersion,
+    dataset_version,
+    from_record,
+    quarantine_table,
+    read_dataset,
+    read_statistics,
+)
 from carrara.metadata.versions import find_version
 from carrara.storage import Stores
 
@@ -45,8 +53,8 @@ def check_version(
     `training` is a version whose statistics the skew is measured against.
     """
     found = dataset_version(stores, name, version)
-    before = find_version(stores.metadata, "dataset", name, found.version - 1) if found.version > 1 else None
-    previous = dataset_version(stores, name, found.version - 1) if before is not None else None
+    before = find_version(stores.metadata, KIND, name, found.version - 1)
+    previous = from_record(before) if before is not None else None
     rows = read_dataset(stores, name, found.version)
     return _checked(stores, name, rows, found, previous, training, environment)
 

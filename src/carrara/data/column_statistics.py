@@ -78,21 +78,22 @@ class ColumnStatistics:
                 self.weighted = self.weighted or Numbers()
             self._add_numbers(self.numbers, self.weighted, _as_number(values), weights)
 
-    def merge(self, other: ColumnStatistics, where: str) -> None:
+    def merge(self, other: ColumnStatistics, name: str) -> None:
+        """Add what another part of the column `name` showed; ColumnTypeMismatch when it has another type."""
         if self.type != other.type:
-            raise ColumnTypeMismatch(where.partition("'")[2].rstrip("'"), "the other part", self.type, other.type)
+            raise ColumnTypeMismatch(name, "the other part", self.type, other.type)
         self.rows += other.rows
         self.nulls += other.nulls
         self.nan += other.nan
         self.infinite += other.infinite
         self.weight += other.weight
         self._merge_texts(other)
-        for name in ("numbers", "weighted", "lengths"):
-            mine, theirs = getattr(self, name), getattr(other, name)
+        for part in ("numbers", "weighted", "lengths"):
+            mine, theirs = getattr(self, part), getattr(other, part)
             if theirs is not None:
                 merged = mine or Numbers(whole=theirs.whole)
                 merged.merge(theirs)
-                setattr(self, name, merged)
+                setattr(self, part, merged)
 
     def count_distinct(self) -> tuple[int, bool]:
         """How many distinct values there are, without null, and whether that is exact."""
@@ -163,12 +164,11 @@ class ColumnStatistics:
             weighted.add(numbers, weights)
 
     def _add_texts(self, values: pl.Series, weights: Floats | None) -> None:
-        exact = self.frequent is None or self.distinct is None
         before = self.frequent.counts["value"] if self.frequent is not None else None
         self.frequent = self.frequent or FrequentSketch()
         counts = _counted(values, None)
         self.frequent.add(counts)
-        if exact and not self.frequent.exact:
+        if self.distinct is None and not self.frequent.exact:
             self.distinct = DistinctSketch()
             if before is not None:
                 self.distinct.add(hash_texts(before))

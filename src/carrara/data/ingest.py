@@ -19,6 +19,7 @@ from carrara.data.dataset import Dataset, DerivedDataset, Mode
 from carrara.data.intake import Intake, Unchanged
 from carrara.data.schema_file import schema_of, write_accepted
 from carrara.data.sources import Files, Opened
+from carrara.data.sources.files import digest_of_files
 from carrara.data.statistics import Statistics, batches_of
 from carrara.data.storable import storable_schema
 from carrara.data.table_digest import TableDigest
@@ -79,15 +80,17 @@ def ingest_dataset(
 ) -> Ingested:
     """Bring a dataset up to date with its source, as `ingest` does; it need not be in the definitions."""
     origin = declared.read_from
-    newest = find_version(stores.metadata, KIND, declared.name)
     files: dict[str, str] = {}
+    fingerprint: str | None
     if declared.mode == "append" and isinstance(origin, Files) and origin.is_local_pattern:
+        newest = find_version(stores.metadata, KIND, declared.name)
         taken = newest.record["source"].get("files", {}) if newest is not None else {}
         origin, new = origin.added(stores.root, taken)
         if newest is not None and not new:
             return Ingested(from_record(newest), reused=True)
-        files = {**taken, **new}
-    fingerprint = origin.fingerprint(stores.root)
+        files, fingerprint = {**taken, **new}, digest_of_files(list(new.values()))
+    else:
+        fingerprint = origin.fingerprint(stores.root)
     source = {**origin.describe(), "digest": fingerprint, **({"files": files} if files else {})}
     key = digest_data([spec_digest(declared), source]) if fingerprint else None
     address = source.get("file") or source.get("url") or source["kind"]
@@ -166,8 +169,6 @@ def _ingest(stores: Stores, target: _Target, opening: Any, accept_schema: bool, 
         finally:
             if intake.aside:
                 stores.lake.write(quarantine_table(target.name), intake.set_aside())
-        if accept_schema:
-            write_accepted(stores.root, target.name, intake.accepted())
         record, digest = _record(stores, target, intake, newest, lake_version)
         made = add_version(
             stores.metadata,
@@ -179,6 +180,8 @@ def _ingest(stores: Stores, target: _Target, opening: Any, accept_schema: bool, 
             sources=target.lineage,
             after=None if target.mode == "replace" else newest.version if newest is not None else 0,
         )
+        if accept_schema:
+            write_accepted(stores.root, target.name, intake.accepted())
     return Ingested(from_record(made), reused=False)
 
 

@@ -173,6 +173,9 @@ def _check(schema: Schema, where: str) -> None:
                 _check_time(end, f"columns.{name}", where)
     for kind, said in schema.severity.items():
         _check_severity(kind, said, "severity", where)
+    for rule in schema.rules:
+        if rule.severity:
+            _check_severity("rule", rule.severity, f"rules.{rule.name}", where)
     for each in (schema.drift, schema.skew):
         _check_measures({**each.numbers, **each.categories}, "drift and skew", where)
 

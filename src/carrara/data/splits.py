@@ -94,9 +94,7 @@ class HashSplit:
 
     def split(self, rows: pl.DataFrame, *, time: str = "", known_at: str | None = None) -> dict[str, pl.DataFrame]:
         """The three parts by name; `time` plays no part."""
-        place = _places(rows, self.key, self.salt)
-        held = 1 - self.validation - self.test
-        return _parted(rows, pl.Series(np.digitize(place, [held, held + self.validation])))
+        return _parted(rows, _places(rows, self.key, self.salt), self.validation, self.test)
 
 
 @dataclass(frozen=True)
@@ -126,8 +124,7 @@ class StratifiedSplit:
         ranks = pl.DataFrame([place, rows[self.by].alias("_by")]).select(
             (pl.col("_place").rank("ordinal") - 0.5).over("_by") / pl.len().over("_by")
         )
-        held = 1 - self.validation - self.test
-        return _parted(rows, pl.Series(np.digitize(ranks.to_series().to_numpy(), [held, held + self.validation])))
+        return _parted(rows, ranks.to_series().to_numpy(), self.validation, self.test)
 
 
 def _check_shares(validation: float, test: float) -> None:
@@ -146,7 +143,12 @@ def _places(rows: pl.DataFrame, key: tuple[str, ...], salt: str) -> np.ndarray[A
     return hash_keys(salted, ["_salt", *key]) / 2.0**64
 
 
-def _parted(rows: pl.DataFrame, part: pl.Series) -> dict[str, pl.DataFrame]:
+def _parted(
+    rows: pl.DataFrame, places: np.ndarray[Any, Any], validation: float, test: float
+) -> dict[str, pl.DataFrame]:
+    """The parts by the rows' places between 0 and 1: training comes first, the test last."""
+    train = 1 - validation - test
+    part = pl.Series(np.digitize(places, [train, train + validation]))
     parts = {name: rows.filter(part == place) for place, name in enumerate(PARTS)}
     for name, found in parts.items():
         if found.is_empty():

@@ -60,7 +60,7 @@ class Statistics:
                 assert only is not None
                 mine, theirs = only, ColumnStatistics(only.type, rows=absent, nulls=absent)
                 self.columns[name] = mine
-            mine.merge(theirs, where=f"column '{name}'")
+            mine.merge(theirs, name)
         self.rows += other.rows
         for name, part in other.slices.items():
             self.slices.setdefault(name, Statistics(weight=self.weight)).merge(part)

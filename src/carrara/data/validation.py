@@ -15,7 +15,7 @@ from carrara.data.anomalies import Anomaly, Edit, worst_first
 from carrara.data.column_statistics import ColumnStatistics
 from carrara.data.comparison import counted_by_value, distances, renamed, unit_factor
 from carrara.data.row_checks import Found, RowFindings, plain
-from carrara.data.schema import ROW_KINDS, ColumnSchema, Schema, Severity, Thresholds
+from carrara.data.schema import ColumnSchema, Schema, Severity, Thresholds
 from carrara.data.schema_inference import infer_column
 from carrara.data.statistics import Statistics, batches_of
 
@@ -43,15 +43,9 @@ class Baselines:
 NO_BASELINES = Baselines()
 
 
-def examine(
-    table: pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame],
-    schema: Schema,
-    *,
-    weight: str | None = None,
-    slices: tuple[str, ...] = (),
-) -> Examined:
+def examine(table: pl.LazyFrame | pl.DataFrame | Iterable[pl.DataFrame], schema: Schema) -> Examined:
     """The statistics of a table and its rows' findings, in one pass and bounded memory."""
-    statistics, findings = Statistics(weight=weight, sliced_by=slices), RowFindings(schema)
+    statistics, findings = Statistics(), RowFindings(schema)
     for batch in batches_of(table):
         statistics.add(batch)
         findings.add(batch)
@@ -302,10 +296,9 @@ def _anomaly(
     examples: Iterable[Any] = (),
     places: Iterable[int] = (),
 ) -> Anomaly:
-    severity = schema.severity_of(kind, column)
-    if severity == "quarantine" and kind not in ROW_KINDS:
-        severity = "warn"
-    return Anomaly(column, kind, severity, share, message, edits, tuple(examples), tuple(places))
+    return Anomaly(
+        column, kind, schema.severity_of(kind, column), share, message, edits, tuple(examples), tuple(places)
+    )
 
 
 def _range(declared: ColumnSchema) -> str:

@@ -12,7 +12,6 @@ from carrara.core.definitions import Definitions, spec_digest
 from carrara.core.errors import NotFoundError
 from carrara.features.aggregates import AggregateView
 from carrara.features.offline import KIND as TABLE
-from carrara.features.on_demand import OnDemandView
 from carrara.features.service import View
 from carrara.features.training_set import KIND as TRAINING_SET
 from carrara.metadata.lineage import downstream
@@ -118,7 +117,7 @@ def _entries(
             source=getattr(view, "source", "") or ", ".join(getattr(view, "inputs", ())),
             description=view.description,
             owner=view.owner,
-            ttl=getattr(view, "ttl", None) if not isinstance(view, OnDemandView) else None,
+            ttl=getattr(view, "ttl", None),
             definition=definition,
             computed_at=table.created_at if table is not None else None,
             rows=table.record["rows"] if table is not None else None,

@@ -1,4 +1,4 @@
-"""Training: what a model is declared to be, its split by time, and the trainers that fit and export it.
+"""Training: what a model is declared to be, and the trainers that fit and export it.
 
 In: a training set. Out: a servable artifact and what was learned.
 """

@@ -159,7 +159,7 @@ def _take_lines(look: CsvLook, data: bytes, last: bool) -> bytes:
     if not look.header:
         _take_header(look, data, ends)
     _check_lines(look, array, outside, ends)
-    done = int(ends[-1]) + 1 if ends.size else 0
+    done = int(ends[-1]) + 1
     # Line breaks inside quotes are lines of the file as well.
     look._line += data.count(b"\n", 0, done)
     return data[done:]

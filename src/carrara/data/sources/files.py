@@ -76,8 +76,7 @@ class Files:
             return digest_data([str(entry) for entry in _remote_entries(self.address)])
         if self._is_delta(root):
             return digest_data(["delta", _delta(root / self.address).version(), self.address])
-        digests = [digest_file(path) for path in self._paths(root)]
-        return digests[0] if len(digests) == 1 else digest_data(digests)
+        return digest_of_files([digest_file(path) for path in self._paths(root)])
 
     @contextmanager
     def open(self, root: Path, reading: Reading) -> Iterator[Opened]:
@@ -110,6 +109,11 @@ class Files:
         if not found:
             raise DataError(f"the source is not there: {path}", hint="Correct its address, or put the file there.")
         return found
+
+
+def digest_of_files(digests: list[str]) -> str:
+    """One digest for several files, by theirs in their order; that of the file where there is one."""
+    return digests[0] if len(digests) == 1 else digest_data(digests)
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,7 @@ def _uncompressed(path: Path, stack: ExitStack) -> Path:
     """The file itself, or its contents in a temporary file."""
     if path.suffix not in _COMPRESSED:
         return path
-    target = _temporary(stack, path.with_suffix("").suffix)
+    target = _temporary(stack, path.with_suffix("").name)
     with target.open("wb") as out:
         if path.suffix == ".gz":
             with gzip.open(path) as file:
@@ -216,7 +220,7 @@ def _uncompressed(path: Path, stack: ExitStack) -> Path:
 
 
 def _in_utf8(plain: Path, path: Path, encoding: str, stack: ExitStack) -> Path:
-    target = _temporary(stack, ".csv")
+    target = _temporary(stack, "utf-8.csv")
     try:
         with plain.open(encoding=encoding, newline="") as file, target.open("w", encoding="utf-8", newline="") as out:
             shutil.copyfileobj(file, out, 1 << 20)
@@ -232,7 +236,7 @@ def _fetched(address: str, stack: ExitStack) -> list[Path]:
     paths = []
     for entry in _remote_entries(address):
         name = entry["name"]
-        target = _temporary(stack, "".join(Path(name).suffixes))
+        target = _temporary(stack, Path(name).name)
         try:
             filesystem.get_file(name, str(target))
         except Exception as error:
@@ -278,9 +282,9 @@ def _together(read: list[_OpenedFile], address: str) -> Opened:
     return Opened(schema, batches(), rows, address)
 
 
-def _temporary(stack: ExitStack, suffix: str) -> Path:
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="carrara-"))
-    return Path(folder) / f"source{suffix}"
+def _temporary(stack: ExitStack, name: str) -> Path:
+    """A place for a file that goes with the stack; its own name, because errors tell it."""
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="carrara-"))) / name
 
 
 def _height(frame: pl.LazyFrame) -> int:
