@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from carrara.workspace import Workspace
+from online_servers import KINDS, empty, serving
 
 collect_ignore = ["serving/ask_with_real_stubs.py"]  # runs in a process of its own
 
@@ -137,3 +138,18 @@ def fresh(tmp_path: Path) -> Iterator[Workspace]:
 
 def _texts(seconds: np.ndarray) -> list[str]:
     return [f"{datetime.fromtimestamp(int(s), UTC):%Y-%m-%dT%H:%M:%SZ}" for s in seconds]
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def online_server(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """Each kind of online store that is tested against the real thing, and where it runs."""
+    with serving(request.param) as address:
+        yield request.param, address
+
+
+@pytest.fixture
+def online_address(online_server: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty online store of each kind."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    return empty(*online_server)

@@ -45,6 +45,7 @@ from carrara.data.sources import Frame
 from carrara.data.versions import read_statistics, version_as_of
 from carrara.features import FeatureTable, Materialised, list_feature_tables
 from carrara.features.catalogue import CatalogueEntry, catalogue, catalogue_entry, search
+from carrara.features.pushes import Pushed, push
 from carrara.features.suggestion import Suggestion, label_of, suggest
 from carrara.metadata.deployments import Deployment, current_aliases, current_deployments, move_alias
 from carrara.metadata.lineage import Edge, downstream, upstream
@@ -63,7 +64,7 @@ from carrara.pipelines import (
     plan,
     train,
 )
-from carrara.pipelines.prepare import describe_ingest, stored_views
+from carrara.pipelines.prepare import describe_ingest, entity_of, stored_views
 from carrara.serving.batch import predict_batch
 from carrara.serving.entities import entity_columns
 from carrara.serving.predictor import ModelPredictor, open_predictor, retriever_of
@@ -400,6 +401,12 @@ class Features:
         stores, definitions = self.workspace.stores, self.workspace.definitions
         views = stored_views(definitions, names)
         return materialise_views(stores, definitions, views, until or self.workspace.clock(), rebuild=rebuild)
+
+    def push(self, view: str, rows: Any) -> Pushed:
+        """Write rows of a view, known from now on, offline and online at once: a dataframe, or mappings."""
+        stores, definitions = self.workspace.stores, self.workspace.definitions
+        (found,) = stored_views(definitions, (view,))
+        return push(stores, found, entity_of(definitions, found), rows)
 
     def get(self, address: str, entities: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
         """The features that a model version reads for these entities, from the online store."""

@@ -93,11 +93,11 @@ class Room:
         return Retriever(service, self.stores.online).features(keys, fields, at)
 
 
-def open_room(folder: Path, definitions: str, **tables: pl.DataFrame) -> Room:
+def open_room(folder: Path, definitions: str, *, online: str = "lmdb:.carrara/online", **tables: pl.DataFrame) -> Room:
     """A room in `folder`, with these definitions and these tables as Parquet files."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "definitions.py").write_text(PRELUDE + definitions)
-    (folder / "carrara.toml").write_text("")
+    (folder / "carrara.toml").write_text(f"[stores]\nonline = {online!r}\n")
     room = reopen(folder)
     room.put(**tables)
     return room

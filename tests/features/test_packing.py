@@ -17,6 +17,7 @@ from carrara.core.errors import DataError
 from carrara.features import FeatureView
 from carrara.features.offline import EVENT_TIME, KNOWN_AT
 from carrara.features.packing import pack_events, pack_rows, row_type, unpack_events, unpack_rows
+from carrara.features.windows import Events
 
 TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)).map(lambda time: time.replace(tzinfo=UTC))
 VALUES = {
@@ -85,31 +86,38 @@ def test_every_row_of_a_view_has_the_length_of_its_record(made):
     assert row_type(view).itemsize == 16 + 8 * len(view.features)
 
 
-EVENTS = st.lists(st.tuples(st.integers(-(2**62), 2**62), st.floats(), st.floats()), max_size=9)
+TIME = st.integers(-(2**62), 2**62)
+EVENTS = st.lists(st.tuples(TIME, TIME, st.floats(), st.floats()), max_size=9)
 
 
 @settings(derandomize=True, deadline=None)
-@given(entities=st.lists(st.none() | EVENTS, max_size=6))
-def test_the_events_of_several_entities_come_back_in_order_under_their_places(entities):
-    rows = [None if e is None else packed_events(e) for e in entities]
-    events = unpack_events(("x", "y"), rows)
-    flat = [(code, *event) for code, some in enumerate(entities) for event in some or []]
-    assert events.codes.tolist() == [event[0] for event in flat]
-    assert events.times.tolist() == [event[1] for event in flat]
-    for place, name in enumerate(("x", "y"), start=2):
-        expected = np.array([event[place] for event in flat], dtype=np.float64)
-        assert events.columns[name].tobytes() == expected.tobytes()
+@given(entities=st.lists(EVENTS, max_size=6), gaps=st.sets(st.integers(0, 5)))
+def test_the_events_of_several_entities_come_back_in_order_under_their_places(entities, gaps):
+    flat = [(code, *event) for code, some in enumerate(entities) for event in some]
+    rows = pack_events(events_of(flat), len(entities))
+    assert [row is None for row in rows] == [not some for some in entities]
+    events = unpack_events(("x", "y"), [None if place in gaps else row for place, row in enumerate(rows)])
+    kept = events_of([event for event in flat if event[0] not in gaps])
+    for found, expected in zip(columns_of(events), columns_of(kept), strict=True):
+        assert found.tobytes() == expected.tobytes()
 
 
-def packed_events(events: list[tuple[int, float, float]]) -> bytes:
-    times, x, y = (np.array([event[place] for event in events]) for place in range(3))
-    return pack_events(times.astype(np.int64), {"x": x.astype(np.float64), "y": y.astype(np.float64)})
+def events_of(flat: list[tuple]) -> Events:
+    codes, times, known = (np.array([event[place] for event in flat], dtype=np.int64) for place in range(3))
+    x, y = (np.array([event[place] for event in flat], dtype=np.float64) for place in (3, 4))
+    return Events(codes, times, known, {"x": x, "y": y})
+
+
+def columns_of(events: Events) -> list[np.ndarray]:
+    return [events.codes, events.times, events.known, *events.columns.values()]
 
 
 def test_events_without_columns_keep_their_times():
-    packed = pack_events(np.array([3, 5], dtype=np.int64), {})
+    moments = np.array([3, 5], dtype=np.int64)
+    (packed,) = pack_events(Events(np.zeros(2, np.int64), moments, moments + 1, {}), 1)
     events = unpack_events((), [packed, None, packed])
     assert events.times.tolist() == [3, 5, 3, 5]
+    assert events.known.tolist() == [4, 6, 4, 6]
     assert events.codes.tolist() == [0, 0, 2, 2]
 
 

@@ -141,6 +141,20 @@ def test_online_is_offline_at_every_time_at_which_it_was_brought_up_to_date(room
     assert {name for name, kinds in seen.items() if kinds != {True, False}} == counts
 
 
+def test_online_is_offline_on_every_online_store(tmp_path, online_address):
+    """P5."""
+    room = open_room(tmp_path, DEFINITIONS, online=online_address, rows=made_up_rows(3))
+    room.compute(*VIEWS)
+    for cut in (20, 60):
+        for view in VIEWS:
+            room.materialise(view, minute(cut))
+        labels = asked(cut, [cut])
+        online, offline = room.online(labels, *VIEWS), as_floats(room.offline(labels, *VIEWS))
+        for name, values in online.items():
+            np.testing.assert_array_equal(values, offline[name], err_msg=f"{name} at {cut}")
+    room.stores.close()
+
+
 def test_online_between_two_updates_is_offline_as_it_was_known_at_the_first(tmp_path):
     """P5: windows slide and rows expire by the request's time, without an update."""
     rows = made_up_rows(2)

@@ -97,9 +97,11 @@ def view_of(*aggregations) -> AggregateView:
 
 def events_of(times: list[int], values: list[float], codes: list[int] | None = None) -> Events:
     """Events at whole minutes, all of entity 0 unless said."""
+    moments = np.array(times, dtype=np.int64) * MINUTE_US
     return Events(
         np.array(codes or [0] * len(times), dtype=np.int64),
-        np.array(times, dtype=np.int64) * MINUTE_US,
+        moments,
+        moments,
         {"x": np.array(values, dtype=np.float64)},
     )
 

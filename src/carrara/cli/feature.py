@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
+from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace, typed_address
 from carrara.cli.output import print_json, print_table, say
 from carrara.core.clock import parse_time
 
@@ -124,6 +126,23 @@ def materialise(
 
 
 app.command("materialize", hidden=True)(materialise)
+
+
+@app.command()
+def push(
+    view: Annotated[str, typer.Argument(help="The feature view.")],
+    data: Annotated[str, typer.Argument(help="A file with its rows: CSV, Parquet, JSON lines, …; - for JSON lines.")],
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write rows of a view, known from now on, offline and online at once."""
+    with open_workspace(workspace) as ws:
+        rows = [json.loads(line) for line in sys.stdin if line.strip()] if data == "-" else typed_address(data)
+        done = ws.features.push(view, rows)
+        if as_json:
+            print_json(vars(done))
+            return
+        say(f"  {done.view:<24} {done.rows:>8,} rows pushed, {done.entities:,} entities changed online")
 
 
 def _print_entries(entries: list[CatalogueEntry], as_json: bool) -> None:

@@ -80,8 +80,8 @@ def last(column: str, *, windows: tuple[str, ...]) -> Aggregation:
 class AggregateView:
     """Windowed statistics per entity over the events of a dataset.
 
-    `event_time` is when an event became known. The value at a time T covers the events in (T - window, T],
-    exactly, in a training set and online alike. All features are float64.
+    The value at a time T covers the events with an event time in (T - window, T] that were known at T, by their
+    `created_time` where one is named, exactly, in a training set and online alike. All features are float64.
 
     >>> view = AggregateView("carrier_delays", entity="carrier", source="legs", event_time="arrived_at",
     ...                      aggregations=(mean("arr_delay", windows=("6h", "1d")),))
@@ -94,6 +94,7 @@ class AggregateView:
     source: str
     event_time: str
     aggregations: tuple[Aggregation, ...]
+    created_time: str | None = None
     description: str = ""
     owner: str = ""
 
@@ -119,6 +120,7 @@ class AggregateView:
             "entity": self.entity,
             "source": self.source,
             "event_time": self.event_time,
+            "created_time": self.created_time,
             "aggregations": [
                 {"function": a.function, "column": a.column, "windows": list(a.windows)} for a in self.aggregations
             ],

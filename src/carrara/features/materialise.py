@@ -1,7 +1,9 @@
 """Materialise: brings the online store up to a time, with what was known by then.
 
-Incremental from a watermark that the store moves in the same atomic step as the rows it stands for: killed
-anywhere and run again, the state is the same.
+An online row is a function of a view's feature table, of what was pushed since, and of a time; so a writer that is
+killed anywhere and run again, or that runs beside others, leaves the same rows. A writer first claims what it will
+write by the table's mark, then swaps rows that are still as it has read them, then completes the mark. One that finds
+a later claim stops: an older row never overwrites a newer one.
 """
 
 from __future__ import annotations
@@ -9,19 +11,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
+import msgspec
 import polars as pl
 
 from carrara.core.clock import from_microseconds, microseconds
-from carrara.core.definitions import spec_digest
-from carrara.core.digests import digest_data
 from carrara.core.html import html_table
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity, key_bytes
-from carrara.features.offline import EVENT_TIME, KNOWN_AT, current_table, scan_table
-from carrara.features.packing import pack_events, pack_rows, unpack_events, unpack_rows
+from carrara.features.offline import (
+    EVENT_TIME,
+    KNOWN_AT,
+    FeatureTable,
+    current_table,
+    event_columns,
+    former_table,
+    in_order,
+    scan_pushed,
+    scan_table,
+    with_pushed,
+)
+from carrara.features.online import Mark, Rows, move_mark, online_table, read_mark, rewrite
+from carrara.features.packing import newest_rows, pack_events, pack_rows, unpack_events
 from carrara.features.service import StoredView
 from carrara.features.views import FeatureView
+from carrara.features.windows import Events, joined
 from carrara.storage import Stores
 
 
@@ -38,76 +51,131 @@ class Materialised:
         return html_table(self.view, ["entities", "since", "until"], [(self.entities, self.since, self.until)])
 
 
-def online_table(view: StoredView, entity: Entity) -> str:
-    """The online table of exactly this definition of a view, by exactly these keys."""
-    return f"{view.name}#{digest_data([spec_digest(view), list(entity.keys)])[:12]}"
-
-
 def materialise(
     stores: Stores, view: StoredView, entity: Entity, until: datetime, *, rebuild: bool = False
 ) -> Materialised:
-    """Write what became known of `view` since the last call, up to `until`.
+    """Write what the newest feature table and pushes say of `view` up to `until`, late and corrected rows included.
 
-    Does nothing when the store is there already. `rebuild` starts from nothing, as after a correction of
-    rows that were already written. When another writer is faster, its rows count and the rest follow.
+    Where the store is there already, it does nothing. `rebuild` writes every entity anew, as it was at `until`.
     """
     table = online_table(view, entity)
-    if rebuild:
-        stores.online.clear(table)
-    source = scan_table(stores, current_table(stores, view))
-    target = microseconds(until)
     while True:
-        since = stores.online.watermark(table)
-        if since is not None and since >= target:
-            return Materialised(view.name, 0, from_microseconds(since), until)
-        news = _news(view, source, since, until)
-        keys, rows = _state(stores, view, entity, news, target)
-        if stores.online.write(table, keys, rows, expected=since, watermark=target):
-            return Materialised(view.name, len(keys), from_microseconds(since) if since is not None else None, until)
+        before, source = read_mark(stores.online, table), current_table(stores, view)
+        former = before or Mark(microseconds(until), 0)
+        target = microseconds(until) if rebuild else max(microseconds(until), former.until)
+        claim = msgspec.structs.replace(former, until=target, table=source.version)
+        since = None if former.since is None else from_microseconds(former.since)
+        if claim.complete and not rebuild:
+            return Materialised(view.name, 0, since, until)
+        if not move_mark(stores.online, table, before, claim):
+            continue
+        try:
+            written = _Writing(stores, view, entity, source, claim, rebuild).run()
+        except _Overtaken:
+            continue
+        if move_mark(stores.online, table, claim, claim.completed):
+            return Materialised(view.name, written, since, until)
 
 
-def _news(view: StoredView, source: pl.LazyFrame, since: int | None, until: datetime) -> pl.DataFrame:
-    known = source.filter(pl.col(KNOWN_AT) <= until)
-    if since is not None:
-        known = known.filter(pl.col(KNOWN_AT) > from_microseconds(since))
-    elif isinstance(view, AggregateView):
-        known = known.filter(pl.col(KNOWN_AT) > from_microseconds(microseconds(until) - view.longest_window))
-    return known.collect()
+class _Overtaken(Exception):
+    """Another writer has claimed something else meanwhile."""
 
 
-def _state(
-    stores: Stores, view: StoredView, entity: Entity, news: pl.DataFrame, until: int
-) -> tuple[list[bytes], list[bytes]]:
-    if isinstance(view, AggregateView):
-        return _events_state(stores, view, entity, news, until)
-    return _rows_state(stores, view, entity, news)
+@dataclass(frozen=True)
+class _Writing:
+    """What one claim stands for, written."""
 
+    stores: Stores
+    view: StoredView
+    entity: Entity
+    source: FeatureTable
+    claim: Mark
+    rebuild: bool
 
-def _rows_state(
-    stores: Stores, view: FeatureView, entity: Entity, news: pl.DataFrame
-) -> tuple[list[bytes], list[bytes]]:
-    newest = news.group_by(entity.keys, maintain_order=True).last()
-    keys, rows = key_bytes(newest, entity.keys), pack_rows(view, newest)
-    # A source that no longer has an entity's newest row may still bring a late one of before.
-    before, there = unpack_rows(view, stores.online.read(online_table(view, entity), keys))
-    newer = ~there | (newest[EVENT_TIME].dt.timestamp("us").to_numpy() >= before["event_time"])
-    return [k for k, new in zip(keys, newer, strict=True) if new], [
-        r for r, new in zip(rows, newer, strict=True) if new
-    ]
+    def run(self) -> int:
+        if isinstance(self.view, AggregateView):
+            return self._events(self.view)
+        return self._rows(self.view)
 
+    def _rows(self, view: FeatureView) -> int:
+        known = self._newest(self._new_in_table().collect())
+        keys = self._keys(known, self._pushed())
 
-def _events_state(
-    stores: Stores, view: AggregateView, entity: Entity, news: pl.DataFrame, until: int
-) -> tuple[list[bytes], list[bytes]]:
-    groups = news.group_by(entity.keys, maintain_order=True).len()
-    keys = key_bytes(groups, entity.keys)
-    times = news[EVENT_TIME].dt.timestamp("us").to_numpy()
-    columns = {name: news[name].fill_null(float("nan")).to_numpy() for name in view.columns}
-    ends = groups["len"].cum_sum().to_list()
-    table, rows = online_table(view, entity), []
-    for old, start, end in zip(stores.online.read(table, keys), [0, *ends], ends, strict=False):
-        before = unpack_events(view.columns, [old])
-        alive = before.times > until - view.longest_window
-        joined = {name: np.concatenate([before.columns[name][alive], columns[name][start:end]]) for name in columns}
-        rows.append(pack_events(np.concatenate([before.times[alive], times[start:end]]), joined))
-    return keys, rows
+        def remade(places: list[int], before: Rows) -> Rows:
+            self._check()
+            state = self._newest(with_pushed(view, self.entity, known, self._pushed()))
+            packed = self._aligned(keys, state, pack_rows(view, state), places)
+            return packed if self.rebuild else newest_rows(before, packed)
+
+        return rewrite(self.stores.online, self._table, key_bytes(keys, self.entity.keys), remade)
+
+    def _events(self, view: AggregateView) -> int:
+        touched = self._keys(self._new_in_table().select(self.entity.keys).collect(), self._pushed())
+        known = (
+            self._table_rows()
+            .filter(pl.col(EVENT_TIME) > self._horizon(view))
+            .join(touched.lazy(), on=list(self.entity.keys), how="semi", nulls_equal=True)
+            .collect()
+        )
+
+        def remade(places: list[int], before: Rows) -> Rows:
+            self._check()
+            chosen = touched[places].with_row_index("__code")
+            pushed = self._pushed().filter(pl.col(EVENT_TIME) > self._horizon(view))
+            state = with_pushed(view, self.entity, known, pushed).sort(in_order(view, self.entity))
+            found = chosen.join(state, on=list(self.entity.keys), maintain_order="left_right", nulls_equal=True)
+            events = Events(found["__code"].cast(pl.Int64).to_numpy(), *event_columns(view, found))
+            if not self.rebuild:
+                later = unpack_events(view.columns, before)
+                events = joined(events, later[later.known > self.claim.until])
+            return pack_events(events, len(places))
+
+        return rewrite(self.stores.online, self._table, key_bytes(touched, self.entity.keys), remade)
+
+    @property
+    def _table(self) -> str:
+        return online_table(self.view, self.entity)
+
+    def _table_rows(self) -> pl.LazyFrame:
+        """All that the table says of the time up to the claimed one."""
+        return scan_table(self.stores, self.source).filter(pl.col(KNOWN_AT) <= from_microseconds(self.claim.until))
+
+    def _new_in_table(self) -> pl.LazyFrame:
+        """The table's rows of the entities to write: those that became known since, or all where the table is another
+        one than was last written, since then a late or corrected row may be of any time."""
+        if self.rebuild or self.claim.since_table != self.claim.table or self.claim.since is None:
+            return self._table_rows()
+        return self._table_rows().filter(pl.col(KNOWN_AT) > from_microseconds(self.claim.since))
+
+    def _pushed(self) -> pl.DataFrame:
+        pushed = scan_pushed(self.stores, self.view, self.entity, self.source)
+        return pushed.filter(pl.col(KNOWN_AT) <= from_microseconds(self.claim.until))
+
+    def _keys(self, *frames: pl.DataFrame) -> pl.DataFrame:
+        """The distinct entities of these frames, and those that may be online and should be no more."""
+        names = list(self.entity.keys)
+        parts = [frame.select(names) for frame in frames]
+        former = former_table(self.stores, self.view, self.claim.since_table)
+        if former is not None and former != self.source and (self.rebuild or isinstance(self.view, AggregateView)):
+            parts.append(scan_table(self.stores, former).select(names).unique().collect())
+        if self.rebuild:
+            parts.append(scan_table(self.stores, self.source).select(names).unique().collect())
+        return pl.concat(parts, how="vertical_relaxed").unique(maintain_order=True)
+
+    def _newest(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.sort(EVENT_TIME, KNOWN_AT).group_by(self.entity.keys, maintain_order=True).last()
+
+    def _aligned(self, keys: pl.DataFrame, state: pl.DataFrame, packed: list[bytes], places: list[int]) -> Rows:
+        """The packed rows of `state` in the order of keys, for these places of them."""
+        names = list(self.entity.keys)
+        found = keys[places].join(
+            state.select(names).with_row_index("__row"), on=names, how="left", maintain_order="left", nulls_equal=True
+        )
+        return [None if row is None else packed[row] for row in found["__row"].to_list()]
+
+    def _horizon(self, view: AggregateView) -> datetime:
+        return from_microseconds(self.claim.until - view.longest_window)
+
+    def _check(self) -> None:
+        if read_mark(self.stores.online, self._table) != self.claim:
+            raise _Overtaken

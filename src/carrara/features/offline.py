@@ -6,11 +6,13 @@ ever see: a late row that is older than what was known already.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import narwhals as nw
+import numpy as np
 import polars as pl
 
 from carrara.core.columns import (
@@ -37,14 +39,18 @@ from carrara.metadata.runs import run
 from carrara.metadata.versions import Version, add_version, find_version, list_versions
 from carrara.storage import Stores
 
+Array = np.ndarray[Any, Any]
+
 KIND = "feature_table"
 EVENT_TIME = "__event_time"
 KNOWN_AT = "__known_at"
+_CREATED = "__created"
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """One computed version of a view's table; `definition` is the digest of the view's spec."""
+    """One computed version of a view's table; `definition` is the digest of the view's spec, `pushes` the version of
+    the view's push log that went into it."""
 
     view: str
     version: int
@@ -53,6 +59,7 @@ class FeatureTable:
     rows: int
     statistics: dict[str, Any]
     lake_version: int
+    pushes: int | None = None
     reused: bool = False
 
     @property
@@ -65,21 +72,26 @@ class FeatureTable:
 
 
 def compute_feature_table(stores: Stores, definitions: Definitions, view: StoredView) -> FeatureTable:
-    """Compute a view over the newest version of its dataset, unless exactly that is in the lake already."""
+    """Compute a view over the newest version of its dataset and what was pushed to it, unless exactly that is in the
+    lake already."""
     entity = definitions.get("entity", view.entity, Entity, where=f"feature view '{view.name}'")
-    source = dataset_version(stores, view.source)
-    key = digest_data([spec_digest(view), entity.spec(), source.digest])
+    source, pushes = dataset_version(stores, view.source), stores.lake.newest(push_log(view))
+    key = digest_data([spec_digest(view), entity.spec(), source.digest, pushes])
     newest = find_version(stores.metadata, KIND, view.name)
     if newest is not None and newest.record["key"] == key:
         return _table(newest, reused=True)
     with run(stores.metadata, "compute", view.name, {"dataset": [source.name, source.version]}) as run_id:
-        frame = _prepared(view, entity, read_dataset(stores, source.name, source.version))
+        frame = _computed(view, entity, read_dataset(stores, source.name, source.version))
+        if pushes is not None:
+            frame = with_pushed(view, entity, frame, _readable(view, entity, stores.lake.scan(push_log(view), pushes)))
+        frame = _prepared(view, entity, frame)
         record = {
             "key": key,
             "definition": spec_digest(view),
             "rows": frame.height,
             "statistics": column_statistics(frame.select(list(_stored_columns(view)))),
             "lake_version": stores.lake.write(lake_table(view.name), frame),
+            "pushes": pushes,
         }
         sources, digest = [source.address], digest_frame(frame)
         made = add_version(
@@ -99,6 +111,12 @@ def current_table(stores: Stores, view: StoredView) -> FeatureTable:
     )
 
 
+def former_table(stores: Stores, view: StoredView, version: int | None) -> FeatureTable | None:
+    """A version of a view's table, where there is one."""
+    found = find_version(stores.metadata, KIND, view.name, version) if version else None
+    return _table(found) if found is not None else None
+
+
 def list_feature_tables(stores: Stores) -> list[FeatureTable]:
     """Every version of every feature table, oldest first."""
     return [_table(found) for found in list_versions(stores.metadata, KIND)]
@@ -109,47 +127,103 @@ def scan_table(stores: Stores, table: FeatureTable) -> pl.LazyFrame:
     return stores.lake.scan(lake_table(table.view), table.lake_version)
 
 
+def scan_pushed(stores: Stores, view: StoredView, entity: Entity, table: FeatureTable) -> pl.DataFrame:
+    """What was pushed to a view since its table was computed, in the columns of `scan_table`."""
+    log = push_log(view)
+    newest = stores.lake.newest(log)
+    if newest is None or newest == table.pushes:
+        return scan_table(stores, table).clear().drop(_CREATED, strict=False).collect()
+    return _readable(view, entity, stores.lake.scan_appended(log, after=table.pushes)).drop(_CREATED)
+
+
 def lake_table(view: str) -> str:
     return f"features/{view}"
 
 
-def _prepared(view: StoredView, entity: Entity, source: pl.LazyFrame) -> pl.DataFrame:
+def push_log(view: StoredView) -> str:
+    """The lake's table of all that was ever pushed to a view of this name."""
+    return f"pushes/{view.name}"
+
+
+def pushable(view: StoredView, entity: Entity, rows: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """Rows of a view as its push log holds them: known from `at` on, or from their event time where that is later."""
+    where = f"what was pushed to feature view '{view.name}'"
+    typed = _typed_rows(view, entity, rows, where)
+    if isinstance(view, FeatureView):
+        _refuse_duplicates(typed, view, entity, where)
+    return typed.with_columns(pl.max_horizontal(KNOWN_AT, pl.lit(at, UTC_TIME)).alias(KNOWN_AT))
+
+
+def with_pushed(view: StoredView, entity: Entity, computed: pl.DataFrame, pushed: pl.DataFrame) -> pl.DataFrame:
+    """Computed and pushed rows in one frame; an event that the dataset has as well is one event."""
     if isinstance(view, AggregateView):
-        return _prepared_events(view, entity, source)
-    return _prepared_rows(view, entity, source)
+        same = [*entity.keys, EVENT_TIME, *view.columns]
+        pushed = pushed.join(computed, on=same, how="anti", nulls_equal=True)
+    return pl.concat([computed, pushed.select(computed.columns).cast(computed.schema)])
 
 
-def _prepared_rows(view: FeatureView, entity: Entity, source: pl.LazyFrame) -> pl.DataFrame:
+def event_columns(view: AggregateView, events: pl.DataFrame) -> tuple[Array, Array, dict[str, Array]]:
+    """The times and known-ats (int64 microseconds), and the columns (float64 with NaN), of events."""
+    times, known = (events[name].dt.timestamp("us").to_numpy() for name in (EVENT_TIME, KNOWN_AT))
+    return times, known, {name: events[name].fill_null(float("nan")).to_numpy() for name in view.columns}
+
+
+def in_order(view: AggregateView, entity: Entity) -> list[str]:
+    """What events are sorted by: ties are broken, so that `last` does not hang on the order of reading."""
+    return [*entity.keys, EVENT_TIME, KNOWN_AT, *view.columns]
+
+
+def _computed(view: StoredView, entity: Entity, source: pl.LazyFrame) -> pl.DataFrame:
     where = f"feature view '{view.name}'"
-    frame = collect(view.function, [nw.from_native(source)], where)
+    if isinstance(view, AggregateView):
+        return _typed_rows(view, entity, source, f"dataset '{view.source}' (read by aggregate view '{view.name}')")
+    rows = _typed_rows(view, entity, collect(view.function, [nw.from_native(source)], where), where)
+    _refuse_duplicates(rows, view, entity, where)
+    return rows
+
+
+def _typed_rows(view: StoredView, entity: Entity, rows: pl.DataFrame | pl.LazyFrame, where: str) -> pl.DataFrame:
+    """Keys, features (or columns), EVENT_TIME, KNOWN_AT and _CREATED, without rows that lack a key or a time."""
+    schema = rows.collect_schema()
     created = view.created_time or view.event_time
     for column in (view.event_time, created):
-        require_time(frame.schema, column, where)
-    frame = frame.drop_nulls(list(dict.fromkeys((*entity_keys(frame, entity, where), view.event_time, created))))
-    _refuse_duplicates(frame, list(dict.fromkeys((*entity.keys, view.event_time, created))), where)
-    times = {EVENT_TIME: pl.col(view.event_time).cast(UTC_TIME), "__created": pl.col(created).cast(UTC_TIME)}
+        require_time(schema, column, where)
+    keys = entity_keys(rows, entity, where)
+    features = _numbers(schema, view, where) if isinstance(view, AggregateView) else _typed(schema, view, where)
+    times = {EVENT_TIME: pl.col(view.event_time).cast(UTC_TIME), _CREATED: pl.col(created).cast(UTC_TIME)}
     return (
-        frame.select(*entity.keys, *_typed(frame, view.features, where), **times)
-        .with_columns(pl.max_horizontal(EVENT_TIME, "__created").alias(KNOWN_AT))
-        .sort(*entity.keys, KNOWN_AT, EVENT_TIME, "__created")
-        .filter(pl.col(EVENT_TIME) >= pl.col(EVENT_TIME).cum_max().over(entity.keys))
-        # Of rows that became known at one moment only the last is ever seen: no later join has a tie to break.
-        .unique([*entity.keys, KNOWN_AT], keep="last", maintain_order=True)
-        .drop("__created")
+        rows.lazy()
+        .select(*keys, *features, **times)
+        .drop_nulls([*keys, *times])
+        .with_columns(pl.max_horizontal(EVENT_TIME, _CREATED).alias(KNOWN_AT))
+        .collect()
     )
 
 
-def _prepared_events(view: AggregateView, entity: Entity, source: pl.LazyFrame) -> pl.DataFrame:
-    where = f"dataset '{view.source}' (read by aggregate view '{view.name}')"
-    schema = source.collect_schema()
-    require_time(schema, view.event_time, where)
-    for column in view.columns:
-        require_number(schema, column, where)
-    time = pl.col(view.event_time).cast(UTC_TIME)
-    values = [pl.col(column).cast(pl.Float64) for column in view.columns]
-    frame = source.select(*entity_keys(source, entity, where), *values, time.alias(EVENT_TIME), time.alias(KNOWN_AT))
-    # The values break ties, so that `last` does not hang on the order in which an engine read the rows.
-    return frame.drop_nulls([*entity.keys, EVENT_TIME]).sort(*entity.keys, EVENT_TIME, *view.columns).collect()
+def _readable(view: StoredView, entity: Entity, pushed: pl.LazyFrame) -> pl.DataFrame:
+    """Pushed rows as this definition of the view reads them; of other definitions only what has its columns."""
+    columns = {name: POLARS_TYPES[view.feature_types[name]] for name in getattr(view, "features", ())}
+    columns = columns or {name: pl.Float64() for name in _stored_columns(view)}
+    schema = pushed.collect_schema()
+    if missing := [name for name in (*entity.keys, *columns) if name not in schema]:
+        raise DataError(
+            f"what was pushed to feature view '{view.name}' before has no {', '.join(missing)}",
+            hint="A view with other columns needs another name, so that what was pushed stays readable.",
+        )
+    typed = [pl.col(name).cast(dtype) for name, dtype in columns.items()]
+    return pushed.select(*entity.keys, *typed, EVENT_TIME, _CREATED, KNOWN_AT).collect()
+
+
+def _prepared(view: StoredView, entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
+    if isinstance(view, AggregateView):
+        return frame.drop(_CREATED).sort(in_order(view, entity))
+    return (
+        frame.sort(*entity.keys, KNOWN_AT, EVENT_TIME, _CREATED)
+        .filter(pl.col(EVENT_TIME) >= pl.col(EVENT_TIME).cum_max().over(entity.keys))
+        # Of rows that became known at one moment only the last is ever seen: no later join has a tie to break.
+        .unique([*entity.keys, KNOWN_AT], keep="last", maintain_order=True)
+        .drop(_CREATED)
+    )
 
 
 def entity_keys(frame: pl.DataFrame | pl.LazyFrame, entity: Entity, where: str) -> tuple[str, ...]:
@@ -162,21 +236,31 @@ def entity_keys(frame: pl.DataFrame | pl.LazyFrame, entity: Entity, where: str) 
     return entity.keys
 
 
-def _typed(frame: pl.DataFrame, features: Any, where: str) -> Iterable[pl.Expr]:
-    for name, declared in features.items():
-        found = require_column(frame.schema, name, where)
+def _typed(schema: pl.Schema, view: FeatureView, where: str) -> Iterator[pl.Expr]:
+    for name, declared in view.feature_types.items():
+        found = require_column(schema, name, where)
         widened = found.is_integer() and declared in ("float64", "float32", "int64")
         if type_name(found) != declared and not widened and not found == pl.Null:
             raise ColumnTypeMismatch(name, where, declared, type_name(found))
         yield pl.col(name).cast(POLARS_TYPES[declared])
 
 
-def _refuse_duplicates(frame: pl.DataFrame, columns: list[str], where: str) -> None:
-    twice = frame.select(columns).is_duplicated()
+def _numbers(schema: pl.Schema, view: AggregateView, where: str) -> Iterator[pl.Expr]:
+    for column in view.columns:
+        require_number(schema, column, where)
+        # A missing number is one thing, so that the order of events is the same wherever they are kept.
+        yield pl.col(column).cast(pl.Float64).fill_nan(None)
+
+
+def _refuse_duplicates(frame: pl.DataFrame, view: FeatureView, entity: Entity, where: str) -> None:
+    told_apart = [*entity.keys, EVENT_TIME, _CREATED]
+    twice = frame.select(told_apart).is_duplicated()
     if twice.any():
-        example = frame.select(columns).filter(twice).row(0)
+        times = {view.event_time: EVENT_TIME, view.created_time or view.event_time: _CREATED}
+        shown = [pl.col(column).alias(name) for name, column in times.items()]
+        example = frame.filter(twice).select(*entity.keys, *shown).row(0, named=True)
         raise DataError(
-            f"{where} returns several rows for one key and time: {dict(zip(columns, example, strict=True))}",
+            f"{where} has several rows for one key and time: {example}",
             hint="Aggregate them in its function, or name a created_time that tells them apart.",
         )
 

@@ -2,13 +2,15 @@
 
 A feature view's row is a fixed record: event time and known-at (int64 microseconds), then each feature as
 float64 with NaN for missing: times in microseconds since the epoch and dates in days, as a training set's columns
-are when they become numbers. An aggregate view's row is the entity's recent events: their number, their times
-(int64 microseconds), then each column (float64).
+are when they become numbers. An aggregate view's row is the entity's recent events: their number, their times and
+when they became known (int64 microseconds), then each column (float64).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,9 @@ from carrara.features.views import FeatureView
 from carrara.features.windows import Events
 
 Array = np.ndarray[Any, Any]
+
+_STAMP = struct.Struct("<qq")
+_NEVER = (-(1 << 63), -(1 << 63))
 
 
 def row_type(view: FeatureView) -> np.dtype[Any]:
@@ -47,32 +52,35 @@ def unpack_rows(view: FeatureView, rows: Sequence[bytes | None]) -> tuple[Array,
     return records, np.fromiter((row is not None for row in rows), dtype=bool, count=len(rows))
 
 
-def pack_events(times: Array, columns: Mapping[str, Array]) -> bytes:
-    """The events of one entity, in order of time, as bytes."""
-    head = np.array([len(times)], dtype="<i8").tobytes()
-    return head + times.astype("<i8").tobytes() + b"".join(c.astype("<f8").tobytes() for c in columns.values())
+def newest_rows(before: Sequence[bytes | None], after: Sequence[bytes | None]) -> list[bytes | None]:
+    """Of two rows of each key the one with the later event time, then known-at; of equal ones that of `after`."""
+    return [new if _stamp(new) >= _stamp(old) else old for old, new in zip(before, after, strict=True)]
+
+
+def _stamp(row: bytes | None) -> tuple[int, int]:
+    return _NEVER if row is None else _STAMP.unpack_from(row)
+
+
+def pack_events(events: Events, entities: int) -> list[bytes | None]:
+    """The events of each entity 0, 1, … in order of time, as bytes; None for one without."""
+    ends = np.searchsorted(events.codes, np.arange(entities + 1)) * 8
+    columns = [column.astype("<f8").tobytes() for column in events.columns.values()]
+    parts = [events.times.astype("<i8").tobytes(), events.known.astype("<i8").tobytes(), *columns]
+    heads = (np.diff(ends) // 8).astype("<i8").tobytes()
+    return [
+        heads[8 * code : 8 * code + 8] + b"".join([part[start:end] for part in parts]) if end > start else None
+        for code, (start, end) in enumerate(pairwise(ends.tolist()))
+    ]
 
 
 def unpack_events(names: Sequence[str], rows: Sequence[bytes | None]) -> Events:
     """The events of several entities; the code of an entity is its place in `rows`."""
-    codes, times, columns = [], [], {name: [] for name in names}  # type: ignore[var-annotated]
-    for code, row in enumerate(rows):
-        if row is None:
-            continue
-        length = int(np.frombuffer(row, "<i8", 1)[0])
-        codes.append(np.full(length, code))
-        times.append(np.frombuffer(row, "<i8", length, 8))
-        for place, name in enumerate(names, start=1):
-            columns[name].append(np.frombuffer(row, "<f8", length, 8 + 8 * length * place))
-    return Events(
-        _joined(codes, np.int64),
-        _joined(times, np.int64),
-        {n: _joined(c, np.float64) for n, c in columns.items()},
-    )
-
-
-def _joined(parts: list[Array], dtype: type[Any]) -> Array:
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
+    there = [row for row in rows if row is not None]
+    lengths = np.array([0 if row is None else int.from_bytes(row[:8], "little") for row in rows], dtype=np.int64)
+    numbers = [np.frombuffer(row, "<i8", offset=8).reshape(len(names) + 2, -1) for row in there]
+    joined = np.concatenate(numbers, axis=1) if numbers else np.empty((len(names) + 2, 0), np.int64)
+    columns = {name: joined[place].view(np.float64) for place, name in enumerate(names, start=2)}
+    return Events(np.repeat(np.arange(len(rows)), lengths), joined[0], joined[1], columns)
 
 
 def _numbers(view: FeatureView, values: pl.Series) -> Array:

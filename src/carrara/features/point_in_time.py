@@ -12,7 +12,7 @@ import polars as pl
 from carrara.core.clock import duration
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity
-from carrara.features.offline import EVENT_TIME, KNOWN_AT
+from carrara.features.offline import EVENT_TIME, KNOWN_AT, event_columns
 from carrara.features.views import FeatureView
 from carrara.features.windows import Events, window_values
 
@@ -47,14 +47,8 @@ def join_windows(
     events = table.collect()
     keys = events.select(entity.keys).unique(maintain_order=True).with_row_index("__code")
     codes = _codes(events, keys, entity)
-    columns = {name: events[name].fill_null(float("nan")).to_numpy() for name in view.columns}
     moments = labels[time].dt.timestamp("us").to_numpy()
-    values = window_values(
-        view,
-        Events(codes, events[EVENT_TIME].dt.timestamp("us").to_numpy(), columns),
-        _codes(labels, keys, entity),
-        moments,
-    )
+    values = window_values(view, Events(codes, *event_columns(view, events)), _codes(labels, keys, entity), moments)
     return pl.DataFrame({f"{view.name}:{name}": pl.Series(v).fill_nan(None) for name, v in values.items()})
 
 

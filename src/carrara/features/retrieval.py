@@ -13,8 +13,8 @@ from carrara.core.clock import duration, microseconds
 from carrara.core.errors import DataError
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity, key_bytes
-from carrara.features.materialise import online_table
 from carrara.features.on_demand import run_on_demand
+from carrara.features.online import online_table, read_mark
 from carrara.features.packing import unpack_events, unpack_rows
 from carrara.features.service import FeatureService
 from carrara.features.views import FeatureView
@@ -36,8 +36,9 @@ class Retriever:
 
     def absent(self) -> list[str]:
         """The views of the service that were never materialised as they are defined."""
-        views = self.service.stored
-        return [view.name for view, entity in views if self.online.watermark(online_table(view, entity)) is None]
+        views = [(view, online_table(view, entity)) for view, entity in self.service.stored]
+        marks = [(view, read_mark(self.online, table)) for view, table in views]
+        return [view.name for view, mark in marks if mark is None or mark.since is None]
 
     def check(self) -> None:
         """Raise DataError when a view of the service was never materialised as it is defined."""

@@ -20,23 +20,83 @@ from carrara.features.aggregates import AggregateView, Aggregation
 
 Array = np.ndarray[Any, Any]
 
+_MOST_GATHERED = 4_000_000
+
 
 @dataclass(frozen=True)
 class Events:
-    """Events sorted by entity code, then time: `codes` int64, `times` int64 microseconds, columns float64."""
+    """Events sorted by entity code, then time: `codes` int64, `times` and `known` (when an event became known, not
+    before its time) int64 microseconds, columns float64."""
 
     codes: Array
     times: Array
+    known: Array
     columns: Mapping[str, Array]
+
+    def __getitem__(self, places: Any) -> Events:
+        columns = {name: values[places] for name, values in self.columns.items()}
+        return Events(self.codes[places], self.times[places], self.known[places], columns)
+
+
+def joined(events: Events, more: Events) -> Events:
+    """The events of both, in order; of one moment in the order in which they became known, then by their columns."""
+    if not len(more.codes):
+        return events
+    columns = {name: np.concatenate([values, more.columns[name]]) for name, values in events.columns.items()}
+    codes, times = np.concatenate([events.codes, more.codes]), np.concatenate([events.times, more.times])
+    both = Events(codes, times, np.concatenate([events.known, more.known]), columns)
+    by_value = [np.where(np.isnan(values), -np.inf, values) for values in reversed(columns.values())]
+    present = [~np.isnan(values) for values in reversed(columns.values())]
+    ties = [key for pair in zip(by_value, present, strict=True) for key in pair]
+    return both[np.lexsort((*ties, both.known, both.times, both.codes))]
 
 
 def window_values(view: AggregateView, events: Events, codes: Array, times: Array) -> dict[str, Array]:
     """Each feature of `view` at (codes, times), as float64 columns with NaN for missing.
 
-    A window of width w at time T covers the events with T - w < event time <= T. A code of -1 stands for an
-    entity without events.
+    A window of width w at time T covers the events with T - w < event time <= T that were known at T. A code of -1
+    stands for an entity without events.
     """
     search = _Search(events)
+    result = _values(view, events, search, codes, times)
+    blind = np.flatnonzero(_blind(events, codes, times))
+    lengths = search(codes[blind], times[blind]) - search(codes[blind], times[blind] - view.longest_window)
+    for some in np.split(blind, _cuts(lengths)):
+        visible, places = _visible(view, events, search, codes[some], times[some])
+        seen = _values(view, visible, _Search(visible), places, times[some])
+        for name, values in seen.items():
+            result[name][some] = values
+    return result
+
+
+def _blind(events: Events, codes: Array, times: Array) -> Array:
+    """Where an event of the entity was there already and known only later; there a window has holes."""
+    late = events.known > events.times
+    if not late.any():
+        return np.zeros(len(codes), dtype=bool)
+    there = events[late]
+    told = there[np.lexsort((there.known, there.codes))]
+    told = Events(told.codes, told.known, told.known, {})
+    return _Search(there)(codes, times) - _Search(told)(codes, times) > 0
+
+
+def _visible(view: AggregateView, events: Events, search: _Search, codes: Array, times: Array) -> tuple[Events, Array]:
+    """The events of each row's longest window that were known by then, as those of an entity of its own."""
+    starts, ends = search(codes, times - view.longest_window), search(codes, times)
+    rows = np.repeat(np.arange(len(codes)), ends - starts)
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(ends - starts) - ends + starts, ends - starts) + starts[rows]
+    known = events.known[places] <= times[rows]
+    found = events[places[known]]
+    return Events(rows[known], found.times, found.known, found.columns), np.arange(len(codes))
+
+
+def _cuts(lengths: Array) -> Array:
+    """Where to cut rows so that each part gathers about as many events as fit into memory with ease."""
+    parts = np.cumsum(lengths) // _MOST_GATHERED
+    return np.flatnonzero(np.diff(parts)) + 1
+
+
+def _values(view: AggregateView, events: Events, search: _Search, codes: Array, times: Array) -> dict[str, Array]:
     end = search(codes, times)
     widths = list(dict.fromkeys(window for a in view.aggregations for window in a.windows))
     starts = np.stack([search(codes, times - microseconds(duration(width))) for width in widths])

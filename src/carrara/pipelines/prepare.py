@@ -58,11 +58,12 @@ def materialise_views(
     stores: Stores, definitions: Definitions, views: Iterable[StoredView], until: datetime, *, rebuild: bool = False
 ) -> list[Materialised]:
     """Bring the online rows of these views up to `until`."""
-    done = []
-    for view in views:
-        entity = definitions.get("entity", view.entity, Entity, where=f"feature view '{view.name}'")
-        done.append(materialise(stores, view, entity, until, rebuild=rebuild))
-    return done
+    return [materialise(stores, view, entity_of(definitions, view), until, rebuild=rebuild) for view in views]
+
+
+def entity_of(definitions: Definitions, view: StoredView) -> Entity:
+    """The entity that a view describes."""
+    return definitions.get("entity", view.entity, Entity, where=f"feature view '{view.name}'")
 
 
 def stored_views(definitions: Definitions, names: Sequence[str] = ()) -> list[StoredView]:

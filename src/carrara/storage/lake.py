@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
-from carrara.core.errors import ConfigurationError, NotFoundError, StorageError
+from carrara.core.errors import ConfigurationError, NotFoundError, Overtaken, StorageError
 from carrara.core.identity import new_id
 
 _MARK = "carrara.commit"
 _RECENT = 100
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.02
 
 
 class Lake:
@@ -55,6 +59,41 @@ class Lake:
             return _version_of(path, mark)
 
         return self._commit(table, schema, batches, write)
+
+    def append(
+        self, table: str, data: pl.DataFrame, *, moves: Mapping[str, tuple[int | None, int]] | None = None
+    ) -> None:
+        """Commit `data` at the end of `table`, beside any number of other writers.
+
+        `moves` takes positions (see `position`) from one number to another in the same commit; where one of them is
+        elsewhere, nothing is written and Overtaken is raised.
+        """
+        from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+        from deltalake.exceptions import CommitFailedError, DeltaError
+
+        path = str(self._root / table)
+        transactions = [Transaction(name, after) for name, (_, after) in (moves or {}).items()]
+        for attempt in range(_ATTEMPTS):
+            # A commit through this very state of the table fails where another one moved a position since.
+            there = DeltaTable(path) if self.exists(table) else None
+            for name, (before, _) in (moves or {}).items():
+                if before != (there.transaction_version(name) if there is not None else None):
+                    raise Overtaken("table", table, self.newest(table))
+            properties = CommitProperties(app_transactions=transactions or None)
+            try:
+                write_deltalake(there or path, data, mode="append", schema_mode="merge", commit_properties=properties)
+                return
+            except CommitFailedError:
+                time.sleep(_PAUSE_SECONDS * attempt * random.random())
+            except (DeltaError, OSError) as error:
+                raise StorageError(f"table '{table}' of the lake could not be written: {error}") from error
+        raise StorageError(f"table '{table}' of the lake is written by too many at once; nothing was appended")
+
+    def position(self, table: str, name: str) -> int | None:
+        """How far the commits of `table` have come in what `name` stands for, as by `append`; None at first."""
+        from deltalake import DeltaTable
+
+        return DeltaTable(str(self._root / table)).transaction_version(name) if self.exists(table) else None
 
     def merge_batches(self, table: str, schema: pl.Schema, batches: Iterable[pl.DataFrame], key: Sequence[str]) -> int:
         """Commit a stream of rows, each in place of the row with its `key`, or new; as `write_batches` otherwise."""
@@ -111,6 +150,25 @@ class Lake:
         if not self.exists(table):
             raise NotFoundError("table", table, hint="It was not written yet, or the lake is another one.")
         return pl.scan_delta(str(self._root / table), version=version)
+
+    def scan_appended(self, table: str, *, after: int | None) -> pl.LazyFrame:
+        """What was appended to a table, that nothing else was ever done to, since version `after`."""
+        if after is None:
+            return self.scan(table)
+        from deltalake import DeltaTable
+
+        path = str(self._root / table)
+        new = set(DeltaTable(path).file_uris()) - set(DeltaTable(path, version=after).file_uris())
+        schema = self.scan(table).collect_schema()
+        if not new:
+            return pl.LazyFrame(schema=schema)
+        return pl.scan_parquet(sorted(new), schema=schema, missing_columns="insert")
+
+    def newest(self, table: str) -> int | None:
+        """The number of the newest version of `table`; None where there is none."""
+        from deltalake import DeltaTable
+
+        return DeltaTable(str(self._root / table)).version() if self.exists(table) else None
 
     def exists(self, table: str) -> bool:
         return (self._root / table / "_delta_log").is_dir()

@@ -111,6 +111,12 @@ class Files:
         return found
 
 
+def read_file(address: str, root: Path) -> pl.DataFrame:
+    """All rows of a file, in memory, in the types that it shows."""
+    with Files(address).open(root, Reading(address, {})) as opened:
+        return pl.concat([pl.DataFrame(schema=opened.schema), *opened.batches])
+
+
 def digest_of_files(digests: list[str]) -> str:
     """One digest for several files, by theirs in their order; that of the file where there is one."""
     return digests[0] if len(digests) == 1 else digest_data(digests)

@@ -1,8 +1,8 @@
 """The protocol of an online store, and how one is opened by its address.
 
 A store keeps bytes: what a row means is packed and unpacked in `features`. To add a store: write a class
-with these methods, whose constructor takes (address, root), and name it in the entry-point group
-`carrara.online_stores` under its address scheme.
+with these methods, whose constructor takes (address, root), name it in the entry-point group
+`carrara.online_stores` under its address scheme, and add it to the conformance tests.
 """
 
 from __future__ import annotations
@@ -16,31 +16,19 @@ from carrara.core.plugins import plugin
 
 
 class OnlineStore(Protocol):
-    """Rows by (table, key), and one watermark a table."""
-
-    def write(
-        self,
-        table: str,
-        keys: Sequence[bytes],
-        rows: Sequence[bytes],
-        *,
-        expected: int | None,
-        watermark: int,
-    ) -> bool:
-        """Replace these rows and move the watermark, in one atomic step.
-
-        False, and nothing is written, when the table's watermark is not `expected`: another writer
-        was there in between.
-        """
+    """Rows by (table, key). Raises StorageError where it does not answer."""
 
     def read(self, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The rows of `keys`, None for those that are not there."""
+        """The rows of `keys`, None for those that are not there; what was swapped before is seen."""
 
-    def watermark(self, table: str) -> int | None:
-        """Microseconds since the epoch up to which the table's source has been written; None at first."""
+    def swap(
+        self, table: str, keys: Sequence[bytes], before: Sequence[bytes | None], after: Sequence[bytes | None]
+    ) -> list[int]:
+        """Replace each row that is still as `before` says by `after`; None stands for no row.
 
-    def clear(self, table: str) -> None:
-        """Remove all rows of a table, and its watermark, in one atomic step."""
+        Each key is replaced atomically, by itself, and for good when this returns; keys are distinct. Returns the
+        places of those that another writer changed in between, for which nothing was written.
+        """
 
     def close(self) -> None: ...
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import lmdb
 
-_WATERMARK = b"\x00watermark"
+from carrara.core.errors import StorageError
+
 _MAP_BYTES = 1 << 36
 """Address space, not disk: the file grows with what is stored in it."""
 
@@ -21,40 +21,30 @@ class LmdbOnlineStore:
         folder.mkdir(parents=True, exist_ok=True)
         self._environment = lmdb.open(str(folder), map_size=_MAP_BYTES, max_dbs=0, readahead=False, max_readers=1024)
 
-    def write(
-        self,
-        table: str,
-        keys: Sequence[bytes],
-        rows: Sequence[bytes],
-        *,
-        expected: int | None,
-        watermark: int,
-    ) -> bool:
-        prefix = _prefix(table)
-        with self._environment.begin(write=True) as transaction:
-            if _unpacked(transaction.get(prefix + _WATERMARK)) != expected:
-                transaction.abort()
-                return False
-            with transaction.cursor() as cursor:
-                cursor.putmulti([(prefix + key, row) for key, row in zip(keys, rows, strict=True)])
-            transaction.put(prefix + _WATERMARK, struct.pack("<q", watermark))
-        return True
-
     def read(self, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
         prefix = _prefix(table)
         with self._environment.begin() as transaction:
             return [transaction.get(prefix + key) for key in keys]
 
-    def watermark(self, table: str) -> int | None:
-        with self._environment.begin() as transaction:
-            return _unpacked(transaction.get(_prefix(table) + _WATERMARK))
-
-    def clear(self, table: str) -> None:
-        prefix = _prefix(table)
-        with self._environment.begin(write=True) as transaction, transaction.cursor() as cursor:
-            found = cursor.set_range(prefix)
-            while found and cursor.key().startswith(prefix):
-                found = cursor.delete()
+    def swap(
+        self, table: str, keys: Sequence[bytes], before: Sequence[bytes | None], after: Sequence[bytes | None]
+    ) -> list[int]:
+        """All rows of one call are replaced in one transaction."""
+        prefix, overtaken, put = _prefix(table), [], []
+        try:
+            with self._environment.begin(write=True) as transaction:
+                for place, (key, old, new) in enumerate(zip(keys, before, after, strict=True)):
+                    if transaction.get(prefix + key) != old:
+                        overtaken.append(place)
+                    elif new is None:
+                        transaction.delete(prefix + key)
+                    else:
+                        put.append((prefix + key, new))
+                with transaction.cursor() as cursor:
+                    cursor.putmulti(put)
+        except lmdb.Error as error:
+            raise StorageError(f"the online store at {self._environment.path()} cannot be written: {error}") from error
+        return overtaken
 
     def close(self) -> None:
         self._environment.close()
@@ -62,7 +52,3 @@ class LmdbOnlineStore:
 
 def _prefix(table: str) -> bytes:
     return table.encode() + b"\x00"
-
-
-def _unpacked(value: bytes | None) -> int | None:
-    return None if value is None else int(struct.unpack("<q", value)[0])
