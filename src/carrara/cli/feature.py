@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from carrara.cli import feature_import
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace, typed_address
 from carrara.cli.output import print_json, print_table, say
 from carrara.core.clock import parse_time
@@ -15,7 +16,8 @@ from carrara.core.clock import parse_time
 if TYPE_CHECKING:
     from carrara.features.catalogue import CatalogueEntry
 
-app = typer.Typer(help="Feature views: list, search, compute, materialise.", no_args_is_help=True)
+app = typer.Typer(help="Feature views: list, search, compute, materialise, push, import.", no_args_is_help=True)
+app.add_typer(feature_import.app, name="import")
 
 EntityOption = Annotated[str | None, typer.Option(help="Of this entity only.")]
 OwnerOption = Annotated[str | None, typer.Option(help="Of this owner only.")]
