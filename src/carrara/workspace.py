@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from carrara.core.clock import Clock, now
@@ -43,7 +42,14 @@ from carrara.data.schema_file import schema_path, schema_text, write_schema
 from carrara.data.schema_inference import infer_schema
 from carrara.data.sources import Frame
 from carrara.data.versions import read_statistics, version_as_of
-from carrara.features import FeatureTable, Materialised, list_feature_tables
+from carrara.features import (
+    FeatureTable,
+    FeatureValues,
+    Materialised,
+    Retriever,
+    list_feature_tables,
+    resolve_features,
+)
 from carrara.features.catalogue import CatalogueEntry, catalogue, catalogue_entry, search
 from carrara.features.pushes import Pushed, push
 from carrara.features.suggestion import Suggestion, label_of, suggest
@@ -92,6 +98,7 @@ class Workspace:
         self.configuration: Configuration = read_configuration(find_root(Path(path)))
         self.clock = clock
         self._predictors: dict[str, ModelPredictor] = {}
+        self._retrievers: dict[tuple[str, ...], Retriever] = {}
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
@@ -196,6 +203,7 @@ class Workspace:
         for predictor in self._predictors.values():
             predictor.close()
         self._predictors.clear()
+        self._retrievers.clear()
         if "stores" in self.__dict__:
             self.stores.close()
             del self.__dict__["stores"]
@@ -368,9 +376,9 @@ class Features:
         """One feature of the catalogue, by `view:feature`."""
         return catalogue_entry(self.workspace.stores, self.workspace.definitions, feature)
 
-    def search(self, text: str = "", **facets: str | None) -> list[CatalogueEntry]:
-        """The features that hold every word of `text`, the best first; facets are `entity`, `owner`, `kind`, …"""
-        return search(self.all(), text, **facets)
+    def search(self, text: str = "", *, tag: str | None = None, **facets: str | bool | None) -> list[CatalogueEntry]:
+        """The features that hold every word of `text`, the best first; facets are `entity`, `owner`, `pii`, …"""
+        return search(self.all(), text, tag=tag, **facets)
 
     def suggest(self, label: str, *, time: str | None = None, most: int = 20) -> list[Suggestion]:
         """Which features tell of a label (`DATASET:COLUMN`), in the order in which to add them.
@@ -408,10 +416,24 @@ class Features:
         (found,) = stored_views(definitions, (view,))
         return push(stores, found, entity_of(definitions, found), rows)
 
-    def get(self, address: str, entities: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-        """The features that a model version reads for these entities, from the online store."""
-        predictor = self.workspace._predictor(address)
-        return dict(predictor.read_features(entity_columns(predictor, entities)))
+    def get(self, what: str | Sequence[str], entities: Any) -> FeatureValues:
+        """The features of a feature service, of a model version, or of a list of references, from the online store.
+
+        `entities` are a dataframe, a mapping of columns, or a list of mappings: keys, request fields, and optionally
+        an `event_time` each.
+        """
+        workspace = self.workspace
+        return self._retriever(what).ask(entities, workspace.clock())
+
+    def _retriever(self, what: str | Sequence[str]) -> Retriever:
+        stores, definitions = self.workspace.stores, self.workspace.definitions
+        if isinstance(what, str) and what not in definitions.of_kind("feature service"):
+            return self.workspace._predictor(what).retriever
+        references = (what,) if isinstance(what, str) else tuple(what)
+        if references not in self.workspace._retrievers:
+            resolved = resolve_features(definitions, references, where="ws.features.get")
+            self.workspace._retrievers[references] = Retriever(resolved, stores.online)
+        return self.workspace._retrievers[references]
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from carrara.data.ingest import in_order
 from carrara.features import (
     AggregateView,
     Entity,
-    FeatureService,
     FeatureTable,
     Materialised,
+    ResolvedFeatures,
     Retriever,
     compute_feature_table,
     join_features,
@@ -75,7 +75,7 @@ class Room:
     def entity(self, view: str) -> Entity:
         return self.definitions.get("entity", self.view(view).entity, Entity)
 
-    def service(self, *references: str) -> FeatureService:
+    def service(self, *references: str) -> ResolvedFeatures:
         return resolve_features(self.definitions, references, where="the test")
 
     def offline(self, labels: pl.DataFrame, *references: str) -> pl.DataFrame:

@@ -85,6 +85,7 @@ def test_a_search_ranks_names_over_descriptions_and_keeps_to_facets(workspace):
 
 def entry(feature: str, models: int = 0) -> CatalogueEntry:
     nothing = {"entity": None, "source": "", "description": "", "owner": "", "ttl": None, "definition": ""}
+    nothing |= {"unit": "", "tags": (), "pii": False, "schedule": None}
     read_by = tuple(f"m@{n}" for n in range(models))
     unknown = {"computed_at": None, "rows": None, "statistics": None}
     return CatalogueEntry(

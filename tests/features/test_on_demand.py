@@ -44,7 +44,7 @@ def test_parameters_in_another_order_are_refused():
 
 
 def test_an_unknown_type_names_the_nearest():
-    with pytest.raises(NotFoundError, match=r"(?s)no type 'flaot64' \(asked by 'x' of.*'float64'"):
+    with pytest.raises(NotFoundError, match=r"(?s)no type 'flaot64' \(asked by feature 'v:x'\).*'float64'"):
         OnDemandView("v", {"x": "flaot64"}, (), {"y": "float64"}, lambda x: {"y": x})
 
 

@@ -21,6 +21,8 @@ app.add_typer(feature_import.app, name="import")
 
 EntityOption = Annotated[str | None, typer.Option(help="Of this entity only.")]
 OwnerOption = Annotated[str | None, typer.Option(help="Of this owner only.")]
+TagOption = Annotated[str | None, typer.Option(help="With this tag only.")]
+PiiOption = Annotated[bool | None, typer.Option("--pii/--no-pii", help="What tells of a person, or what does not.")]
 ViewsArgument = Annotated[list[str] | None, typer.Argument(help="Feature views; by default all.")]
 
 
@@ -28,12 +30,14 @@ ViewsArgument = Annotated[list[str] | None, typer.Argument(help="Feature views; 
 def list_(
     entity: EntityOption = None,
     owner: OwnerOption = None,
+    tag: TagOption = None,
+    pii: PiiOption = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
     """Every declared feature."""
     with open_workspace(workspace) as ws:
-        _print_entries(ws.features.search(entity=entity, owner=owner), as_json)
+        _print_entries(ws.features.search(entity=entity, owner=owner, tag=tag, pii=pii), as_json)
 
 
 @app.command()
@@ -41,12 +45,14 @@ def search(
     text: Annotated[str, typer.Argument(help="Words of the name, the description, the entity, the owner.")],
     entity: EntityOption = None,
     owner: OwnerOption = None,
+    tag: TagOption = None,
+    pii: PiiOption = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
     """The features that hold every word, the best first."""
     with open_workspace(workspace) as ws:
-        _print_entries(ws.features.search(text, entity=entity, owner=owner), as_json)
+        _print_entries(ws.features.search(text, entity=entity, owner=owner, tag=tag, pii=pii), as_json)
 
 
 @app.command()
@@ -62,9 +68,11 @@ def show(
             print_json(entry.as_dict())
             return
         say(f"{entry.feature}   {entry.type}, {entry.kind}")
-        for name in ("description", "owner", "entity", "source", "ttl"):
+        for name in ("description", "unit", "owner", "entity", "source", "ttl", "schedule"):
             if getattr(entry, name):
                 say(f"  {name:<12} {getattr(entry, name)}")
+        if entry.tags or entry.pii:
+            say(f"  tags         {', '.join([*entry.tags, *(['tells of a person'] if entry.pii else [])])}")
         if entry.computed_at is None:
             say("  computed     not as it is defined now")
         else:

@@ -18,11 +18,12 @@ from carrara.features.aggregates import (
     total,
 )
 from carrara.features.entities import Entity
+from carrara.features.feature import Feature
 from carrara.features.materialise import Materialised, materialise
 from carrara.features.offline import FeatureTable, compute_feature_table, list_feature_tables
 from carrara.features.on_demand import OnDemandView, on_demand_view
-from carrara.features.retrieval import Retriever
-from carrara.features.service import FeatureService, resolve_features
+from carrara.features.retrieval import FeatureValues, Retriever
+from carrara.features.service import FeatureService, ResolvedFeatures, resolve_features
 from carrara.features.training_set import TrainingSet, build_training_set, join_features, read_training_set
 from carrara.features.views import FeatureView, feature_view
 
@@ -30,8 +31,11 @@ __all__ = [
     "AggregateView",
     "Aggregation",
     "Entity",
+    "Feature",
     "FeatureService",
+    "ResolvedFeatures",
     "FeatureTable",
+    "FeatureValues",
     "FeatureView",
     "Materialised",
     "OnDemandView",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from carrara.core.clock import duration, microseconds
 from carrara.core.errors import DefinitionError
+from carrara.core.schedule import Schedule
+from carrara.features.feature import Feature
 
 Function = Literal["count", "sum", "mean", "std", "min", "max", "rate", "first", "last"]
 
@@ -95,27 +98,38 @@ class AggregateView:
     event_time: str
     aggregations: tuple[Aggregation, ...]
     created_time: str | None = None
+    schedule: str | None = None
     description: str = ""
     owner: str = ""
+    tags: tuple[str, ...] = ()
 
     kind = "feature view"
     ttl = None
 
-    @property
-    def feature_types(self) -> dict[str, str]:
-        return {a.feature(window): "float64" for a in self.aggregations for window in a.windows}
+    def __post_init__(self) -> None:
+        if self.schedule is not None:
+            Schedule.of(self.schedule)
 
-    @property
+    @cached_property
+    def declared(self) -> dict[str, Feature]:
+        return {a.feature(window): Feature("float64") for a in self.aggregations for window in a.windows}
+
+    @cached_property
+    def feature_types(self) -> dict[str, str]:
+        return {name: feature.type for name, feature in self.declared.items()}
+
+    @cached_property
     def columns(self) -> list[str]:
         """The columns of the dataset that the aggregations read, each once."""
         return list(dict.fromkeys(a.column for a in self.aggregations if a.column))
 
-    @property
+    @cached_property
     def longest_window(self) -> int:
         """In microseconds."""
         return max(microseconds(duration(window)) for a in self.aggregations for window in a.windows)
 
-    def spec(self) -> dict[str, Any]:
+    def computation(self) -> dict[str, Any]:
+        """What the values depend on; the rest of the spec is for people and schedulers."""
         return {
             "entity": self.entity,
             "source": self.source,
@@ -124,6 +138,13 @@ class AggregateView:
             "aggregations": [
                 {"function": a.function, "column": a.column, "windows": list(a.windows)} for a in self.aggregations
             ],
+        }
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            **self.computation(),
+            "schedule": self.schedule,
             "description": self.description,
             "owner": self.owner,
+            "tags": list(self.tags),
         }

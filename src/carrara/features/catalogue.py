@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from carrara.core.definitions import Definitions, spec_digest
+from carrara.core.definitions import Definitions
 from carrara.core.errors import NotFoundError
 from carrara.features.aggregates import AggregateView
 from carrara.features.offline import KIND as TABLE
-from carrara.features.service import View
+from carrara.features.service import View, definition_digest
 from carrara.features.training_set import KIND as TRAINING_SET
 from carrara.metadata.lineage import downstream
 from carrara.metadata.versions import Version, list_versions
@@ -20,8 +20,8 @@ from carrara.storage import Stores
 
 _WORD = re.compile(r"[a-z0-9]+")
 _BLANKS = str.maketrans(dict.fromkeys("_-.,:;/()'", " "))
-_WEIGHTS = (8.0, 4.0, 2.0, 2.0, 1.0, 1.0, 1.0)
-"""What a word counts in the name, the view, the description, the entity, the source, the owner, the kind."""
+_WEIGHTS = (8.0, 4.0, 2.0, 2.0, 1.0, 1.0, 1.0, 2.0)
+"""What a word counts in the name, the view, the description, the entity, the source, the owner, the kind, the tags."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,12 @@ class CatalogueEntry:
     entity: str | None
     source: str
     description: str
+    unit: str
+    tags: tuple[str, ...]
+    pii: bool
     owner: str
     ttl: str | None
+    schedule: str | None
     definition: str
     computed_at: datetime | None
     rows: int | None
@@ -47,7 +51,7 @@ class CatalogueEntry:
     models: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        return {**vars(self), "models": list(self.models)}
+        return {**vars(self), "models": list(self.models), "tags": list(self.tags)}
 
 
 def catalogue(stores: Stores, definitions: Definitions) -> list[CatalogueEntry]:
@@ -66,21 +70,25 @@ def catalogue_entry(stores: Stores, definitions: Definitions, feature: str) -> C
     return entries[feature]
 
 
-def search(entries: Iterable[CatalogueEntry], text: str, **facets: str | None) -> list[CatalogueEntry]:
+def search(
+    entries: Iterable[CatalogueEntry], text: str, *, tag: str | None = None, **facets: str | bool | None
+) -> list[CatalogueEntry]:
     """The entries that hold every word of `text`, also as the beginning of a longer one, the best first.
 
     A word in the name counts more than one in the description, and features that models read come before others
     of the same rank. `facets` are exact values of an entry's fields, such as `entity="plane"`.
     """
     wanted = _WORD.findall(text.lower())
-    chosen = [e for e in entries if all(value is None or getattr(e, name) == value for name, value in facets.items())]
+    asked = [(name, value) for name, value in facets.items() if value is not None]
+    chosen = [e for e in entries if all(getattr(e, name) == value for name, value in asked)]
+    chosen = [e for e in chosen if tag in e.tags] if tag is not None else chosen
     ranked = [(_rank(entry, wanted), entry) for entry in chosen]
     found = [(rank, entry) for rank, entry in ranked if rank > 0 or not wanted]
     return [entry for _, entry in sorted(found, key=lambda pair: (-pair[0], -len(pair[1].models), pair[1].feature))]
 
 
 def _rank(entry: CatalogueEntry, wanted: list[str]) -> float:
-    said = (entry.description, entry.entity or "", entry.source, entry.owner, entry.kind)
+    said = (entry.description, entry.entity or "", entry.source, entry.owner, entry.kind, " ".join(entry.tags))
     texts = (entry.feature.partition(":")[2], entry.view, *(text.replace("\n", " ") for text in said))
     # Most entries do not hold the words at all, which is cheaper to see than their words are to split.
     whole = "\n".join(texts).lower()
@@ -103,21 +111,25 @@ def _match(word: str, text: str) -> float:
 def _entries(
     view: View, tables: Mapping[tuple[str, str], Version], models: Mapping[str, set[str]]
 ) -> Iterable[CatalogueEntry]:
-    definition = spec_digest(view)
+    definition = definition_digest(view)
     table = tables.get((view.name, definition))
-    for name, dtype in view.feature_types.items():
+    for name, declared in view.declared.items():
         feature = f"{view.name}:{name}"
         held = table.record["statistics"].get(name) if table is not None else None
         yield CatalogueEntry(
             feature=feature,
             view=view.name,
             kind="aggregate view" if isinstance(view, AggregateView) else view.kind,
-            type=dtype,
+            type=declared.type,
             entity=getattr(view, "entity", None),
             source=getattr(view, "source", "") or ", ".join(getattr(view, "inputs", ())),
-            description=view.description,
+            description=declared.description or view.description,
+            unit=declared.unit,
+            tags=tuple(dict.fromkeys((*declared.tags, *view.tags))),
+            pii=declared.pii,
             owner=view.owner,
             ttl=getattr(view, "ttl", None),
+            schedule=getattr(view, "schedule", None),
             definition=definition,
             computed_at=table.created_at if table is not None else None,
             rows=table.record["rows"] if table is not None else None,

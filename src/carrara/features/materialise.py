@@ -28,10 +28,11 @@ from carrara.features.offline import (
     in_order,
     scan_pushed,
     scan_table,
+    whole_number_keys,
     with_pushed,
 )
 from carrara.features.online import Mark, Rows, move_mark, online_table, read_mark, rewrite
-from carrara.features.packing import newest_rows, pack_events, pack_rows, unpack_events
+from carrara.features.packing import RowLayout, newest_rows, pack_events, pack_rows, unpack_events
 from carrara.features.service import StoredView
 from carrara.features.views import FeatureView
 from carrara.features.windows import Events, joined
@@ -63,7 +64,8 @@ def materialise(
         before, source = read_mark(stores.online, table), current_table(stores, view)
         former = before or Mark(microseconds(until), 0)
         target = microseconds(until) if rebuild else max(microseconds(until), former.until)
-        claim = msgspec.structs.replace(former, until=target, table=source.version)
+        numbers = whole_number_keys(stores, entity, source)
+        claim = msgspec.structs.replace(former, until=target, table=source.version, numbers=numbers)
         since = None if former.since is None else from_microseconds(former.since)
         if claim.complete and not rebuild:
             return Materialised(view.name, 0, since, until)
@@ -104,7 +106,7 @@ class _Writing:
         def remade(places: list[int], before: Rows) -> Rows:
             self._check()
             state = self._newest(with_pushed(view, self.entity, known, self._pushed()))
-            packed = self._aligned(keys, state, pack_rows(view, state), places)
+            packed = self._aligned(keys, state, pack_rows(RowLayout.of(view), state), places)
             return packed if self.rebuild else newest_rows(before, packed)
 
         return rewrite(self.stores.online, self._table, key_bytes(keys, self.entity.keys), remade)

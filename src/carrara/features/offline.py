@@ -23,7 +23,7 @@ from carrara.core.columns import (
     require_time,
     type_name,
 )
-from carrara.core.definitions import Definitions, spec_digest
+from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
 from carrara.core.errors import ColumnTypeMismatch, DataError
 from carrara.core.html import html_table
@@ -33,7 +33,8 @@ from carrara.data.ingest import collect
 from carrara.data.table_digest import digest_frame
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity
-from carrara.features.service import StoredView
+from carrara.features.query import query
+from carrara.features.service import StoredView, definition_digest
 from carrara.features.views import FeatureView
 from carrara.metadata.runs import run
 from carrara.metadata.versions import Version, add_version, find_version, list_versions
@@ -76,8 +77,8 @@ def compute_feature_table(stores: Stores, definitions: Definitions, view: Stored
     lake already."""
     entity = definitions.get("entity", view.entity, Entity, where=f"feature view '{view.name}'")
     source, pushes = dataset_version(stores, view.source), stores.lake.newest(push_log(view))
-    key = digest_data([spec_digest(view), entity.spec(), source.digest, pushes])
-    newest = find_version(stores.metadata, KIND, view.name)
+    key = digest_data([definition_digest(view), entity.spec(), source.digest, pushes])
+    newest = _newest_of(stores, view)
     if newest is not None and newest.record["key"] == key:
         return _table(newest, reused=True)
     with run(stores.metadata, "compute", view.name, {"dataset": [source.name, source.version]}) as run_id:
@@ -87,7 +88,7 @@ def compute_feature_table(stores: Stores, definitions: Definitions, view: Stored
         frame = _prepared(view, entity, frame)
         record = {
             "key": key,
-            "definition": spec_digest(view),
+            "definition": definition_digest(view),
             "rows": frame.height,
             "statistics": column_statistics(frame.select(list(_stored_columns(view)))),
             "lake_version": stores.lake.write(lake_table(view.name), frame),
@@ -102,9 +103,9 @@ def compute_feature_table(stores: Stores, definitions: Definitions, view: Stored
 
 def current_table(stores: Stores, view: StoredView) -> FeatureTable:
     """The newest table of exactly this definition; DataError when it was not computed."""
-    for found in reversed(list_versions(stores.metadata, KIND, view.name)):
-        if found.record["definition"] == spec_digest(view):
-            return _table(found)
+    newest = _newest_of(stores, view)
+    if newest is not None:
+        return _table(newest)
     raise DataError(
         f"feature view '{view.name}' has not been computed as it is defined now",
         hint=f"carrara feature compute {view.name}",
@@ -125,6 +126,12 @@ def list_feature_tables(stores: Stores) -> list[FeatureTable]:
 def scan_table(stores: Stores, table: FeatureTable) -> pl.LazyFrame:
     """The prepared rows: keys, EVENT_TIME, KNOWN_AT, and the features (or an aggregate view's columns)."""
     return stores.lake.scan(lake_table(table.view), table.lake_version)
+
+
+def whole_number_keys(stores: Stores, entity: Entity, table: FeatureTable) -> tuple[str, ...]:
+    """The entity's keys that are whole numbers in this table; the others are texts."""
+    schema = scan_table(stores, table).collect_schema()
+    return tuple(key for key in entity.keys if schema[key].is_integer())
 
 
 def scan_pushed(stores: Stores, view: StoredView, entity: Entity, table: FeatureTable) -> pl.DataFrame:
@@ -173,11 +180,21 @@ def in_order(view: AggregateView, entity: Entity) -> list[str]:
     return [*entity.keys, EVENT_TIME, KNOWN_AT, *view.columns]
 
 
+def _newest_of(stores: Stores, view: StoredView) -> Version | None:
+    """The newest table of exactly this definition: a model may still read a former one, beside the newest."""
+    definition, found = definition_digest(view), list_versions(stores.metadata, KIND, view.name)
+    return next((one for one in reversed(found) if one.record["definition"] == definition), None)
+
+
 def _computed(view: StoredView, entity: Entity, source: pl.LazyFrame) -> pl.DataFrame:
     where = f"feature view '{view.name}'"
     if isinstance(view, AggregateView):
         return _typed_rows(view, entity, source, f"dataset '{view.source}' (read by aggregate view '{view.name}')")
-    rows = _typed_rows(view, entity, collect(view.function, [nw.from_native(source)], where), where)
+    if view.function is None:
+        frame = query(view.sql, {view.source: source}, where)
+    else:
+        frame = collect(view.function, [nw.from_native(source)], where)
+    rows = _typed_rows(view, entity, frame, where)
     _refuse_duplicates(rows, view, entity, where)
     return rows
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from carrara.core.columns import POLARS_TYPES
 from carrara.core.digests import digest_function
-from carrara.core.errors import DataError, DefinitionError, NotFoundError
+from carrara.core.errors import DataError, DefinitionError
+from carrara.features.feature import Feature, declared_features
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,16 @@ class OnDemandView:
     name: str
     request: Mapping[str, str]
     inputs: tuple[str, ...]
-    features: Mapping[str, str]
+    features: Mapping[str, str | Feature]
     function: Callable[..., Any]
     description: str = ""
     owner: str = ""
+    tags: tuple[str, ...] = ()
 
     kind = "on-demand view"
 
     def __post_init__(self) -> None:
-        for column, name in {**self.request, **self.features}.items():
-            if name not in POLARS_TYPES:
-                raise NotFoundError("type", name, POLARS_TYPES, where=f"'{column}' of on-demand view '{self.name}'")
+        declared_features({**self.request, **self.features}, self.name)
         takes = list(inspect.signature(self.function).parameters)
         gives = [*self.request, *(reference.partition(":")[2] for reference in self.inputs)]
         if takes != gives:
@@ -51,28 +51,41 @@ class OnDemandView:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
-    @property
-    def feature_types(self) -> dict[str, str]:
-        return dict(self.features)
+    @cached_property
+    def declared(self) -> dict[str, Feature]:
+        return declared_features(self.features, self.name)
 
-    def spec(self) -> dict[str, Any]:
+    @cached_property
+    def feature_types(self) -> dict[str, str]:
+        return {name: feature.type for name, feature in self.declared.items()}
+
+    def computation(self) -> dict[str, Any]:
+        """What the values depend on; the rest of the spec is for people."""
         return {
             "request": dict(self.request),
             "inputs": list(self.inputs),
-            "features": dict(self.features),
+            "features": {name: feature.meaning() for name, feature in self.declared.items()},
             "function": digest_function(self.function),
+        }
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            **self.computation(),
+            "features": {name: feature.spec() for name, feature in self.declared.items()},
             "description": self.description,
             "owner": self.owner,
+            "tags": list(self.tags),
         }
 
 
 def on_demand_view(
     *,
     request: Mapping[str, str],
-    features: Mapping[str, str],
+    features: Mapping[str, str | Feature],
     inputs: tuple[str, ...] = (),
     description: str = "",
     owner: str = "",
+    tags: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], OnDemandView]:
     """Declare an on-demand view by its function from NumPy columns to a dict of NumPy columns.
 
@@ -89,7 +102,7 @@ def on_demand_view(
 
     def declare(function: Callable[..., Any]) -> OnDemandView:
         said = description or (function.__doc__ or "").strip().partition("\n")[0]
-        return OnDemandView(function.__name__, request, inputs, features, function, said, owner)
+        return OnDemandView(function.__name__, request, inputs, features, function, said, owner, tags)
 
     return declare
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from carrara.core.definitions import spec_digest
 from carrara.core.digests import digest_data
 from carrara.features.entities import Entity
-from carrara.features.service import StoredView
+from carrara.features.service import StoredView, definition_digest
 from carrara.storage.online.base import OnlineStore
 
 _MARK = b"\x00mark"
@@ -22,13 +21,14 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
     """Up to which time (microseconds) and from which version of its feature table a view is online.
 
     `since` and `since_table` are those of the last writer that came to its end; while they differ from `until` and
-    `table`, a writer is at work, or was killed at it.
+    `table`, a writer is at work, or was killed at it. `numbers` names the keys that are whole numbers.
     """
 
     until: int
     table: int
     since: int | None = None
     since_table: int | None = None
+    numbers: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -36,12 +36,12 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def completed(self) -> Mark:
-        return Mark(self.until, self.table, self.until, self.table)
+        return Mark(self.until, self.table, self.until, self.table, self.numbers)
 
 
 def online_table(view: StoredView, entity: Entity) -> str:
     """The online table of exactly this definition of a view, by exactly these keys."""
-    return f"{view.name}#{digest_data([spec_digest(view), list(entity.keys)])[:12]}"
+    return f"{view.name}#{digest_data([definition_digest(view), list(entity.keys)])[:12]}"
 
 
 def read_mark(online: OnlineStore, table: str) -> Mark | None:

@@ -2,14 +2,15 @@
 
 A feature view's row is a fixed record: event time and known-at (int64 microseconds), then each feature as
 float64 with NaN for missing: times in microseconds since the epoch and dates in days, as a training set's columns
-are when they become numbers. An aggregate view's row is the entity's recent events: their number, their times and
-when they became known (int64 microseconds), then each column (float64).
+are when they become numbers; behind it the texts. An aggregate view's row is the entity's recent events: their
+number, their times and when they became known (int64 microseconds), then each column (float64).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +18,6 @@ import numpy as np
 import polars as pl
 
 from carrara.core.columns import UTC_TIME
-from carrara.core.errors import DataError
 from carrara.features.offline import EVENT_TIME, KNOWN_AT
 from carrara.features.views import FeatureView
 from carrara.features.windows import Events
@@ -28,28 +28,81 @@ _STAMP = struct.Struct("<qq")
 _NEVER = (-(1 << 63), -(1 << 63))
 
 
-def row_type(view: FeatureView) -> np.dtype[Any]:
-    """The record of a feature view's row."""
-    return np.dtype([("event_time", "<i8"), ("known_at", "<i8"), *((name, "<f8") for name in view.features)])
+@dataclass(frozen=True)
+class RowLayout:
+    """Where a feature view's row holds what: `numbers` and `texts` in the order in which they are packed."""
+
+    view: str
+    numbers: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, view: FeatureView) -> RowLayout:
+        types = view.feature_types
+        texts = tuple(name for name, type_ in types.items() if type_ == "string")
+        return cls(view.name, tuple(name for name in types if name not in texts), texts)
+
+    @property
+    def fixed(self) -> int:
+        """The bytes of the part that every row has."""
+        return 8 * (2 + len(self.numbers))
 
 
-def pack_rows(view: FeatureView, frame: pl.DataFrame) -> list[bytes]:
+@dataclass(frozen=True)
+class UnpackedRows:
+    """Rows by columns: `there` says which were packed at all, `numbers` has shape (rows, numbers of the layout)."""
+
+    there: Array
+    event_times: Array
+    known_at: Array
+    numbers: Array
+    texts: dict[str, Array]
+
+
+def pack_rows(layout: RowLayout, frame: pl.DataFrame) -> list[bytes]:
     """Each row of a prepared frame as bytes."""
-    packed = np.empty(frame.height, dtype=row_type(view))
-    packed["event_time"] = frame[EVENT_TIME].dt.timestamp("us").to_numpy()
-    packed["known_at"] = frame[KNOWN_AT].dt.timestamp("us").to_numpy()
-    for name in view.features:
-        packed[name] = _numbers(view, frame[name])
-    data, size = packed.tobytes(), packed.dtype.itemsize
-    return [data[start : start + size] for start in range(0, len(data), size)]
+    packed = np.empty((frame.height, 2 + len(layout.numbers)), dtype="<f8")
+    packed.view("<i8")[:, 0] = frame[EVENT_TIME].dt.timestamp("us").to_numpy()
+    packed.view("<i8")[:, 1] = frame[KNOWN_AT].dt.timestamp("us").to_numpy()
+    for place, name in enumerate(layout.numbers, start=2):
+        packed[:, place] = _numbers(frame[name])
+    data, size = packed.tobytes(), layout.fixed
+    rows = [data[start : start + size] for start in range(0, len(data), size)]
+    return [row + tail for row, tail in zip(rows, _tails(layout, frame), strict=True)] if layout.texts else rows
 
 
-def unpack_rows(view: FeatureView, rows: Sequence[bytes | None]) -> tuple[Array, Array]:
-    """The records of `rows`, and which of them are there; a missing one reads as zeros."""
-    dtype = row_type(view)
-    empty = bytes(dtype.itemsize)
-    records = np.frombuffer(b"".join(row if row is not None else empty for row in rows), dtype=dtype)
-    return records, np.fromiter((row is not None for row in rows), dtype=bool, count=len(rows))
+def unpack_rows(layout: RowLayout, rows: Sequence[bytes | None]) -> UnpackedRows:
+    """The columns of packed rows; one that is not there reads as zeros and empty texts."""
+    size = layout.fixed
+    if None in rows:
+        there = np.fromiter((row is not None for row in rows), dtype=bool, count=len(rows))
+        found = [row if row is not None else bytes(size + 4 * len(layout.texts)) for row in rows]
+    else:
+        there, found = np.ones(len(rows), dtype=bool), list(rows)  # type: ignore[arg-type]
+    fixed = b"".join([row[:size] for row in found] if layout.texts else found)
+    numbers = np.frombuffer(fixed, "<f8").reshape(len(rows), 2 + len(layout.numbers))
+    times = numbers.view("<i8")
+    return UnpackedRows(there, times[:, 0], times[:, 1], numbers[:, 2:], _texts(layout, found) if layout.texts else {})
+
+
+def _tails(layout: RowLayout, frame: pl.DataFrame) -> Iterator[bytes]:
+    """The lengths of a row's texts (int32, -1 for missing), and the texts in UTF-8."""
+    for texts in frame.select(layout.texts).iter_rows():
+        encoded = [None if text is None else text.encode() for text in texts]
+        lengths = [-1 if text is None else len(text) for text in encoded]
+        yield struct.pack(f"<{len(lengths)}i", *lengths) + b"".join(text or b"" for text in encoded)
+
+
+def _texts(layout: RowLayout, rows: Sequence[bytes]) -> dict[str, Array]:
+    head = struct.Struct(f"<{len(layout.texts)}i")
+    columns = [np.empty(len(rows), dtype=object) for _ in layout.texts]
+    for place, row in enumerate(rows):
+        start = layout.fixed + head.size
+        for column, length in zip(columns, head.unpack_from(row, layout.fixed), strict=True):
+            if length >= 0:
+                column[place] = row[start : start + length].decode()
+                start += length
+    return dict(zip(layout.texts, columns, strict=True))
 
 
 def newest_rows(before: Sequence[bytes | None], after: Sequence[bytes | None]) -> list[bytes | None]:
@@ -83,12 +136,7 @@ def unpack_events(names: Sequence[str], rows: Sequence[bytes | None]) -> Events:
     return Events(np.repeat(np.arange(len(rows)), lengths), joined[0], joined[1], columns)
 
 
-def _numbers(view: FeatureView, values: pl.Series) -> Array:
-    if values.dtype == pl.String:
-        raise DataError(
-            f"feature '{view.name}:{values.name}' is a string, and online rows hold numbers, booleans and times",
-            hint="Encode it as a number in the view's function.",
-        )
+def _numbers(values: pl.Series) -> Array:
     if isinstance(values.dtype, pl.Datetime):
         values = values.cast(UTC_TIME).dt.timestamp("us")
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()

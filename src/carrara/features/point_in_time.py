@@ -35,8 +35,16 @@ def join_rows(labels: pl.DataFrame, time: str, view: FeatureView, entity: Entity
     fresh = pl.col(EVENT_TIME).is_not_null()
     if view.ttl is not None:
         fresh &= pl.col("__at") - pl.col(EVENT_TIME) <= duration(view.ttl)
+    given = {name: feature.default for name, feature in view.declared.items()}
     return joined.select(
-        pl.when(fresh).then(pl.col(feature)).alias(f"{view.name}:{feature}") for feature in view.features
+        pl.when(fresh)
+        .then(pl.col(name))
+        .fill_null(pl.lit(default))
+        .cast(right.schema[name])
+        .alias(f"{view.name}:{name}")
+        if default is not None
+        else pl.when(fresh).then(pl.col(name)).alias(f"{view.name}:{name}")
+        for name, default in given.items()
     )
 
 

@@ -20,7 +20,7 @@ from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity, key_bytes
 from carrara.features.offline import EVENT_TIME, KNOWN_AT, event_columns, in_order, push_log, pushable
 from carrara.features.online import Rows, online_table, rewrite
-from carrara.features.packing import newest_rows, pack_events, pack_rows, unpack_events
+from carrara.features.packing import RowLayout, newest_rows, pack_events, pack_rows, unpack_events
 from carrara.features.service import StoredView
 from carrara.features.windows import Events, joined
 from carrara.storage import Stores
@@ -56,7 +56,7 @@ def bring_online(stores: Stores, view: StoredView, entity: Entity, pushed: pl.Da
     if isinstance(view, AggregateView):
         return _merge_events(stores, view, entity, table, known)
     newest = known.sort(EVENT_TIME, KNOWN_AT).group_by(entity.keys, maintain_order=True).last()
-    packed = pack_rows(view, newest)
+    packed = pack_rows(RowLayout.of(view), newest)
 
     def remade(places: list[int], before: Rows) -> Rows:
         return newest_rows(before, [packed[place] for place in places])

@@ -2,42 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from carrara.core.clock import duration, microseconds
-from carrara.core.errors import DataError
+from carrara.core.columns import UTC_TIME
+from carrara.core.errors import DataError, RequestError
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity, key_bytes
-from carrara.features.on_demand import run_on_demand
-from carrara.features.online import online_table, read_mark
-from carrara.features.packing import unpack_events, unpack_rows
-from carrara.features.service import FeatureService
+from carrara.features.fallback import FallbackReader
+from carrara.features.on_demand import OnDemandView, run_on_demand
+from carrara.features.online import Rows, online_table, read_mark
+from carrara.features.packing import RowLayout, unpack_events, unpack_rows
+from carrara.features.request import as_request
+from carrara.features.service import Policy, ResolvedFeatures
 from carrara.features.views import FeatureView
 from carrara.features.windows import window_values
 from carrara.storage.online.base import OnlineStore
 
 Array = np.ndarray[Any, Any]
-_MICROSECONDS_A_DAY = 86_400_000_000
-_NO_TIME = np.iinfo(np.int64).min
+NO_TIME: int = np.iinfo(np.int64).min
 """How NumPy writes a missing time."""
+
+_MICROSECONDS_A_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class FeatureValues(Mapping[str, Array]):
+    """Feature columns by `view:feature`, one value a row: float64 with NaN for missing, objects for texts.
+
+    `event_times` has each feature view's event time of each row in microseconds (NO_TIME where it has none);
+    `fallbacks` names the views for which the online store did not answer, with the policy that was taken.
+    """
+
+    columns: Mapping[str, Array]
+    event_times: Mapping[str, Array]
+    fallbacks: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> Array:
+        return self.columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def to_polars(self) -> pl.DataFrame:
+        """The columns as a frame, with `view:event_time` beside them."""
+        times = {f"{view}:event_time": _as_times(values) for view, values in self.event_times.items()}
+        return pl.DataFrame(
+            {
+                name: pl.Series(values).fill_nan(None)
+                if values.dtype == np.float64
+                else pl.Series(values, dtype=pl.String)
+                for name, values in self.columns.items()
+            }
+        ).with_columns(**times)
+
+    def _repr_html_(self) -> str:
+        found: str = self.to_polars()._repr_html_()
+        return found
 
 
 @dataclass(frozen=True)
 class Retriever:
-    """Reads the features of one service from one online store; one read per view and call."""
+    """Reads the features of one service from one online store; one read per view and call. Thread-safe."""
 
-    service: FeatureService
+    service: ResolvedFeatures
     online: OnlineStore
 
     def absent(self) -> list[str]:
         """The views of the service that were never materialised as they are defined."""
-        views = [(view, online_table(view, entity)) for view, entity in self.service.stored]
-        marks = [(view, read_mark(self.online, table)) for view, table in views]
+        marks = [(view, read_mark(self.online, online_table(view, entity))) for view, entity in self.service.stored]
         return [view.name for view, mark in marks if mark is None or mark.since is None]
 
     def check(self) -> None:
@@ -48,47 +91,151 @@ class Retriever:
                 hint=f"carrara feature materialise {' '.join(absent)}",
             )
 
-    def features(self, keys: Mapping[str, Array], request: Mapping[str, Array], at: Array) -> dict[str, Array]:
-        """Each feature `view:feature` of the service, float64 with NaN for missing, one value a row.
+    def ask(self, entities: Any, now: datetime) -> FeatureValues:
+        """The features for entities: a dataframe, a mapping of columns, or a list of mappings, one a row.
+
+        They hold the keys, the request fields, and optionally `event_time` (by default `now`). Raises RequestError
+        for a key that is missing, or of another type than what was materialised.
+        """
+        asked = as_request(self.service, self._whole_numbers, entities, now)
+        return self.features(asked.keys, asked.fields, asked.at)
+
+    def features(self, keys: Mapping[str, Array], request: Mapping[str, Array], at: Array) -> FeatureValues:
+        """The features of the service, one value a row, as its policy says.
 
         `keys` and `request` hold a column per key and request field, `at` the time of each row (int64
-        microseconds): a row that became known later, or is older than the view's TTL, is missing.
+        microseconds): a row that became known later, or is older than the view's TTL, is missing. Raises
+        RequestError where a policy is to fail, and StorageError where the store does not answer.
         """
         found: dict[str, Array] = {}
-        for view, entity in self.service.stored:
-            if isinstance(view, AggregateView):
-                values = self._windows(view, entity, keys, at)
+        times: dict[str, Array] = {}
+        fallbacks: dict[str, str] = {}
+        for source in self._sources:
+            wanted = key_bytes(keys, source.entity.keys)
+            if isinstance(source, _EventSource):
+                # An entity's events may be many: each is read and unpacked once.
+                codes = {key: code for code, key in enumerate(dict.fromkeys(wanted))}
+                rows, fallback = self._reader.read(source.table, list(codes))
+                places = np.fromiter((codes[key] for key in wanted), np.int64, len(wanted))
+                found.update(source.columns(rows, places, at, known=fallback != "default"))
             else:
-                values = self._rows(view, entity, keys, at)
-            found.update({f"{view.name}:{name}": column for name, column in values.items()})
+                rows, fallback = self._reader.read(source.table, wanted)
+                columns, event_times = source.columns(rows, at, Policy() if fallback else self.service.policy)
+                found.update(columns)
+                times[source.view.name] = event_times
+            if fallback:
+                fallbacks[source.view.name] = fallback
         for on_demand in self.service.on_demand:
-            columns = {field: request[field] if field in request else keys[field] for field in on_demand.request}
-            columns |= {
-                reference.partition(":")[2]: _as_declared(found[reference], self._types.get(reference))
-                for reference in on_demand.inputs
-            }
-            made = run_on_demand(on_demand, columns)
-            found.update({f"{on_demand.name}:{name}": column for name, column in made.items()})
-        return {name: found[name] for name in self.service.features}
+            found.update(self._on_demand(on_demand, keys, request, found))
+        return FeatureValues({name: found[name] for name in self.service.features}, times, fallbacks)
+
+    def _on_demand(
+        self, view: OnDemandView, keys: Mapping[str, Array], request: Mapping[str, Array], found: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        columns = {field: request[field] if field in request else keys[field] for field in view.request}
+        for reference in view.inputs:
+            columns[reference.partition(":")[2]] = _as_declared(found[reference], self._types.get(reference))
+        return {f"{view.name}:{name}": column for name, column in run_on_demand(view, columns).items()}
+
+    @cached_property
+    def _sources(self) -> tuple[_RowSource | _EventSource, ...]:
+        return tuple(
+            _EventSource(view, entity, online_table(view, entity))
+            if isinstance(view, AggregateView)
+            else _RowSource(view, entity, online_table(view, entity), RowLayout.of(view))
+            for view, entity in self.service.stored
+        )
+
+    @cached_property
+    def _whole_numbers(self) -> dict[str, bool]:
+        """Which keys are whole numbers; those of a view that was never materialised are left out."""
+        marks = [(entity, read_mark(self.online, online_table(view, entity))) for view, entity in self.service.stored]
+        return {key: key in mark.numbers for entity, mark in marks if mark is not None for key in entity.keys}
+
+    @cached_property
+    def _reader(self) -> FallbackReader:
+        return FallbackReader(self.online, self.service.policy.unavailable)
 
     @cached_property
     def _types(self) -> dict[str, str]:
         """The declared type of each stored feature; what on-demand views make is numbers."""
         return {f"{v.name}:{name}": type_ for v, _ in self.service.stored for name, type_ in v.feature_types.items()}
 
-    def _rows(self, view: FeatureView, entity: Entity, keys: Mapping[str, Array], at: Array) -> dict[str, Array]:
-        rows = self.online.read(online_table(view, entity), key_bytes(keys, entity.keys))
-        records, there = unpack_rows(view, rows)
-        fresh = there & (records["known_at"] <= at)
-        if view.ttl is not None:
-            fresh &= at - records["event_time"] <= microseconds(duration(view.ttl))
-        return {name: np.where(fresh, records[name], np.nan) for name in view.features}
 
-    def _windows(self, view: AggregateView, entity: Entity, keys: Mapping[str, Array], at: Array) -> dict[str, Array]:
-        wanted = key_bytes(keys, entity.keys)
-        codes = {key: code for code, key in enumerate(dict.fromkeys(wanted))}
-        events = unpack_events(view.columns, self.online.read(online_table(view, entity), list(codes)))
-        return window_values(view, events, np.fromiter((codes[key] for key in wanted), np.int64, len(wanted)), at)
+@dataclass(frozen=True)
+class _RowSource:
+    """A feature view as it is read: all that does not change from call to call."""
+
+    view: FeatureView
+    entity: Entity
+    table: str
+    layout: RowLayout
+
+    def columns(self, rows: Rows, at: Array, policy: Policy) -> tuple[dict[str, Array], Array]:
+        unpacked = unpack_rows(self.layout, rows)
+        known = unpacked.there & (unpacked.known_at <= at)
+        fresh = known if self._ttl is None else known & (at - unpacked.event_times <= self._ttl)
+        if policy.missing == "fail" and not known.all():
+            raise RequestError(f"feature view '{self.view.name}' has nothing for row {int(known.argmin())}")
+        if policy.expired == "fail" and not (fresh | ~known).all():
+            raise RequestError(
+                f"what feature view '{self.view.name}' has for row {int((fresh | ~known).argmin())} has expired",
+                hint=f"Its TTL is {self.view.ttl}: is it brought up to date? carrara feature status {self.view.name}",
+            )
+        given = known if policy.expired == "stale" else fresh
+        if given.all() and not self._defaults:
+            numbers, times = unpacked.numbers, unpacked.event_times
+        else:
+            numbers = np.where(given[:, None], unpacked.numbers, np.nan)
+            times = np.where(given, unpacked.event_times, NO_TIME)
+        columns = dict(zip(self._numbers, numbers.T, strict=True))
+        columns |= {f"{self.view.name}:{name}": _where(given, v) for name, v in unpacked.texts.items()}
+        for name, default in self._defaults.items():
+            columns[name] = _with_default(columns[name], default)
+        return columns, times
+
+    @cached_property
+    def _ttl(self) -> int | None:
+        return None if self.view.ttl is None else microseconds(duration(self.view.ttl))
+
+    @cached_property
+    def _numbers(self) -> tuple[str, ...]:
+        return tuple(f"{self.view.name}:{name}" for name in self.layout.numbers)
+
+    @cached_property
+    def _defaults(self) -> dict[str, bool | float | str]:
+        declared = self.view.declared.items()
+        return {f"{self.view.name}:{name}": f.default for name, f in declared if f.default is not None}
+
+
+@dataclass(frozen=True)
+class _EventSource:
+    """An aggregate view as it is read."""
+
+    view: AggregateView
+    entity: Entity
+    table: str
+
+    def columns(self, rows: Rows, places: Array, at: Array, *, known: bool) -> dict[str, Array]:
+        """The features at `places` among the rows; none where nothing is known, since no events are not 0 events."""
+        values = window_values(self.view, unpack_events(self.view.columns, rows), places, at)
+        nothing = np.full(len(places), np.nan)
+        return {f"{self.view.name}:{name}": column if known else nothing for name, column in values.items()}
+
+
+def _with_default(values: Array, default: bool | float | str) -> Array:
+    missing = np.array([value is None for value in values]) if values.dtype == object else np.isnan(values)
+    return np.where(missing, default, values)
+
+
+def _where(given: Array, texts: Array) -> Array:
+    found = texts.copy()
+    found[~given] = None
+    return found
+
+
+def _as_times(values: Array) -> pl.Series:
+    return pl.Series(values.view("datetime64[us]")).dt.replace_time_zone("UTC").cast(UTC_TIME)
 
 
 def _as_declared(values: Array, type_: str | None) -> Array:
@@ -96,5 +243,5 @@ def _as_declared(values: Array, type_: str | None) -> Array:
     if type_ not in ("datetime", "date"):
         return values
     unit = _MICROSECONDS_A_DAY if type_ == "date" else 1
-    whole = np.where(np.isnan(values), _NO_TIME, values * unit).astype(np.int64)
+    whole = np.where(np.isnan(values), NO_TIME, values * unit).astype(np.int64)
     return whole.view("datetime64[us]")

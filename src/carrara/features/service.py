@@ -1,13 +1,14 @@
-"""Feature services: the features that one model version reads, resolved from references."""
+"""Feature services: the features that one model version reads, declared by a name or by references, and resolved."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
-from carrara.core.definitions import Definitions, spec_digest
+from carrara.core.definitions import Definitions
+from carrara.core.digests import digest_data
 from carrara.core.errors import DefinitionCycle, DefinitionError, NotFoundError
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity
@@ -18,13 +19,75 @@ StoredView = FeatureView | AggregateView
 View = StoredView | OnDemandView
 
 
+OnMissing = Literal["default", "fail"]
+OnExpired = Literal["default", "stale", "fail"]
+OnUnavailable = Literal["fail", "default", "stale"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a reader of the online store gets where there is no value, only an expired one, or no store.
+
+    `default` is the feature's default, or missing where it has none, as in a training set; `stale` the last value
+    known, which a training set does not have; `fail` an error.
+    """
+
+    missing: OnMissing = "default"
+    expired: OnExpired = "default"
+    unavailable: OnUnavailable = "fail"
+
+    def __post_init__(self) -> None:
+        for field, choices in (("missing", OnMissing), ("expired", OnExpired), ("unavailable", OnUnavailable)):
+            if getattr(self, field) not in get_args(choices):
+                raise NotFoundError(f"policy for {field} values", getattr(self, field), get_args(choices))
+
+
 @dataclass(frozen=True)
 class FeatureService:
+    """Features under one name, which models read, and requests ask for, by it; and how they are read online.
+
+    >>> FeatureService("arrivals", features=("plane", "weather:temp"), expired="stale").policy.expired
+    'stale'
+    """
+
+    name: str
+    features: tuple[str, ...]
+    missing: OnMissing = "default"
+    expired: OnExpired = "default"
+    unavailable: OnUnavailable = "fail"
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+
+    kind = "feature service"
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise DefinitionError(f"feature service '{self.name}' has no features")
+        assert self.policy
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(self.missing, self.expired, self.unavailable)
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "features": list(self.features),
+            **vars(self.policy),
+            "description": self.description,
+            "owner": self.owner,
+            "tags": list(self.tags),
+        }
+
+
+@dataclass(frozen=True)
+class ResolvedFeatures:
     """Features in a fixed order, the views that make them (inputs before users), and their entities."""
 
     features: tuple[str, ...]
     stored: tuple[tuple[StoredView, Entity], ...]
     on_demand: tuple[OnDemandView, ...]
+    policy: Policy = Policy()
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -41,8 +104,8 @@ class FeatureService:
 
     def spec(self) -> dict[str, Any]:
         """Plain data that names every feature and the exact definition behind it."""
-        views = {view.name: spec_digest(view) for view, _ in self.stored}
-        views |= {view.name: spec_digest(view) for view in self.on_demand}
+        views = {view.name: definition_digest(view) for view, _ in self.stored}
+        views |= {view.name: definition_digest(view) for view in self.on_demand}
         return {
             "features": list(self.features),
             "views": views,
@@ -51,14 +114,22 @@ class FeatureService:
         }
 
 
-def resolve_features(definitions: Definitions, references: tuple[str, ...], *, where: str) -> FeatureService:
-    """The service of references such as `weather:temp`, or `weather` for all features of a view.
+def definition_digest(view: View) -> str:
+    """What names this version of a view: it changes when, and only when, what its values depend on does."""
+    return digest_data(view.computation())
+
+
+def resolve_features(definitions: Definitions, references: tuple[str, ...], *, where: str) -> ResolvedFeatures:
+    """What references stand for: `weather:temp`, `weather` for all features of a view, or a feature service's name,
+    whose policy counts where it stands alone.
 
     Raises NotFoundError with the nearest right name, DefinitionCycle when on-demand views need each other.
     """
+    services: dict[str, FeatureService] = definitions.of_kind("feature service")
+    policy = services[references[0]].policy if len(references) == 1 and references[0] in services else Policy()
     features: list[str] = []
     views: dict[str, View] = {}
-    for reference in references:
+    for reference in (one for name in references for one in (services[name].features if name in services else (name,))):
         view = _view(definitions, reference, where)
         features += _features_of(view, reference, where)
         for needed in _with_inputs(definitions, view, (), where):
@@ -72,14 +143,15 @@ def resolve_features(definitions: Definitions, references: tuple[str, ...], *, w
         if not isinstance(view, OnDemandView)
     ]
     on_demand = [view for view in views.values() if isinstance(view, OnDemandView)]
-    return FeatureService(tuple(features), tuple(stored), tuple(on_demand))
+    return ResolvedFeatures(tuple(features), tuple(stored), tuple(on_demand), policy)
 
 
 def _view(definitions: Definitions, reference: str, where: str) -> View:
     views = {**definitions.of_kind("feature view"), **definitions.of_kind("on-demand view")}
     name = reference.partition(":")[0]
     if name not in views:
-        raise NotFoundError("feature view", name, views, where=where)
+        services = definitions.of_kind("feature service") if name == reference else {}
+        raise NotFoundError("feature view", name, {**views, **services}, where=where)
     view: View = views[name]
     return view
 

@@ -17,7 +17,7 @@ from carrara.features.entities import Entity
 from carrara.features.offline import FeatureTable, current_table, scan_table
 from carrara.features.on_demand import OnDemandView, run_on_demand
 from carrara.features.point_in_time import join_rows, join_windows
-from carrara.features.service import FeatureService
+from carrara.features.service import ResolvedFeatures
 from carrara.metadata.versions import Version, add_version, find_by_digest, get_version
 from carrara.storage import Stores
 
@@ -45,7 +45,7 @@ class TrainingSet:
 def build_training_set(
     stores: Stores,
     name: str,
-    service: FeatureService,
+    service: ResolvedFeatures,
     labels: DatasetVersion,
     *,
     time: str,
@@ -72,7 +72,7 @@ def build_training_set(
 
 def join_features(
     stores: Stores,
-    service: FeatureService,
+    service: ResolvedFeatures,
     labels: pl.DataFrame,
     time: str,
     *,
@@ -178,7 +178,7 @@ def _training_set(found: Version) -> TrainingSet:
 
 
 def training_set_key(
-    service: FeatureService, labels: DatasetVersion, tables: dict[str, FeatureTable], time: str
+    service: ResolvedFeatures, labels: DatasetVersion, tables: dict[str, FeatureTable], time: str
 ) -> str:
     """What a training set depends on, as a digest: equal keys give equal training sets."""
     return digest_data([service.spec(), labels.digest, {n: t.digest for n, t in tables.items()}, time])

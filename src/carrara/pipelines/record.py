@@ -15,7 +15,7 @@ from carrara.core.identity import current_user
 from carrara.data import DatasetVersion, dataset_version
 from carrara.data.column_statistics import column_statistics
 from carrara.evaluation import feature_importance
-from carrara.features import FeatureService, TrainingSet
+from carrara.features import ResolvedFeatures, TrainingSet
 from carrara.features.training_set import as_numpy
 from carrara.metadata.runs import get_run
 from carrara.models.record import ModelRecord
@@ -29,7 +29,7 @@ def model_record(
     stores: Stores,
     definitions: Definitions,
     model: Model,
-    service: FeatureService,
+    service: ResolvedFeatures,
     training_set: TrainingSet,
     fitted: Mapping[str, Any],
     parts: Mapping[str, pl.DataFrame],
@@ -78,7 +78,11 @@ def model_record(
 
 
 def _datasets(
-    stores: Stores, model: Model, service: FeatureService, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame]
+    stores: Stores,
+    model: Model,
+    service: ResolvedFeatures,
+    training_set: TrainingSet,
+    parts: Mapping[str, pl.DataFrame],
 ) -> dict[str, Any]:
     time = model.label.time
     sources = {v.source for v, _ in service.stored} | {model.label.dataset}
@@ -94,7 +98,7 @@ def _datasets(
     }
 
 
-def _features(service: FeatureService, importance: Mapping[str, float], rows: pl.DataFrame) -> list[dict[str, Any]]:
+def _features(service: ResolvedFeatures, importance: Mapping[str, float], rows: pl.DataFrame) -> list[dict[str, Any]]:
     statistics = column_statistics(rows.select(service.features))
     return [
         {

@@ -20,7 +20,7 @@ from carrara.core.html import html_table
 from carrara.core.progress import Progress, Step
 from carrara.data import dataset_version
 from carrara.evaluation import Evaluation, RateBaseline, evaluate, judge_gates, measure
-from carrara.features import FeatureService, TrainingSet, build_training_set, read_training_set, resolve_features
+from carrara.features import ResolvedFeatures, TrainingSet, build_training_set, read_training_set, resolve_features
 from carrara.features.offline import current_table
 from carrara.features.training_set import training_set_key
 from carrara.metadata.runs import run
@@ -58,7 +58,7 @@ class _Work:
     stores: Stores
     definitions: Definitions
     model: Model
-    service: FeatureService
+    service: ResolvedFeatures
     run_id: str
 
 

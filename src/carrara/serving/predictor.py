@@ -33,7 +33,8 @@ class ModelPredictor:
 
     def __init__(self, version: ModelVersion, servable: Servable, retriever: Retriever, clock: Clock) -> None:
         self.model, self.version = version.model, version.version
-        self._servable, self._retriever, self._clock = servable, retriever, clock
+        self.retriever = retriever
+        self._servable, self._clock = servable, clock
         self.signatures = {
             DEFAULT_SIGNATURE: servable.signature,
             ENTITIES_SIGNATURE: entities_signature(
@@ -61,20 +62,14 @@ class ModelPredictor:
         own = {spec.name for spec in self._servable.signature.inputs}
         return DEFAULT_SIGNATURE if inputs and own.issuperset(inputs) else ENTITIES_SIGNATURE
 
-    def read_features(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The features that a prediction by entity keys would use, `view:feature` to a float64 column."""
-        full = self._with_defaults(inputs)
-        self.signatures[ENTITIES_SIGNATURE].check(full, f"{self.model}@{self.version}")
-        return self._retriever.features(full, full, _times(full))
-
     def _by_entities(self, inputs: Mapping[str, Array]) -> Prediction:
-        service = self._retriever.service
+        service = self.retriever.service
         full = self._with_defaults(inputs)
         rows = self.signatures[ENTITIES_SIGNATURE].check(full, f"{self.model}@{self.version}")
         keys = {name: full[name] for name in service.keys}
         request = {name: full[name] for name in service.request}
         at = _times(full)
-        features = self._retriever.features(keys, request, at)
+        features = self.retriever.features(keys, request, at)
         given = {EVENT_TIME: at, PREDICTION_ID: full[PREDICTION_ID]}
         return self._answered(ENTITIES_SIGNATURE, rows, features, keys, request, given)
 
@@ -85,7 +80,7 @@ class ModelPredictor:
             full[EVENT_TIME] = np.full(rows, microseconds(self._clock()), dtype="datetime64[us]")
         if PREDICTION_ID not in full:
             full[PREDICTION_ID] = np.array(new_ids(rows), dtype=object)
-        for key in self._retriever.service.keys:
+        for key in self.retriever.service.keys:
             if key not in full:
                 raise self._missing(key, inputs)
         return full
@@ -95,7 +90,7 @@ class ModelPredictor:
         unknown = [name for name in inputs if name not in known]
         written = difflib.get_close_matches(key, unknown, n=1)
         message = f"the entity key '{key}' of {self.model}@{self.version} is missing"
-        hint = f"'{written[0]}' was given." if written else f"Give {', '.join(self._retriever.service.keys)}."
+        hint = f"'{written[0]}' was given." if written else f"Give {', '.join(self.retriever.service.keys)}."
         return RequestError(message, field=key, hint=hint)
 
     def _answered(
