@@ -5,7 +5,8 @@ Everything that the command line does is a call here, or on what a call here ret
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -70,7 +71,9 @@ from carrara.pipelines import (
     plan,
     train,
 )
-from carrara.pipelines.prepare import describe_ingest, entity_of, stored_views
+from carrara.pipelines.prepare import describe_ingest, entity_of, refresh_former_views, stored_views
+from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
+from carrara.pipelines.status import FeatureStatus, feature_status
 from carrara.serving.batch import predict_batch
 from carrara.serving.entities import entity_columns
 from carrara.serving.predictor import ModelPredictor, open_predictor, retriever_of
@@ -151,6 +154,15 @@ class Workspace:
     def train(self, model: str, *, progress: Progress | None = None) -> Trained:
         """Train, evaluate, judge and register a model; steps that nothing has changed for are reused."""
         return train(self.stores, self.definitions, model, progress or Progress())
+
+    def run_due(self) -> list[Scheduled]:
+        """Do what schedules say is due now, and no other scheduler does."""
+        return run_due(self.stores, self.definitions)
+
+    def run_scheduler(self, told: threading.Event, said: Callable[[Scheduled], None]) -> None:
+        """Do what is due at the moments of the schedules, until `told`; changed definitions are taken up."""
+        files = self.configuration.definition_files
+        run_scheduler(self.stores, lambda: load_definitions(files), told, said)
 
     def deploy(self, address: str, to: str | None = None) -> Deployment:
         """Make an endpoint (by default the model's name) serve a version."""
@@ -405,10 +417,19 @@ class Features:
         return compute_features(stores, definitions, views)
 
     def materialise(self, *names: str, until: datetime | None = None, rebuild: bool = False) -> list[Materialised]:
-        """Bring the online rows of views (by default all) up to `until` (by default the clock's time)."""
-        stores, definitions = self.workspace.stores, self.workspace.definitions
+        """Bring the online rows of views (by default all) up to `until` (by default the clock's time).
+
+        Where a deployed model was trained with a former definition of a view, that is brought up to date as well.
+        """
+        stores, definitions, until = self.workspace.stores, self.workspace.definitions, until or self.workspace.clock()
         views = stored_views(definitions, names)
-        return materialise_views(stores, definitions, views, until or self.workspace.clock(), rebuild=rebuild)
+        done = materialise_views(stores, definitions, views, until, rebuild=rebuild)
+        return [*done, *refresh_former_views(stores, views, until)]
+
+    def status(self, *names: str) -> list[FeatureStatus]:
+        """How fresh views (by default all) are, and what their schedules did and will do."""
+        definitions = self.workspace.definitions
+        return feature_status(self.workspace.stores, definitions, stored_views(definitions, names))
 
     def push(self, view: str, rows: Any) -> Pushed:
         """Write rows of a view, known from now on, offline and online at once: a dataframe, or mappings."""

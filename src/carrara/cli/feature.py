@@ -139,6 +139,36 @@ app.command("materialize", hidden=True)(materialise)
 
 
 @app.command()
+def status(views: ViewsArgument = None, workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """How fresh views are online, and what their schedules did and will do."""
+    with open_workspace(workspace) as ws:
+        found = ws.features.status(*(views or ()))
+        if as_json:
+            print_json([one.as_dict() for one in found])
+            return
+        print_table(
+            ["view", "state", "rows", "computed", "online until", "schedule", "next run", "due", "last run"],
+            [
+                (
+                    s.view,
+                    s.state,
+                    s.rows,
+                    s.computed_at,
+                    s.online_until,
+                    s.schedule,
+                    s.next_run,
+                    s.intervals_due,
+                    s.last_run,
+                )
+                for s in found
+            ],
+        )
+        for one in found:
+            if one.error:
+                say(f"{one.view}: {one.error}")
+
+
+@app.command()
 def push(
     view: Annotated[str, typer.Argument(help="The feature view.")],
     data: Annotated[str, typer.Argument(help="A file with its rows: CSV, Parquet, JSON lines, …; - for JSON lines.")],

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from carrara import __version__
-from carrara.cli import dataset, definitions, demo, doctor, endpoint, feature, model, monitoring
+from carrara.cli import dataset, definitions, demo, doctor, endpoint, feature, model, monitoring, scheduler
 from carrara.cli.context import JsonOption
 from carrara.cli.output import print_json, say
 from carrara.core.errors import CarraraError
@@ -26,6 +26,7 @@ app.command("plan")(definitions.plan)
 app.command("apply")(definitions.apply)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(feature.app, name="feature")
+app.command("scheduler")(scheduler.scheduler)
 app.command("train")(model.train)
 app.add_typer(model.app, name="model")
 app.command("deploy")(endpoint.deploy)

@@ -60,6 +60,7 @@ class FeatureTable:
     rows: int
     statistics: dict[str, Any]
     lake_version: int
+    computed_at: datetime
     pushes: int | None = None
     reused: bool = False
 
@@ -103,13 +104,19 @@ def compute_feature_table(stores: Stores, definitions: Definitions, view: Stored
 
 def current_table(stores: Stores, view: StoredView) -> FeatureTable:
     """The newest table of exactly this definition; DataError when it was not computed."""
-    newest = _newest_of(stores, view)
+    newest = newest_table(stores, view)
     if newest is not None:
-        return _table(newest)
+        return newest
     raise DataError(
         f"feature view '{view.name}' has not been computed as it is defined now",
         hint=f"carrara feature compute {view.name}",
     )
+
+
+def newest_table(stores: Stores, view: StoredView) -> FeatureTable | None:
+    """The newest table of exactly this definition, where there is one."""
+    found = _newest_of(stores, view)
+    return _table(found) if found is not None else None
 
 
 def former_table(stores: Stores, view: StoredView, version: int | None) -> FeatureTable | None:
@@ -288,4 +295,11 @@ def _stored_columns(view: StoredView) -> Iterable[str]:
 
 def _table(found: Version, reused: bool = False) -> FeatureTable:
     record = {k: v for k, v in found.record.items() if k != "key"}
-    return FeatureTable(view=found.name, version=found.version, digest=found.digest, reused=reused, **record)
+    return FeatureTable(
+        view=found.name,
+        version=found.version,
+        digest=found.digest,
+        computed_at=found.created_at,
+        reused=reused,
+        **record,
+    )

@@ -17,12 +17,14 @@ def query(sql: str, tables: Mapping[str, pl.LazyFrame], where: str) -> pl.DataFr
     5
     """
     duckdb = require("duckdb", extra="duckdb", purpose=where)
+    from arro3.core import RecordBatchReader
+
     connection = duckdb.connect(":memory:")
     try:
         connection.execute("SET TimeZone = 'UTC'; SET autoinstall_known_extensions = false")
         for name, rows in tables.items():
             connection.register(name, rows.collect())
-        found = pl.DataFrame(connection.sql(sql))
+        found = pl.DataFrame(RecordBatchReader.from_arrow(connection.sql(sql)).read_all())
         # DuckDB sums whole numbers in 128 bits, and has decimals, which no feature is.
         return found.cast({name: _plain(dtype) for name, dtype in found.schema.items()})
     except duckdb.Error as error:

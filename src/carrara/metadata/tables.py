@@ -14,7 +14,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The migration that these tables stand for."""
 
 tables = MetaData()
@@ -109,4 +109,19 @@ deployments = Table(
     Column("ended_at", BigInteger),
     Index("deployments_by_endpoint", "endpoint", "ended_at"),
     Index("deployments_by_model", "model", "version"),
+)
+
+intervals = Table(
+    "intervals",
+    tables,
+    Column("kind", String(40), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("until", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", String(20), nullable=False),
+    Column("owner", String(36), nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("error", Text),
 )

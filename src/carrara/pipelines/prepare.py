@@ -10,8 +10,11 @@ from carrara.core.errors import NotFoundError
 from carrara.core.progress import Progress, Step
 from carrara.data import Ingested, ingest
 from carrara.data.ingest import in_order
-from carrara.features import Entity, FeatureTable, Materialised, compute_feature_table, materialise
-from carrara.features.service import StoredView
+from carrara.features import Entity, FeatureTable, Materialised, compute_feature_table, materialise, resolve_features
+from carrara.features.service import StoredView, definition_digest
+from carrara.metadata.deployments import current_deployments
+from carrara.models.address import ModelAddress
+from carrara.models.registry import recorded_definitions, resolve
 from carrara.storage import Stores
 
 
@@ -59,6 +62,30 @@ def materialise_views(
 ) -> list[Materialised]:
     """Bring the online rows of these views up to `until`."""
     return [materialise(stores, view, entity_of(definitions, view), until, rebuild=rebuild) for view in views]
+
+
+def refresh_former_views(stores: Stores, views: Sequence[StoredView], until: datetime) -> list[Materialised]:
+    """Compute and materialise the former definitions of these views that deployed models still read."""
+    done = []
+    for recorded, view in former_views(stores, views):
+        compute_feature_table(stores, recorded, view)
+        done.append(materialise(stores, view, entity_of(recorded, view), until))
+    return done
+
+
+def former_views(stores: Stores, views: Sequence[StoredView]) -> list[tuple[Definitions, StoredView]]:
+    """Other definitions of these views that what is deployed was trained with, each once, with all around them."""
+    now = {view.name: definition_digest(view) for view in views}
+    found: dict[tuple[str, str], tuple[Definitions, StoredView]] = {}
+    for deployed in current_deployments(stores.metadata):
+        version = resolve(stores, ModelAddress(deployed.model, deployed.version))
+        recorded = recorded_definitions(stores, version)
+        references = recorded.of_kind("model")[version.model].features
+        for view, _ in resolve_features(recorded, references, where=f"model '{version}'").stored:
+            digest = definition_digest(view)
+            if view.name in now and digest != now[view.name]:
+                found[view.name, digest] = (recorded, view)
+    return list(found.values())
 
 
 def entity_of(definitions: Definitions, view: StoredView) -> Entity:

@@ -1,0 +1,52 @@
+"""`carrara scheduler`: what has a schedule is done when it is due."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
+from carrara.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from carrara.pipelines.scheduler import Scheduled
+
+
+def scheduler(
+    once: Annotated[bool, typer.Option("--once", help="Do what is due now, and end; for a cron of one's own.")] = False,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring what has a schedule up to date when it is due, until told to stop; missed intervals are caught up.
+
+    Any number of schedulers may run on one metadata store: an interval is done by one of them.
+    """
+    failed = False
+
+    def told_of(done: Scheduled) -> None:
+        nonlocal failed
+        failed |= done.error is not None
+        print_json(vars(done)) if as_json else say(_line(done))
+
+    with open_workspace(workspace) as ws:
+        if once:
+            for done in ws.run_due():
+                told_of(done)
+            if failed:
+                raise typer.Exit(1)
+            return
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        if not as_json:
+            say("scheduler: running. Stop with Ctrl-C.")
+        ws.run_scheduler(stop, told_of)
+
+
+def _line(done: Scheduled) -> str:
+    missed = f", {len(done.moments)} intervals" if len(done.moments) > 1 else ""
+    ended = f"failed: {done.error}" if done.error else "up to date"
+    return f"  {done.view:<24} {done.moments[-1]:%Y-%m-%d %H:%M}{missed}   {ended}"

@@ -1,0 +1,173 @@
+"""The scheduler: brings feature views up to date at the moments of their schedules, missed ones too.
+
+An interval of a view ends at a moment of its schedule. All intervals that are due are covered by one run, which
+ingests the view's dataset, computes the view, and materialises it up to the newest of these moments; so a late or
+corrected row is picked up by the next run, whatever its time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from carrara.core.definitions import Definitions
+from carrara.core.errors import CarraraError
+from carrara.core.identity import new_id
+from carrara.core.schedule import Schedule
+from carrara.features import compute_feature_table
+from carrara.features.service import StoredView
+from carrara.metadata.intervals import Claim, Interval, claim, extend, finish, list_intervals
+from carrara.metadata.runs import run
+from carrara.pipelines.prepare import ingest_for, materialise_views, refresh_former_views, stored_views
+from carrara.storage import Stores
+
+KIND = "feature view"
+_log = logging.getLogger(__name__)
+LEASE = timedelta(minutes=5)
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=30)
+_MOST_MISSED = 10_000
+_LONGEST_WAIT_SECONDS = 15.0
+"""How soon a changed definition, or the work of a scheduler that died, is noticed."""
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """What one run of a view did: the moments that it covers, and its error where it failed."""
+
+    view: str
+    moments: tuple[datetime, ...]
+    error: str | None = None
+
+
+def scheduled_views(definitions: Definitions) -> list[StoredView]:
+    """The views that have a schedule."""
+    return [view for view in stored_views(definitions) if view.schedule is not None]
+
+
+def due(stores: Stores, view: StoredView, now: datetime) -> tuple[datetime, ...]:
+    """The moments of a view's schedule that nobody has done nor is doing, oldest first.
+
+    A view that was never scheduled is due as of the newest moment. After a failure all wait: a minute, then twice as
+    long each time, up to half an hour.
+    """
+    assert view.schedule is not None
+    schedule, last = Schedule.of(view.schedule), list_intervals(stores.metadata, KIND, view.name, limit=1)
+    if not last:
+        return (schedule.until(now),)
+    if _waits(last[0], now):
+        return ()
+    complete = list_intervals(stores.metadata, KIND, view.name, state="complete", limit=1)
+    oldest = complete[0].until if complete else _oldest(stores, view) - timedelta(microseconds=1)
+    return tuple(schedule.between(oldest, now))[-_MOST_MISSED:]
+
+
+def run_due(stores: Stores, definitions: Definitions, *, owner: str = "", lease: timedelta = LEASE) -> list[Scheduled]:
+    """Do what is due now and is not another's; a dataset that several views need is ingested once."""
+    owner = owner or new_id()
+    claimed: list[tuple[StoredView, Claim]] = []
+    for view in scheduled_views(definitions):
+        now = stores.clock()
+        wanted = Claim(KIND, view.name, due(stores, view, now), owner)
+        if wanted.moments and claim(stores.metadata, wanted, now, lease):
+            claimed.append((view, wanted))
+    with _held(stores, [one for _, one in claimed], lease):
+        ingested: dict[str, str | None] = {}
+        return [_run(stores, definitions, view, held, ingested) for view, held in claimed]
+
+
+def run_scheduler(
+    stores: Stores,
+    load: Callable[[], Definitions],
+    told: threading.Event,
+    said: Callable[[Scheduled], None],
+    *,
+    lease: timedelta = LEASE,
+) -> None:
+    """Do what is due, again and again, until told to stop; definitions are loaded anew each time."""
+    owner = new_id()
+    while not told.is_set():
+        try:
+            definitions = load()
+            for done in run_due(stores, definitions, owner=owner, lease=lease):
+                said(done)
+            told.wait(_pause(stores, definitions))
+        except CarraraError:
+            # A file that is being edited, a store that is away: neither ends what is to run for months.
+            _log.exception("the scheduler could not look for what is due, and tries again")
+            told.wait(_LONGEST_WAIT_SECONDS)
+
+
+def next_moment(stores: Stores, view: StoredView) -> datetime | None:
+    """When a view is due next."""
+    return Schedule.of(view.schedule).after(stores.clock()) if view.schedule is not None else None
+
+
+def _run(
+    stores: Stores, definitions: Definitions, view: StoredView, held: Claim, ingested: dict[str, str | None]
+) -> Scheduled:
+    error = None
+    try:
+        with run(stores.metadata, "schedule", view.name, {"until": [moment.isoformat() for moment in held.moments]}):
+            _ingest(stores, definitions, view.source, ingested)
+            compute_feature_table(stores, definitions, view)
+            materialise_views(stores, definitions, [view], held.moments[-1])
+            refresh_former_views(stores, [view], held.moments[-1])
+    except Exception as failed:  # One view's failure stops neither the others nor the scheduler.
+        error = str(failed)
+    finish(stores.metadata, held, stores.clock(), error)
+    return Scheduled(view.name, held.moments, error)
+
+
+def _ingest(stores: Stores, definitions: Definitions, dataset: str, ingested: dict[str, str | None]) -> None:
+    """Ingest a dataset once a round; where it failed, it failed for every view that needs it."""
+    if dataset not in ingested:
+        try:
+            ingest_for(stores, definitions, [dataset])
+            ingested[dataset] = None
+        except Exception as error:
+            ingested[dataset] = str(error)
+            raise
+    if (failed := ingested[dataset]) is not None:
+        raise RuntimeError(failed)
+
+
+@contextmanager
+def _held(stores: Stores, claims: list[Claim], lease: timedelta) -> Iterator[None]:
+    """Extends the leases of claims while a block runs."""
+    done = threading.Event()
+
+    def go_on() -> None:
+        while not done.wait(lease.total_seconds() / 4):
+            for held in claims:
+                extend(stores.metadata, held, stores.clock() + lease)
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _waits(last: Interval, now: datetime) -> bool:
+    if last.state == "running":
+        return last.lease_until > now
+    if last.state == "failed" and last.ended_at is not None:
+        pause: timedelta = min(_FIRST_PAUSE * 2 ** min(last.attempts - 1, 10), _LONGEST_PAUSE)
+        return now < last.ended_at + pause
+    return False
+
+
+def _oldest(stores: Stores, view: StoredView) -> datetime:
+    return list_intervals(stores.metadata, KIND, view.name, limit=_MOST_MISSED)[-1].until
+
+
+def _pause(stores: Stores, definitions: Definitions) -> float:
+    moments = [moment for view in scheduled_views(definitions) if (moment := next_moment(stores, view)) is not None]
+    soonest = min(((moment - stores.clock()).total_seconds() for moment in moments), default=_LONGEST_WAIT_SECONDS)
+    return min(max(soonest, 0.0), _LONGEST_WAIT_SECONDS)
