@@ -53,6 +53,7 @@ from carrara.features import (
 )
 from carrara.features.catalogue import CatalogueEntry, catalogue, catalogue_entry, search
 from carrara.features.pushes import Pushed, push
+from carrara.features.streams.run import Streamed, dead_letters, run_stream
 from carrara.features.suggestion import Suggestion, label_of, suggest
 from carrara.metadata.deployments import Deployment, current_aliases, current_deployments, move_alias
 from carrara.metadata.lineage import Edge, downstream, upstream
@@ -436,6 +437,19 @@ class Features:
         stores, definitions = self.workspace.stores, self.workspace.definitions
         (found,) = stored_views(definitions, (view,))
         return push(stores, found, entity_of(definitions, found), rows)
+
+    def stream(
+        self, view: str, told: threading.Event, said: Callable[[Streamed], None], *, until_empty: bool = False
+    ) -> None:
+        """Read a view's stream into it, offline and online, until `told`, or to its present end."""
+        stores, definitions = self.workspace.stores, self.workspace.definitions
+        (found,) = stored_views(definitions, (view,))
+        run_stream(stores, found, entity_of(definitions, found), told, said, until_empty=until_empty)
+
+    def dead_letters(self, view: str) -> pl.DataFrame:
+        """The messages of a view's stream that are no rows of it, with the reasons."""
+        (found,) = stored_views(self.workspace.definitions, (view,))
+        return dead_letters(self.workspace.stores, found)
 
     def get(self, what: str | Sequence[str], entities: Any) -> FeatureValues:
         """The features of a feature service, of a model version, or of a list of references, from the online store.

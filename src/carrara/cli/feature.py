@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +17,7 @@ from carrara.core.clock import parse_time
 
 if TYPE_CHECKING:
     from carrara.features.catalogue import CatalogueEntry
+    from carrara.features.streams.run import Streamed
 
 app = typer.Typer(help="Feature views: list, search, compute, materialise, push, import.", no_args_is_help=True)
 app.add_typer(feature_import.app, name="import")
@@ -193,3 +196,45 @@ def _print_entries(entries: list[CatalogueEntry], as_json: bool) -> None:
         ["feature", "type", "entity", "owner", "computed", "models", "description"],
         [(e.feature, e.type, e.entity, e.owner, e.computed_at, len(e.models), e.description) for e in entries],
     )
+
+
+@app.command()
+def stream(
+    view: Annotated[str, typer.Argument(help="A feature view that declares a stream.")],
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="End where the stream ends now.")] = False,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a view's stream into it, offline and online, until told to stop; it goes on where it stopped."""
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+
+    def told_of(done: Streamed) -> None:
+        if as_json:
+            print_json(vars(done))
+            return
+        rejected = f", {done.rejected:,} messages to the dead letters" if done.rejected else ""
+        say(f"  {done.view:<24} {done.rows:>8,} rows, {done.entities:,} entities changed online{rejected}")
+
+    with open_workspace(workspace) as ws:
+        ws.features.stream(view, told, told_of, until_empty=until_empty)
+
+
+@app.command("dead-letters")
+def dead_letters(
+    view: Annotated[str, typer.Argument(help="The feature view.")],
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """The messages of a view's stream that are no rows of it, with the reasons."""
+    with open_workspace(workspace) as ws:
+        found = ws.features.dead_letters(view).to_dicts()
+        letters = [{**one, "payload": one["payload"].decode(errors="replace")} for one in found]
+        if as_json:
+            print_json(letters)
+            return
+        print_table(
+            ["at", "origin", "error", "payload"],
+            [[one[c] for c in ("at", "origin", "error", "payload")] for one in letters],
+        )

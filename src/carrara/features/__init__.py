@@ -24,6 +24,8 @@ from carrara.features.offline import FeatureTable, compute_feature_table, list_f
 from carrara.features.on_demand import OnDemandView, on_demand_view
 from carrara.features.retrieval import FeatureValues, Retriever
 from carrara.features.service import FeatureService, ResolvedFeatures, resolve_features
+from carrara.features.streams.folder import Folder
+from carrara.features.streams.kafka import Kafka
 from carrara.features.training_set import TrainingSet, build_training_set, join_features, read_training_set
 from carrara.features.views import FeatureView, feature_view
 
@@ -37,6 +39,8 @@ __all__ = [
     "FeatureTable",
     "FeatureValues",
     "FeatureView",
+    "Folder",
+    "Kafka",
     "Materialised",
     "OnDemandView",
     "Retriever",

@@ -10,6 +10,7 @@ from carrara.core.clock import duration, microseconds
 from carrara.core.errors import DefinitionError
 from carrara.core.schedule import Schedule
 from carrara.features.feature import Feature
+from carrara.features.streams.base import Stream
 
 Function = Literal["count", "sum", "mean", "std", "min", "max", "rate", "first", "last"]
 
@@ -99,6 +100,7 @@ class AggregateView:
     aggregations: tuple[Aggregation, ...]
     created_time: str | None = None
     schedule: str | None = None
+    stream: Stream | None = None
     description: str = ""
     owner: str = ""
     tags: tuple[str, ...] = ()
@@ -144,6 +146,7 @@ class AggregateView:
         return {
             **self.computation(),
             "schedule": self.schedule,
+            "stream": self.stream.describe() if self.stream is not None else None,
             "description": self.description,
             "owner": self.owner,
             "tags": list(self.tags),

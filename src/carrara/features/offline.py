@@ -6,7 +6,7 @@ ever see: a late row that is older than what was known already.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -77,7 +77,7 @@ def compute_feature_table(stores: Stores, definitions: Definitions, view: Stored
     """Compute a view over the newest version of its dataset and what was pushed to it, unless exactly that is in the
     lake already."""
     entity = definitions.get("entity", view.entity, Entity, where=f"feature view '{view.name}'")
-    source, pushes = dataset_version(stores, view.source), stores.lake.newest(push_log(view))
+    source, pushes = dataset_version(stores, view.source), stores.lake.compact(push_log(view))
     key = digest_data([definition_digest(view), entity.spec(), source.digest, pushes])
     newest = _newest_of(stores, view)
     if newest is not None and newest.record["key"] == key:
@@ -159,13 +159,47 @@ def push_log(view: StoredView) -> str:
     return f"pushes/{view.name}"
 
 
-def pushable(view: StoredView, entity: Entity, rows: pl.DataFrame, at: datetime) -> pl.DataFrame:
-    """Rows of a view as its push log holds them: known from `at` on, or from their event time where that is later."""
+def pushable(
+    view: StoredView,
+    entity: Entity,
+    rows: pl.DataFrame,
+    at: datetime,
+    keys: Mapping[str, pl.DataType],
+    *,
+    last_wins: bool = False,
+) -> pl.DataFrame:
+    """Rows of a view as its push log holds them: known from `at` on, or from their event time where that is later.
+
+    `keys` are the types that the view's keys have already. Of several rows for one key and time the last one counts
+    with `last_wins`, and all are refused without.
+    """
     where = f"what was pushed to feature view '{view.name}'"
+    for column in (*entity.keys, view.event_time, view.created_time or view.event_time):
+        if require_column(rows.schema, column, where) != pl.Null and not rows[column].has_nulls():
+            continue
+        raise DataError(f"{where} has rows without '{column}'", hint="Each row needs its keys and its times.")
     typed = _typed_rows(view, entity, rows, where)
+    for name, dtype in keys.items():
+        if typed.schema[name] != dtype and not (typed.schema[name].is_integer() and dtype.is_integer()):
+            raise ColumnTypeMismatch(name, where, type_name(dtype), type_name(typed.schema[name]))
     if isinstance(view, FeatureView):
+        if last_wins:
+            typed = typed.unique([*entity.keys, EVENT_TIME, _CREATED], keep="last", maintain_order=True)
         _refuse_duplicates(typed, view, entity, where)
-    return typed.with_columns(pl.max_horizontal(KNOWN_AT, pl.lit(at, UTC_TIME)).alias(KNOWN_AT))
+    typed = typed.with_columns(pl.max_horizontal(KNOWN_AT, pl.lit(at, UTC_TIME)).alias(KNOWN_AT))
+    return typed.with_columns(pl.col(name).cast(dtype) for name, dtype in keys.items())
+
+
+def key_types(stores: Stores, view: StoredView, entity: Entity) -> dict[str, pl.DataType]:
+    """The types that a view's keys have in its push log or its table; none where there is neither."""
+    table = newest_table(stores, view)
+    if stores.lake.exists(push_log(view)):
+        schema = stores.lake.scan(push_log(view)).collect_schema()
+    elif table is not None:
+        schema = scan_table(stores, table).collect_schema()
+    else:
+        return {}
+    return {key: schema[key] for key in entity.keys}
 
 
 def with_pushed(view: StoredView, entity: Entity, computed: pl.DataFrame, pushed: pl.DataFrame) -> pl.DataFrame:

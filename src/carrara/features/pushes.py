@@ -18,7 +18,7 @@ from carrara.core.errors import DataError
 from carrara.data.sources.files import read_file
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity, key_bytes
-from carrara.features.offline import EVENT_TIME, KNOWN_AT, event_columns, in_order, push_log, pushable
+from carrara.features.offline import EVENT_TIME, KNOWN_AT, event_columns, in_order, key_types, push_log, pushable
 from carrara.features.online import Rows, online_table, rewrite
 from carrara.features.packing import RowLayout, newest_rows, pack_events, pack_rows, unpack_events
 from carrara.features.service import StoredView
@@ -44,7 +44,7 @@ def push(stores: Stores, view: StoredView, entity: Entity, rows: Any) -> Pushed:
     """
     if isinstance(rows, str | Path):
         rows = read_file(str(rows), stores.root)
-    frame = pushable(view, entity, as_frame(view, rows), stores.clock())
+    frame = pushable(view, entity, as_frame(view, rows), stores.clock(), key_types(stores, view, entity))
     stores.lake.append(push_log(view), frame)
     return Pushed(view.name, frame.height, bring_online(stores, view, entity, frame))
 

@@ -12,6 +12,7 @@ from carrara.core.digests import digest_function
 from carrara.core.errors import DefinitionError
 from carrara.core.schedule import Schedule
 from carrara.features.feature import Feature, declared_features
+from carrara.features.streams.base import Stream
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class FeatureView:
     created_time: str | None = None
     sql: str = ""
     schedule: str | None = None
+    stream: Stream | None = None
     description: str = ""
     owner: str = ""
     tags: tuple[str, ...] = ()
@@ -86,6 +88,7 @@ class FeatureView:
             **self.computation(),
             "features": {name: feature.spec() for name, feature in self.declared.items()},
             "schedule": self.schedule,
+            "stream": self.stream.describe() if self.stream is not None else None,
             "description": self.description,
             "owner": self.owner,
             "tags": list(self.tags),
@@ -101,6 +104,7 @@ def feature_view(
     ttl: str | None = None,
     created_time: str | None = None,
     schedule: str | None = None,
+    stream: Stream | None = None,
     description: str = "",
     owner: str = "",
     tags: tuple[str, ...] = (),
@@ -109,7 +113,7 @@ def feature_view(
 
     `event_time` is the column that says since when a row is true, `created_time` the one that says since when
     it is known (by default the same), `ttl` how long it stays true, e.g. `"6h"`, `schedule` when a scheduler brings
-    it up to date: `"@daily"`, or a cron expression.
+    it up to date: `"@daily"`, or a cron expression; `stream` gives rows, as the function returns them, in between.
 
     >>> @feature_view(entity="plane", source="planes", event_time="since", features={"seats": "int64"})
     ... def plane(planes):
@@ -129,6 +133,7 @@ def feature_view(
             ttl=ttl,
             created_time=created_time,
             schedule=schedule,
+            stream=stream,
             description=description or (function.__doc__ or "").strip().partition("\n")[0],
             owner=owner,
             tags=tags,

@@ -12,6 +12,7 @@ from carrara.core.definitions import Definitions
 from carrara.features.offline import newest_table, push_log
 from carrara.features.online import online_table, read_mark
 from carrara.features.service import StoredView
+from carrara.features.streams.run import dead_letters
 from carrara.metadata.intervals import list_intervals
 from carrara.pipelines.prepare import entity_of
 from carrara.pipelines.scheduler import KIND, due, next_moment
@@ -33,6 +34,7 @@ class FeatureStatus:
     online_until: datetime | None
     age_seconds: float | None
     pushed: bool
+    dead_letters: int
     schedule: str | None
     next_run: datetime | None
     intervals_due: int
@@ -67,6 +69,7 @@ def _status(stores: Stores, definitions: Definitions, view: StoredView) -> Featu
         online_until=until,
         age_seconds=(now - until).total_seconds() if until is not None else None,
         pushed=stores.lake.exists(push_log(view)),
+        dead_letters=dead_letters(stores, view).height,
         schedule=view.schedule,
         next_run=next_moment(stores, view),
         intervals_due=waiting,

@@ -15,6 +15,7 @@ from carrara.core.identity import new_id
 
 _MARK = "carrara.commit"
 _RECENT = 100
+_MOST_FILES = 100
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.02
 
@@ -152,7 +153,7 @@ class Lake:
         return pl.scan_delta(str(self._root / table), version=version)
 
     def scan_appended(self, table: str, *, after: int | None) -> pl.LazyFrame:
-        """What was appended to a table, that nothing else was ever done to, since version `after`."""
+        """What was appended to a table since version `after`; where files were joined since, more of it than that."""
         if after is None:
             return self.scan(table)
         from deltalake import DeltaTable
@@ -163,6 +164,17 @@ class Lake:
         if not new:
             return pl.LazyFrame(schema=schema)
         return pl.scan_parquet(sorted(new), schema=schema, missing_columns="insert")
+
+    def compact(self, table: str) -> int | None:
+        """Join the small files of a table that is appended to, where they are many; its newest version, if any."""
+        from deltalake import DeltaTable
+
+        if not self.exists(table):
+            return None
+        found = DeltaTable(str(self._root / table))
+        if len(found.file_uris()) > _MOST_FILES:
+            found.optimize.compact()
+        return found.version()
 
     def newest(self, table: str) -> int | None:
         """The number of the newest version of `table`; None where there is none."""
