@@ -69,20 +69,23 @@ class Lake:
         `moves` takes positions (see `position`) from one number to another in the same commit; where one of them is
         elsewhere, nothing is written and Overtaken is raised.
         """
+        from arro3.core import Table
         from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
         path = str(self._root / table)
         transactions = [Transaction(name, after) for name, (_, after) in (moves or {}).items()]
         for attempt in range(_ATTEMPTS):
-            # A commit through this very state of the table fails where another one moved a position since.
-            there = DeltaTable(path) if self.exists(table) else None
-            for name, (before, _) in (moves or {}).items():
-                if before != (there.transaction_version(name) if there is not None else None):
-                    raise Overtaken("table", table, self.newest(table))
             properties = CommitProperties(app_transactions=transactions or None)
             try:
-                write_deltalake(there or path, data, mode="append", schema_mode="merge", commit_properties=properties)
+                if not self.exists(table):
+                    DeltaTable.create(path, Table.from_arrow(data).schema, mode="ignore")
+                # A commit through this very state of the table fails where another one moved a position since.
+                there = DeltaTable(path)
+                for name, (before, _) in (moves or {}).items():
+                    if before != there.transaction_version(name):
+                        raise Overtaken("table", table, there.version())
+                write_deltalake(there, data, mode="append", schema_mode="merge", commit_properties=properties)
                 return
             except CommitFailedError:
                 time.sleep(_PAUSE_SECONDS * attempt * random.random())
