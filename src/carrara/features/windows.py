@@ -17,6 +17,7 @@ import numpy as np
 
 from carrara.core.clock import duration, microseconds
 from carrara.features.aggregates import AggregateView, Aggregation
+from carrara.features.search import TimeIndex
 
 Array = np.ndarray[Any, Any]
 
@@ -57,13 +58,13 @@ def window_values(view: AggregateView, events: Events, codes: Array, times: Arra
     A window of width w at time T covers the events with T - w < event time <= T that were known at T. A code of -1
     stands for an entity without events.
     """
-    search = _Search(events)
+    search = TimeIndex(events.codes, events.times)
     result = _values(view, events, search, codes, times)
     blind = np.flatnonzero(_blind(events, codes, times))
-    lengths = search(codes[blind], times[blind]) - search(codes[blind], times[blind] - view.longest_window)
+    lengths = search.after(codes[blind], times[blind]) - search.after(codes[blind], times[blind] - view.longest_window)
     for some in np.split(blind, _cuts(lengths)):
         visible, places = _visible(view, events, search, codes[some], times[some])
-        seen = _values(view, visible, _Search(visible), places, times[some])
+        seen = _values(view, visible, TimeIndex(visible.codes, visible.times), places, times[some])
         for name, values in seen.items():
             result[name][some] = values
     return result
@@ -76,13 +77,15 @@ def _blind(events: Events, codes: Array, times: Array) -> Array:
         return np.zeros(len(codes), dtype=bool)
     there = events[late]
     told = there[np.lexsort((there.known, there.codes))]
-    told = Events(told.codes, told.known, told.known, {})
-    return _Search(there)(codes, times) - _Search(told)(codes, times) > 0
+    happened, heard = TimeIndex(there.codes, there.times), TimeIndex(told.codes, told.known)
+    return happened.after(codes, times) > heard.after(codes, times)
 
 
-def _visible(view: AggregateView, events: Events, search: _Search, codes: Array, times: Array) -> tuple[Events, Array]:
+def _visible(
+    view: AggregateView, events: Events, search: TimeIndex, codes: Array, times: Array
+) -> tuple[Events, Array]:
     """The events of each row's longest window that were known by then, as those of an entity of its own."""
-    starts, ends = search(codes, times - view.longest_window), search(codes, times)
+    starts, ends = search.after(codes, times - view.longest_window), search.after(codes, times)
     rows = np.repeat(np.arange(len(codes)), ends - starts)
     places = np.arange(len(rows)) - np.repeat(np.cumsum(ends - starts) - ends + starts, ends - starts) + starts[rows]
     known = events.known[places] <= times[rows]
@@ -96,10 +99,10 @@ def _cuts(lengths: Array) -> Array:
     return np.flatnonzero(np.diff(parts)) + 1
 
 
-def _values(view: AggregateView, events: Events, search: _Search, codes: Array, times: Array) -> dict[str, Array]:
-    end = search(codes, times)
+def _values(view: AggregateView, events: Events, search: TimeIndex, codes: Array, times: Array) -> dict[str, Array]:
+    end = search.after(codes, times)
     widths = list(dict.fromkeys(window for a in view.aggregations for window in a.windows))
-    starts = np.stack([search(codes, times - microseconds(duration(width))) for width in widths])
+    starts = np.stack([search.after(codes, times - microseconds(duration(width))) for width in widths])
     columns = {name: _Column(values, starts, end) for name, values in events.columns.items()}
     result = {}
     for aggregation in view.aggregations:
@@ -109,19 +112,6 @@ def _values(view: AggregateView, events: Events, search: _Search, codes: Array, 
             made = (end - starts[place]).astype(np.float64) if column is None else column.value(aggregation, place)
             result[aggregation.feature(window)] = made
     return result
-
-
-class _Search:
-    """Finds, for (code, time), how many events come before or at it in the order of the events."""
-
-    def __init__(self, events: Events) -> None:
-        self._moments, ranks = np.unique(events.times, return_inverse=True)
-        self._stride = len(self._moments) + 1
-        self._order = events.codes * self._stride + ranks + 1
-
-    def __call__(self, codes: Array, times: Array) -> Array:
-        rank = np.searchsorted(self._moments, times, side="right")
-        return np.searchsorted(self._order, codes * self._stride + rank, side="right")
 
 
 class _Column:
