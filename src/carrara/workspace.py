@@ -51,7 +51,7 @@ from carrara.features import (
     list_feature_tables,
     resolve_features,
 )
-from carrara.features.catalogue import CatalogueEntry, catalogue, catalogue_entry, search
+from carrara.features.catalogue import CatalogueEntry, catalogue, catalogue_entry, catalogue_state, search
 from carrara.features.pushes import Pushed, push
 from carrara.features.streams.run import Streamed, dead_letters, run_stream
 from carrara.features.suggestion import Suggestion, label_of, suggest
@@ -103,6 +103,7 @@ class Workspace:
         self.clock = clock
         self._predictors: dict[str, ModelPredictor] = {}
         self._retrievers: dict[tuple[str, ...], Retriever] = {}
+        self._catalogue: tuple[tuple[int, int], list[CatalogueEntry]] | None = None
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
@@ -383,7 +384,10 @@ class Features:
 
     def all(self) -> list[CatalogueEntry]:
         """Every declared feature, with what is known of it."""
-        return catalogue(self.workspace.stores, self.workspace.definitions)
+        workspace, state = self.workspace, catalogue_state(self.workspace.stores)
+        if workspace._catalogue is None or workspace._catalogue[0] != state:
+            workspace._catalogue = state, catalogue(workspace.stores, workspace.definitions)
+        return workspace._catalogue[1]
 
     def show(self, feature: str) -> CatalogueEntry:
         """One feature of the catalogue, by `view:feature`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from carrara.core.definitions import Definitions
@@ -15,7 +16,7 @@ from carrara.features.offline import KIND as TABLE
 from carrara.features.service import View, definition_digest
 from carrara.features.training_set import KIND as TRAINING_SET
 from carrara.metadata.lineage import downstream
-from carrara.metadata.versions import Version, list_versions
+from carrara.metadata.versions import Version, list_versions, state_of
 from carrara.storage import Stores
 
 _WORD = re.compile(r"[a-z0-9]+")
@@ -51,7 +52,20 @@ class CatalogueEntry:
     models: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        return {**vars(self), "models": list(self.models), "tags": list(self.tags)}
+        shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**shown, "models": list(self.models), "tags": list(self.tags)}
+
+    @cached_property
+    def said(self) -> str:
+        """What a search looks through: a line for each of what `_WEIGHTS` counts, in small letters."""
+        texts = (self.description, self.entity or "", self.source, self.owner, self.kind, " ".join(self.tags))
+        lines = (self.feature.partition(":")[2], self.view, *(text.replace("\n", " ") for text in texts))
+        return "\n".join(lines).lower()
+
+
+def catalogue_state(stores: Stores) -> tuple[int, int]:
+    """What changes whenever the catalogue of the same definitions does."""
+    return state_of(stores.metadata, (TABLE, TRAINING_SET, "model"))
 
 
 def catalogue(stores: Stores, definitions: Definitions) -> list[CatalogueEntry]:
@@ -88,16 +102,12 @@ def search(
 
 
 def _rank(entry: CatalogueEntry, wanted: list[str]) -> float:
-    said = (entry.description, entry.entity or "", entry.source, entry.owner, entry.kind, " ".join(entry.tags))
-    texts = (entry.feature.partition(":")[2], entry.view, *(text.replace("\n", " ") for text in said))
     # Most entries do not hold the words at all, which is cheaper to see than their words are to split.
-    whole = "\n".join(texts).lower()
+    whole = entry.said
     if not all(word in whole for word in wanted):
         return 0.0
-    fields = [
-        (weight, f" {text} ") for weight, text in zip(_WEIGHTS, whole.translate(_BLANKS).split("\n"), strict=True)
-    ]
-    found = [max(weight * _match(word, text) for weight, text in fields) for word in wanted]
+    lines = [(weight, f" {text} ") for weight, text in zip(_WEIGHTS, whole.translate(_BLANKS).split("\n"), strict=True)]
+    found = [max(weight * _match(word, text) for weight, text in lines) for word in wanted]
     return sum(found) if all(found) else 0.0
 
 

@@ -5,6 +5,7 @@ Numbers are unique and never reused; a version is visible with its whole record,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -97,6 +98,14 @@ def list_versions(metadata: Metadata, kind: str, name: str | None = None) -> lis
     query = query.where(versions.c.name == name) if name is not None else query
     with metadata.begin() as connection:
         return [_version(row) for row in connection.execute(query).mappings()]
+
+
+def state_of(metadata: Metadata, kinds: Sequence[str]) -> tuple[int, int]:
+    """What changes whenever a version of these kinds is added: their number, and when the newest came."""
+    query = select(func.count(), func.max(versions.c.created_at)).where(versions.c.kind.in_(kinds))
+    with metadata.begin() as connection:
+        count, newest = connection.execute(query).one()
+    return count, newest or 0
 
 
 def names(metadata: Metadata, kind: str) -> list[str]:

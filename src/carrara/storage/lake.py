@@ -56,7 +56,14 @@ class Lake:
 
         def write(path: str, rows: Any) -> int:
             mark, properties = _marked()
-            write_deltalake(path, rows, mode=mode, schema_mode=schema_mode, commit_properties=properties)
+            write_deltalake(
+                path,
+                rows,
+                mode=mode,
+                schema_mode=schema_mode,
+                commit_properties=properties,
+                writer_properties=_encoding(schema),
+            )
             return _version_of(path, mark)
 
         return self._commit(table, schema, batches, write)
@@ -187,6 +194,14 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         return (self._root / table / "_delta_log").is_dir()
+
+
+def _encoding(schema: pl.Schema) -> Any:
+    """Floats hardly repeat: a dictionary of them takes three times as long to write, and more room."""
+    from deltalake import ColumnProperties, WriterProperties
+
+    plain = ColumnProperties(dictionary_enabled=False)
+    return WriterProperties(column_properties={name: plain for name, dtype in schema.items() if dtype.is_float()})
 
 
 def _marked() -> tuple[str, Any]:

@@ -16,6 +16,7 @@ Codes = npt.NDArray[np.int64]
 MOST_BINS = 4_096
 """How many bins a sketch keeps; more of them halve the error and double the bytes."""
 
+_DENSE_SHARE = 8
 _DENSE_SPAN = 1 << 22
 _SIGN_BITS = 63
 _ALL_BUT_SIGN = np.int64(0x7FFF_FFFF_FFFF_FFFF)
@@ -202,7 +203,7 @@ def _counted(codes: Codes, weights: Floats | None) -> tuple[Codes, Floats]:
     first = codes.min()
     # Python's whole numbers: the span of all floats does not fit into 64 bits.
     span = int(codes.max()) - int(first)
-    if span >= _DENSE_SPAN:
+    if span >= min(_DENSE_SPAN, _DENSE_SHARE * codes.size):
         return _summed(codes, weights)
     codes -= first
     dense = np.bincount(codes, weights=weights)

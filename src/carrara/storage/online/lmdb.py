@@ -41,7 +41,8 @@ class LmdbOnlineStore:
                     else:
                         put.append((prefix + key, new))
                 with transaction.cursor() as cursor:
-                    cursor.putmulti(put)
+                    # Neighbours lie on one page of the tree.
+                    cursor.putmulti(sorted(put))
         except lmdb.Error as error:
             raise StorageError(f"the online store at {self._environment.path()} cannot be written: {error}") from error
         return overtaken
