@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Folder,
         Kafka,
         count,
+        distinct,
         feature_view,
         first,
         last,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         on_demand_view,
         rate,
         std,
+        top_k,
         total,
     )
     from carrara.training import Label, Model, XGBoost
@@ -62,6 +64,7 @@ _HOMES = {
         "Folder",
         "Kafka",
         "count",
+        "distinct",
         "feature_view",
         "first",
         "last",
@@ -71,6 +74,7 @@ _HOMES = {
         "on_demand_view",
         "rate",
         "std",
+        "top_k",
         "total",
     ),
     "carrara.training": ("Label", "Model", "XGBoost"),
@@ -102,6 +106,7 @@ __all__ = [
     "better_than_baseline",
     "count",
     "dataset",
+    "distinct",
     "feature_view",
     "first",
     "last",
@@ -113,6 +118,7 @@ __all__ = [
     "on_demand_view",
     "rate",
     "std",
+    "top_k",
     "total",
 ]
 

@@ -142,18 +142,33 @@ def window_value(
     view: AggregateView, feature: str, rows: Sequence[dict[str, Any]], keys: dict[str, Any], at: datetime
 ) -> float:
     """The judge of an aggregate view: the definition, event by event; NaN for missing."""
-    aggregation, width = next((a, w) for a in view.aggregations for w in a.windows if a.feature(w) == feature)
+    aggregation, width = next((a, w) for a in view.aggregations for w in a.windows if feature in a.features(w))
     inside = [
         row
         for row in rows
         if all(row[key] is not None and row[key] == value for key, value in keys.items())
         and at - duration(width) < row["event"] <= at
+        and (view.created_time is None or max(row["event"], row["created"]) <= at)
     ]
     if aggregation.column is None:
         return float(len(inside))
-    # Of events at one moment, the one whose columns are greatest counts as the newest.
-    inside.sort(key=lambda row: (row["event"], [_rank(row[name]) for name in view.columns]))
+    # Of events at one moment the one that was known last is the newest, then the one whose columns are greatest.
+    known = START if view.created_time is None else None
+    inside.sort(
+        key=lambda row: (
+            row["event"],
+            known or max(row["event"], row["created"]),
+            [_rank(row[name]) for name in view.columns],
+        )
+    )
+    if aggregation.function == "distinct":
+        return float(len({row[aggregation.column] for row in inside if not missing(row[aggregation.column])}))
     values = [float(row[aggregation.column]) for row in inside if not missing(row[aggregation.column])]
+    if aggregation.function == "top":
+        last = {value: place for place, value in enumerate(values)}
+        ranked = sorted(last, key=lambda value: (-values.count(value), -last[value]))
+        rank = aggregation.features(width).index(feature)
+        return ranked[rank] if rank < len(ranked) else math.nan
     if not values:
         return math.nan
     picked = {
@@ -193,6 +208,6 @@ def _sum(values: list[float]) -> float:
 
 
 def _rank(value: Any) -> tuple[int, float]:
-    if value is None:
-        return (0, 0.0)
-    return (2, 0.0) if missing(value) else (1, float(value))
+    if isinstance(value, str):
+        return (1, 0.0)
+    return (0, 0.0) if missing(value) else (1, float(value))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carrara.core.errors import ConfigurationError, DefinitionError
-from carrara.features import AggregateView, count, first, last, maximum, mean, minimum, rate, std, total
+from carrara.features import AggregateView, count, distinct, first, last, maximum, mean, minimum, rate, std, total
 from carrara.features.windows import Events, window_values
 
 DEFINITIONS = """
@@ -29,9 +29,20 @@ v = carrara.AggregateView("v", entity="thing", source="events", event_time="even
     carrara.minimum("x", windows=("2m", "1h")),
     carrara.maximum("x", windows=("2m", "1h")),
     carrara.std("x", windows=("5m", "1h")),
+    carrara.distinct("small", windows=("3m", "1h")),
+    carrara.distinct("text", windows=("3m", "1h")),
+    carrara.top_k("small", 2, windows=("5m", "1h")),
+))
+late = carrara.AggregateView("late", entity="thing", source="events", event_time="event", created_time="created",
+    aggregations=(
+        carrara.count(windows=("1m", "1h")), carrara.total("x", windows=("5m",)),
+        carrara.last("small", windows=("1h",)),
+        carrara.distinct("small", windows=("5m",)), carrara.top_k("small", 2, windows=("1h",)),
+        carrara.std("small", windows=("1h",)), carrara.minimum("x", windows=("5m",)),
 ))
 """
 SCHEMA = {"name": pl.String(), "number": pl.Int64(), "event": UTC_TIME, "x": pl.Float64(), "flag": pl.Boolean()}
+SCHEMA |= {"created": UTC_TIME, "small": pl.Float64(), "text": pl.String()}
 ODD = [math.nan, math.inf, -math.inf, -0.0, None]
 NUMBERS = st.integers(-(10**9), 10**9).map(lambda n: n / 1024) | st.sampled_from(ODD)
 
@@ -43,6 +54,9 @@ EVENTS = st.lists(
             "event": st.integers(0, 20).map(minute) | st.floats(0, 20).map(minute),
             "x": NUMBERS,
             "flag": st.none() | st.booleans(),
+            "created": st.integers(0, 60).map(minute),
+            "small": st.none() | st.sampled_from([1.0, 2.0, 3.0, math.nan, math.inf]),
+            "text": st.none() | st.sampled_from(["", "a", "ä", "b" * 20]),
         }
     ),
     max_size=25,
@@ -77,18 +91,18 @@ def agrees(found: float | None, expected: float, rows: list[dict]) -> bool:
 @given(rows=EVENTS, labels=ASKED)
 def test_every_window_of_a_training_set_is_what_its_definition_says(room, rows, labels):
     room.put(events=table(rows, **SCHEMA))
-    room.compute("v")
-    joined = room.offline(table(labels), "v")
-    view = room.view("v")
-    for label, found in zip(labels, joined.iter_rows(named=True), strict=True):
-        keys = {"name": label["name"], "number": label["number"]}
-        for feature in view.feature_types:
-            expected = window_value(view, feature, rows, keys, label["at"])
-            assert agrees(found[f"v:{feature}"], expected, rows), (feature, label, found, expected)
+    room.compute("v", "late")
+    joined = room.offline(table(labels), "v", "late")
+    for view in (room.view("v"), room.view("late")):
+        for label, found in zip(labels, joined.iter_rows(named=True), strict=True):
+            keys = {"name": label["name"], "number": label["number"]}
+            for feature in view.feature_types:
+                expected = window_value(view, feature, rows, keys, label["at"])
+                assert agrees(found[f"{view.name}:{feature}"], expected, rows), (feature, label, found, expected)
 
 
 MINUTE_US = 60_000_000
-FUNCTIONS = (total, mean, rate, last, first, std, minimum, maximum)
+FUNCTIONS = (total, mean, rate, last, first, std, minimum, maximum, distinct)
 
 
 def view_of(*aggregations) -> AggregateView:
@@ -175,7 +189,7 @@ def test_an_entity_without_events_counts_zero_and_has_nothing_else():
     )
     for events in (events_of([], []), events_of([0], [1.0])):
         found = values_at(view, events, [5], code=-1)
-        assert found.pop("count_1h") == [0.0]
+        assert found.pop("count_1h") == found.pop("x_distinct_1h") == [0.0]
         assert all(math.isnan(v) for values in found.values() for v in values)
 
 

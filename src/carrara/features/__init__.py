@@ -8,6 +8,7 @@ from carrara.features.aggregates import (
     AggregateView,
     Aggregation,
     count,
+    distinct,
     first,
     last,
     maximum,
@@ -15,6 +16,7 @@ from carrara.features.aggregates import (
     minimum,
     rate,
     std,
+    top_k,
     total,
 )
 from carrara.features.entities import Entity
@@ -48,6 +50,7 @@ __all__ = [
     "build_training_set",
     "compute_feature_table",
     "count",
+    "distinct",
     "feature_view",
     "first",
     "join_features",
@@ -62,5 +65,6 @@ __all__ = [
     "read_training_set",
     "resolve_features",
     "std",
+    "top_k",
     "total",
 ]

@@ -12,16 +12,17 @@ from carrara.core.schedule import Schedule
 from carrara.features.feature import Feature
 from carrara.features.streams.base import Stream
 
-Function = Literal["count", "sum", "mean", "std", "min", "max", "rate", "first", "last"]
+Function = Literal["count", "sum", "mean", "std", "min", "max", "rate", "first", "last", "distinct", "top"]
 
 
 @dataclass(frozen=True)
 class Aggregation:
-    """One function of one column over several windows; makes one feature per window."""
+    """One function of one column over several windows; makes one feature per window, or `k` of them."""
 
     function: Function
     column: str | None
     windows: tuple[str, ...]
+    k: int = 1
 
     def __post_init__(self) -> None:
         if not self.windows:
@@ -29,9 +30,15 @@ class Aggregation:
         for window in self.windows:
             duration(window)
 
-    def feature(self, window: str) -> str:
-        """The name of the feature of a window, e.g. `arr_delay_mean_6h`."""
-        return f"{self.column}_{self.function}_{window}" if self.column else f"{self.function}_{window}"
+    def features(self, window: str) -> tuple[str, ...]:
+        """The names of the features of a window, e.g. `arr_delay_mean_6h`, or `gate_top1_1d` and `gate_top2_1d`."""
+        if self.function == "top":
+            return tuple(f"{self.column}_top{rank}_{window}" for rank in range(1, self.k + 1))
+        return (f"{self.column}_{self.function}_{window}" if self.column else f"{self.function}_{window}",)
+
+    def spec(self) -> dict[str, Any]:
+        k = {"k": self.k} if self.function == "top" else {}
+        return {"function": self.function, "column": self.column, "windows": list(self.windows), **k}
 
 
 def count(*, windows: tuple[str, ...]) -> Aggregation:
@@ -80,6 +87,18 @@ def last(column: str, *, windows: tuple[str, ...]) -> Aggregation:
     return Aggregation("last", column, windows)
 
 
+def distinct(column: str, *, windows: tuple[str, ...]) -> Aggregation:
+    """How many distinct values a column has, numbers or texts; 0 when no event in the window has one."""
+    return Aggregation("distinct", column, windows)
+
+
+def top_k(column: str, k: int, *, windows: tuple[str, ...]) -> Aggregation:
+    """The k most frequent values of a column of numbers, the one that came last first of equals; a feature each."""
+    if k < 1:
+        raise DefinitionError(f"top_k of '{column}' needs a k of at least 1, and {k} was given")
+    return Aggregation("top", column, windows, k)
+
+
 @dataclass(frozen=True)
 class AggregateView:
     """Windowed statistics per entity over the events of a dataset.
@@ -114,7 +133,8 @@ class AggregateView:
 
     @cached_property
     def declared(self) -> dict[str, Feature]:
-        return {a.feature(window): Feature("float64") for a in self.aggregations for window in a.windows}
+        names = [name for a in self.aggregations for window in a.windows for name in a.features(window)]
+        return {name: Feature("float64") for name in names}
 
     @cached_property
     def feature_types(self) -> dict[str, str]:
@@ -124,6 +144,10 @@ class AggregateView:
     def columns(self) -> list[str]:
         """The columns of the dataset that the aggregations read, each once."""
         return list(dict.fromkeys(a.column for a in self.aggregations if a.column))
+
+    def functions_of(self, column: str) -> set[str]:
+        """What is asked of one of the columns."""
+        return {a.function for a in self.aggregations if a.column == column}
 
     @cached_property
     def longest_window(self) -> int:
@@ -137,9 +161,7 @@ class AggregateView:
             "source": self.source,
             "event_time": self.event_time,
             "created_time": self.created_time,
-            "aggregations": [
-                {"function": a.function, "column": a.column, "windows": list(a.windows)} for a in self.aggregations
-            ],
+            "aggregations": [aggregation.spec() for aggregation in self.aggregations],
         }
 
     def spec(self) -> dict[str, Any]:

@@ -17,11 +17,11 @@ import numpy as np
 
 from carrara.core.clock import duration, microseconds
 from carrara.features.aggregates import AggregateView, Aggregation
+from carrara.features.distinct_counts import distinct_counts
 from carrara.features.search import TimeIndex
+from carrara.features.top import gathered, split, top_values
 
 Array = np.ndarray[Any, Any]
-
-_MOST_GATHERED = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def window_values(view: AggregateView, events: Events, codes: Array, times: Arra
     result = _values(view, events, search, codes, times)
     blind = np.flatnonzero(_blind(events, codes, times))
     lengths = search.after(codes[blind], times[blind]) - search.after(codes[blind], times[blind] - view.longest_window)
-    for some in np.split(blind, _cuts(lengths)):
+    for part in split(lengths):
+        some = blind[part]
         visible, places = _visible(view, events, search, codes[some], times[some])
         seen = _values(view, visible, TimeIndex(visible.codes, visible.times), places, times[some])
         for name, values in seen.items():
@@ -85,43 +86,46 @@ def _visible(
     view: AggregateView, events: Events, search: TimeIndex, codes: Array, times: Array
 ) -> tuple[Events, Array]:
     """The events of each row's longest window that were known by then, as those of an entity of its own."""
-    starts, ends = search.after(codes, times - view.longest_window), search.after(codes, times)
-    rows = np.repeat(np.arange(len(codes)), ends - starts)
-    places = np.arange(len(rows)) - np.repeat(np.cumsum(ends - starts) - ends + starts, ends - starts) + starts[rows]
+    rows, places = gathered(search.after(codes, times - view.longest_window), search.after(codes, times))
     known = events.known[places] <= times[rows]
     found = events[places[known]]
     return Events(rows[known], found.times, found.known, found.columns), np.arange(len(codes))
-
-
-def _cuts(lengths: Array) -> Array:
-    """Where to cut rows so that each part gathers about as many events as fit into memory with ease."""
-    parts = np.cumsum(lengths) // _MOST_GATHERED
-    return np.flatnonzero(np.diff(parts)) + 1
 
 
 def _values(view: AggregateView, events: Events, search: TimeIndex, codes: Array, times: Array) -> dict[str, Array]:
     end = search.after(codes, times)
     widths = list(dict.fromkeys(window for a in view.aggregations for window in a.windows))
     starts = np.stack([search.after(codes, times - microseconds(duration(width))) for width in widths])
-    columns = {name: _Column(values, starts, end) for name, values in events.columns.items()}
-    result = {}
+    columns = {name: _Column(events.codes, values, starts, end) for name, values in events.columns.items()}
+    result: dict[str, Array] = {}
     for aggregation in view.aggregations:
         for window in aggregation.windows:
             place = widths.index(window)
-            column = columns[aggregation.column] if aggregation.column is not None else None
-            made = (end - starts[place]).astype(np.float64) if column is None else column.value(aggregation, place)
-            result[aggregation.feature(window)] = made
+            if aggregation.column is None:
+                made = (end - starts[place]).astype(np.float64)[:, None]
+            else:
+                made = columns[aggregation.column].values(aggregation, place)
+            result.update(zip(aggregation.features(window), made.T, strict=True))
     return result
 
 
 class _Column:
     """One column over all windows: `starts` is (windows, rows), `end` (rows,), both places among the events."""
 
-    def __init__(self, values: Array, starts: Array, end: Array) -> None:
-        self._values, self._starts, self._end = values, starts, end
+    def __init__(self, codes: Array, values: Array, starts: Array, end: Array) -> None:
+        self._codes, self._values, self._starts, self._end = codes, values, starts, end
         self._present = ~np.isnan(values)
 
-    def value(self, aggregation: Aggregation, window: int) -> Array:
+    def values(self, aggregation: Aggregation, window: int) -> Array:
+        """The features of an aggregation and window, shape (rows, features)."""
+        if aggregation.function == "top":
+            return top_values(self._values, self._starts[window], self._end, aggregation.k)
+        return self._value(aggregation, window)[:, None]
+
+    def _value(self, aggregation: Aggregation, window: int) -> Array:
+        if aggregation.function == "distinct":
+            counts = distinct_counts(self._codes, self._values, self._starts[window], self._end)
+            return counts.astype(np.float64)
         if aggregation.function in ("first", "last"):
             return self._end_of(window, newest=aggregation.function == "last")
         counts = self._counts[window]
