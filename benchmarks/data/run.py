@@ -12,30 +12,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from found import FINDERS, Report, false_alarms
+from harness import Peer, environment, last_lines, table, watched
 from tables import INJECTED, write_tables
 
 HERE = Path(__file__).parent
-POLL_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A system: its script, and what its environment holds (nothing: it runs in this one)."""
-
-    script: str
-    requirements: tuple[str, ...] = ()
-
 
 PEERS = {
     "carrara": Peer("carrara_peer.py"),
@@ -80,85 +70,17 @@ def main(rows: int, names: list[str], work: Path) -> None:
 def _attempt(name: str, tables: tuple[Path, Path], work: Path) -> Outcome:
     print(f"{name} ...", file=sys.stderr, flush=True)
     try:
-        python = _environment(name, work)
+        python = environment(name, PEERS[name], work)
     except subprocess.CalledProcessError as error:
-        return Outcome(name, error=f"not installed: {_last_lines(error.stderr)}")
+        return Outcome(name, error=f"not installed: {last_lines(error.stderr)}")
     output = tables[0].parent / f"{name}.json"
     output.unlink(missing_ok=True)
-    code, peak, said = _watched([str(python), str(HERE / "peers" / PEERS[name].script), *map(str, tables), str(output)])
+    code, peak, said = watched([str(python), str(HERE / "peers" / PEERS[name].script), *map(str, tables), str(output)])
     if code or not output.exists():
-        return Outcome(name, peak_bytes=peak, error=f"exit status {code}: {_last_lines(said)}")
+        return Outcome(name, peak_bytes=peak, error=f"exit status {code}: {last_lines(said)}")
     result: dict[str, Any] = json.loads(output.read_text())
     found = [Report(column, text) for column, text in result.pop("found")]
     return Outcome(name, peak_bytes=peak, found=found, **result)
-
-
-def _environment(name: str, work: Path) -> Path:
-    """The interpreter of a peer; its environment is made once, and again when its requirements change."""
-    requirements = PEERS[name].requirements
-    if not requirements:
-        return Path(sys.executable)
-    folder = work / "environments" / name
-    python, made_of = folder / "bin" / "python", folder / "requirements.txt"
-    if made_of.exists() and made_of.read_text().split("\n") == list(requirements):
-        return python
-    uv = Path(sys.executable).parent / "uv"
-    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True, capture_output=True, text=True)
-    installer = [uv, "pip", "install", "--python", python] if uv.exists() else [python, "-m", "pip", "install"]
-    subprocess.run([*installer, *requirements], check=True, capture_output=True, text=True, env=_installer_variables())
-    made_of.write_text("\n".join(requirements))
-    return python
-
-
-def _installer_variables() -> dict[str, str]:
-    """This process's variables, with those that pip reads also under uv's names."""
-    same = {
-        "PIP_FIND_LINKS": "UV_FIND_LINKS",
-        "PIP_INDEX_URL": "UV_INDEX_URL",
-        "PIP_EXTRA_INDEX_URL": "UV_EXTRA_INDEX_URL",
-    }
-    return {**os.environ, **{uv: os.environ[pip] for pip, uv in same.items() if pip in os.environ}}
-
-
-def _watched(command: list[str]) -> tuple[int, int, str]:
-    """A command's exit status, the peak of its and its children's resident bytes, and what it said."""
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
-        ended, peak = threading.Event(), 0
-
-        def watch() -> None:
-            nonlocal peak
-            while not ended.wait(POLL_SECONDS):
-                resident = [_status(pid) for pid in _tree(process.pid)]
-                peak = max([peak, sum(now for now, _ in resident), *(most for _, most in resident)])
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        code = process.wait()
-        ended.set()
-        watcher.join()
-        said.seek(0)
-        return code, peak, said.read()
-
-
-def _tree(pid: int) -> Iterable[int]:
-    yield pid
-    try:
-        children = [task.joinpath("children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    except OSError:
-        return
-    for child in " ".join(children).split():
-        yield from _tree(int(child))
-
-
-def _status(pid: int) -> tuple[int, int]:
-    """The resident bytes of a process, now and at most."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0, 0
-    kilobytes = {key: value.split()[0] for key, _, value in (line.partition(":") for line in lines) if value.strip()}
-    return int(kilobytes.get("VmRSS", 0)) * 1024, int(kilobytes.get("VmHWM", 0)) * 1024
 
 
 def _figures(outcomes: list[Outcome]) -> list[str]:
@@ -193,7 +115,7 @@ def _figures(outcomes: list[Outcome]) -> list[str]:
                 "-" if silent else str(len(false_alarms(outcome.found))),
             )
         )
-    return _table([heads, *lines])
+    return table([heads, *lines])
 
 
 def _anomalies(outcomes: list[Outcome]) -> list[str]:
@@ -202,16 +124,7 @@ def _anomalies(outcomes: list[Outcome]) -> list[str]:
     for each in INJECTED:
         found = ["-" if o.error else "yes" if FINDERS[o.peer](each, o.found) else "no" for o in shown]
         lines.append((each.name, each.column or "the table", *found))
-    return _table(lines)
-
-
-def _table(lines: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = tuple("-" * width for width in widths)
-    return [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in (lines[0], rule, *lines[1:])
-    ]
+    return table(lines)
 
 
 def _number(value: float | None) -> str:
@@ -220,10 +133,6 @@ def _number(value: float | None) -> str:
 
 def _ratio(value: float | None, other: float | None) -> str:
     return "-" if value is None or other is None else f"{value / other:.2f}"
-
-
-def _last_lines(text: str) -> str:
-    return " / ".join(text.strip().splitlines()[-3:])
 
 
 if __name__ == "__main__":

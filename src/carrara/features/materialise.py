@@ -26,7 +26,7 @@ from carrara.features.offline import (
     event_columns,
     former_table,
     in_order,
-    scan_pushed,
+    read_pushed,
     scan_table,
     whole_number_keys,
     with_pushed,
@@ -64,7 +64,8 @@ def materialise(
         before, source = read_mark(stores.online, table), current_table(stores, view)
         former = before or Mark(microseconds(until), 0)
         target = microseconds(until) if rebuild else max(microseconds(until), former.until)
-        numbers = whole_number_keys(stores, entity, source)
+        same = former.table == source.version
+        numbers = former.numbers if same else whole_number_keys(stores, entity, source)
         claim = msgspec.structs.replace(former, until=target, table=source.version, numbers=numbers)
         since = None if former.since is None else from_microseconds(former.since)
         if claim.complete and not rebuild:
@@ -105,7 +106,8 @@ class _Writing:
 
         def remade(places: list[int], before: Rows) -> Rows:
             self._check()
-            state = self._newest(with_pushed(view, self.entity, known, self._pushed()))
+            pushed = self._pushed()
+            state = known if pushed is None else self._newest(with_pushed(view, self.entity, known, pushed))
             packed = self._aligned(keys, state, pack_rows(RowLayout.of(view), state), places)
             return packed if self.rebuild else newest_rows(before, packed)
 
@@ -123,8 +125,10 @@ class _Writing:
         def remade(places: list[int], before: Rows) -> Rows:
             self._check()
             chosen = touched[places].with_row_index("__code")
-            pushed = self._pushed().filter(pl.col(EVENT_TIME) > self._horizon(view))
-            state = with_pushed(view, self.entity, known, pushed).sort(in_order(view, self.entity))
+            state, pushed = known, self._pushed()
+            if pushed is not None:
+                pushed = pushed.filter(pl.col(EVENT_TIME) > self._horizon(view))
+                state = with_pushed(view, self.entity, known, pushed).sort(in_order(view, self.entity))
             found = chosen.join(state, on=list(self.entity.keys), maintain_order="left_right", nulls_equal=True)
             events = Events(found["__code"].cast(pl.Int64).to_numpy(), *event_columns(view, found))
             if not self.rebuild:
@@ -149,17 +153,19 @@ class _Writing:
             return self._table_rows()
         return self._table_rows().filter(pl.col(KNOWN_AT) > from_microseconds(self.claim.since))
 
-    def _pushed(self) -> pl.DataFrame:
-        pushed = scan_pushed(self.stores, self.view, self.entity, self.source)
-        return pushed.filter(pl.col(KNOWN_AT) <= from_microseconds(self.claim.until))
+    def _pushed(self) -> pl.DataFrame | None:
+        pushed = read_pushed(self.stores, self.view, self.entity, self.source)
+        return None if pushed is None else pushed.filter(pl.col(KNOWN_AT) <= from_microseconds(self.claim.until))
 
-    def _keys(self, *frames: pl.DataFrame) -> pl.DataFrame:
+    def _keys(self, *frames: pl.DataFrame | None) -> pl.DataFrame:
         """The distinct entities of these frames, and those that may be online and should be no more."""
         names = list(self.entity.keys)
-        parts = [frame.select(names) for frame in frames]
-        former = former_table(self.stores, self.view, self.claim.since_table)
-        if former is not None and former != self.source and (self.rebuild or isinstance(self.view, AggregateView)):
-            parts.append(scan_table(self.stores, former).select(names).unique().collect())
+        parts = [frame.select(names) for frame in frames if frame is not None]
+        changed = self.claim.since_table != self.claim.table
+        if changed and (self.rebuild or isinstance(self.view, AggregateView)):
+            former = former_table(self.stores, self.view, self.claim.since_table)
+            if former is not None:
+                parts.append(scan_table(self.stores, former).select(names).unique().collect())
         if self.rebuild:
             parts.append(scan_table(self.stores, self.source).select(names).unique().collect())
         return pl.concat(parts, how="vertical_relaxed").unique(maintain_order=True)

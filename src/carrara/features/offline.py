@@ -142,12 +142,12 @@ def whole_number_keys(stores: Stores, entity: Entity, table: FeatureTable) -> tu
     return tuple(key for key in entity.keys if schema[key].is_integer())
 
 
-def scan_pushed(stores: Stores, view: StoredView, entity: Entity, table: FeatureTable) -> pl.DataFrame:
-    """What was pushed to a view since its table was computed, in the columns of `scan_table`."""
+def read_pushed(stores: Stores, view: StoredView, entity: Entity, table: FeatureTable) -> pl.DataFrame | None:
+    """What was pushed to a view since its table was computed, in the columns of `scan_table`; None for nothing."""
     log = push_log(view)
     newest = stores.lake.newest(log)
     if newest is None or newest == table.pushes:
-        return scan_table(stores, table).clear().drop(_CREATED, strict=False).collect()
+        return None
     return _readable(view, entity, stores.lake.scan_appended(log, after=table.pushes)).drop(_CREATED)
 
 
