@@ -32,6 +32,9 @@ class StreamReader(Protocol):
     def next(self, wait_seconds: float) -> Batch:
         """The next messages, or none after a wait."""
 
+    def at_end(self) -> bool:
+        """Whether all that is there now was read."""
+
 
 class Stream(Protocol):
     """A source of messages without an end. Raises UnavailableError where it does not answer."""

@@ -58,6 +58,9 @@ class _FolderReader:
                 return Batch((), {})
             time.sleep(min(_POLL_SECONDS, left))
 
+    def at_end(self) -> bool:
+        return not any(path.name not in self._done and self._is_new(path) for path in self._folder.glob(self._pattern))
+
     def _is_new(self, path: Path) -> bool:
         if not path.is_file() or path.name.startswith(".") or path.suffix in _UNFINISHED:
             return False

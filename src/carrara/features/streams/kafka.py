@@ -83,6 +83,17 @@ class _TopicReader:
             self._offsets[int(name.rpartition("/")[2])] = after
         return Batch(messages, moves)
 
+    def at_end(self) -> bool:
+        for partition, offset in self._offsets.items():
+            place = self._client.TopicPartition(self._topic.topic, partition)
+            try:
+                first, end = self._consumer.get_watermark_offsets(place, timeout=_PATIENCE_SECONDS)
+            except self._client.KafkaException as error:
+                raise self._unavailable(error.args[0].str()) from error
+            if (first if offset is None else offset) < end:
+                return False
+        return True
+
     def _take_partitions(self) -> None:
         """Read every partition from its position; those that were added meanwhile from their beginning."""
         try:

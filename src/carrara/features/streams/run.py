@@ -90,7 +90,7 @@ def _read(
             # Before the first row there is no log that could hold a position; what is rejected again counts once.
             moves = moves if stores.lake.newest(push_log(view)) is None else {}
             said(done)
-        elif until_empty:
+        elif until_empty and reader.at_end():
             return
 
 
