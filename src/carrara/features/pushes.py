@@ -44,7 +44,7 @@ def push(stores: Stores, view: StoredView, entity: Entity, rows: Any) -> Pushed:
     """
     if isinstance(rows, str | Path):
         rows = read_file(str(rows), stores.root)
-    frame = pushable(view, entity, as_frame(view, rows), stores.clock(), key_types(stores, view, entity))
+    frame = pushable(view, entity, as_frame(view, entity, rows), stores.clock(), key_types(stores, view, entity))
     stores.lake.append(push_log(view), frame)
     return Pushed(view.name, frame.height, bring_online(stores, view, entity, frame))
 
@@ -64,9 +64,9 @@ def bring_online(stores: Stores, view: StoredView, entity: Entity, pushed: pl.Da
     return rewrite(stores.online, table, key_bytes(newest, entity.keys), remade)
 
 
-def as_frame(view: StoredView, rows: Any) -> pl.DataFrame:
+def as_frame(view: StoredView, entity: Entity, rows: Any) -> pl.DataFrame:
     """Rows of any kind as a frame, with the times of a view in UTC and its features in their types."""
-    frame = _as_polars(rows, view)
+    frame = _as_polars(rows, view, entity)
     for column in dict.fromkeys((view.event_time, view.created_time or view.event_time)):
         if column in frame.columns and frame[column].dtype == pl.String:
             frame = frame.with_columns(utc_times(frame[column], f"what was pushed to feature view '{view.name}'"))
@@ -80,12 +80,13 @@ def as_frame(view: StoredView, rows: Any) -> pl.DataFrame:
     return frame
 
 
-def _as_polars(rows: Any, view: StoredView) -> pl.DataFrame:
+def _as_polars(rows: Any, view: StoredView, entity: Entity) -> pl.DataFrame:
     if isinstance(rows, pl.DataFrame):
         return rows
     try:
         if isinstance(rows, Mapping) or (isinstance(rows, Iterable) and not hasattr(rows, "columns")):
             data = [rows] if isinstance(rows, Mapping) else list(rows)
+            _refuse_mixed_keys(data, view, entity)
             return pl.DataFrame(data, infer_schema_length=None, orient="row")
         frame: pl.DataFrame = nw.from_native(rows, eager_only=True).to_polars()
     except (TypeError, pl.exceptions.PolarsError) as error:
@@ -94,6 +95,17 @@ def _as_polars(rows: Any, view: StoredView) -> pl.DataFrame:
             hint="Push a dataframe, or a list of mappings, one a row.",
         ) from error
     return frame
+
+
+def _refuse_mixed_keys(rows: list[Any], view: StoredView, entity: Entity) -> None:
+    """A frame would make a text of a number that stands beside one."""
+    for key in entity.keys:
+        kinds = {type(row.get(key)) for row in rows if isinstance(row, Mapping)} - {type(None)}
+        if len(kinds) > 1:
+            raise DataError(
+                f"the key '{key}' of what was pushed to feature view '{view.name}' has values of several types: "
+                f"{', '.join(sorted(kind.__name__ for kind in kinds))}"
+            )
 
 
 def _cast(values: pl.Series, dtype: pl.DataType, view: StoredView) -> pl.Series:

@@ -142,7 +142,7 @@ def _checked(
     if not rows:
         return []
     try:
-        frame = as_frame(view, [row for _, row in rows])
+        frame = as_frame(view, entity, [row for _, row in rows])
         checked = pushable(view, entity, frame, stores.clock(), keys, last_wins=True)
         keys |= {key: checked.schema[key] for key in entity.keys}
         return [checked]
