@@ -13,9 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import narwhals as nw
 import polars as pl
 
 from carrara.core.clock import Clock, now
+from carrara.core.columns import utc_times
 from carrara.core.config import Configuration, find_root, read_configuration
 from carrara.core.definitions import Definitions, load_definitions
 from carrara.core.errors import CarraraError
@@ -42,12 +44,14 @@ from carrara.data.diff import DatasetDiff, diff_versions
 from carrara.data.schema_file import schema_path, schema_text, write_schema
 from carrara.data.schema_inference import infer_schema
 from carrara.data.sources import Frame
+from carrara.data.sources.files import read_file
 from carrara.data.versions import read_statistics, version_as_of
 from carrara.features import (
     FeatureTable,
     FeatureValues,
     Materialised,
     Retriever,
+    join_features,
     list_feature_tables,
     resolve_features,
 )
@@ -55,6 +59,7 @@ from carrara.features.catalogue import CatalogueEntry, catalogue, catalogue_entr
 from carrara.features.pushes import Pushed, push
 from carrara.features.streams.run import Streamed, dead_letters, run_stream
 from carrara.features.suggestion import Suggestion, label_of, suggest
+from carrara.features.verification import Verified, verify
 from carrara.metadata.deployments import Deployment, current_aliases, current_deployments, move_alias
 from carrara.metadata.lineage import Edge, downstream, upstream
 from carrara.metadata.runs import Run, list_runs
@@ -145,7 +150,7 @@ class Workspace:
 
     def plan(self) -> Plan:
         """What `apply` would change; raises for definitions that do not fit together."""
-        return plan(self.stores, self.definitions)
+        return plan(self.stores, self.definitions, require=self.configuration.features.require)
 
     def apply(self, planned: Plan | None = None) -> Plan:
         """Make the definitions the applied ones, all or nothing, and return what was changed."""
@@ -370,6 +375,11 @@ class Datasets:
         return write_report(self.workspace.stores, name, version, against, path)
 
 
+def _as_polars(rows: Any) -> pl.DataFrame:
+    frame: pl.DataFrame = rows if isinstance(rows, pl.DataFrame) else nw.from_native(rows, eager_only=True).to_polars()
+    return frame
+
+
 def _as_source(source: Any) -> Any:
     if isinstance(source, str | Sql | DuckDB | Files):
         return source
@@ -435,6 +445,27 @@ class Features:
         """How fresh views (by default all) are, and what their schedules did and will do."""
         definitions = self.workspace.definitions
         return feature_status(self.workspace.stores, definitions, stored_views(definitions, names))
+
+    def verify(self, *names: str) -> list[Verified]:
+        """Whether what is online of views (by default all) is what their tables, pushes and times say."""
+        stores, definitions = self.workspace.stores, self.workspace.definitions
+        return [verify(stores, view, entity_of(definitions, view)) for view in stored_views(definitions, names)]
+
+    def join(self, what: str | Sequence[str], labels: Any, *, time: str) -> pl.DataFrame:
+        """Labels with the features of a service, or of references, as they were known at each row's `time`.
+
+        `labels` are a dataframe, the address of a file, or the name of a dataset. Raises DataError for views that were
+        not computed as they are defined.
+        """
+        stores, definitions = self.workspace.stores, self.workspace.definitions
+        resolved = resolve_features(definitions, (what,) if isinstance(what, str) else tuple(what), where="the join")
+        if isinstance(labels, str) and labels in definitions.of_kind("dataset"):
+            rows = read_dataset(stores, labels).collect()
+        else:
+            rows = read_file(str(labels), stores.root) if isinstance(labels, str | Path) else _as_polars(labels)
+        if time in rows.columns and rows[time].dtype == pl.String:
+            rows = rows.with_columns(utc_times(rows[time], "the labels"))
+        return rows.hstack(join_features(stores, resolved, rows, time, where="the labels"))
 
     def push(self, view: str, rows: Any) -> Pushed:
         """Write rows of a view, known from now on, offline and online at once: a dataframe, or mappings."""

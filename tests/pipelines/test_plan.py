@@ -67,3 +67,13 @@ def second(frame):
 late = carrara.Model("""
     with pytest.raises(DefinitionCycle, match="first → second → first"):
         reopened(fresh, "late = carrara.Model(", circle).plan()
+
+
+def test_what_the_configuration_requires_of_views_is_asked_for(fresh):
+    (fresh.root / "carrara.toml").write_text('[features]\nrequire = ["owner"]\n')
+    with pytest.raises(CarraraError, match=r"says no owner, which \[features\] require") as refused:
+        Workspace(fresh.root).plan()
+    assert "owner=" in str(refused.value.hint)
+    (fresh.root / "carrara.toml").write_text('[features]\nrequire = ["ownr"]\n')
+    with pytest.raises(NotFoundError, match="Did you mean 'owner'"):
+        Workspace(fresh.root).plan()

@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Feature views: list, search, compute, materialise, push, import.", no_args_is_help=True)
 app.add_typer(feature_import.app, name="import")
+
+_MOST_SHOWN = 20
 
 EntityOption = Annotated[str | None, typer.Option(help="Of this entity only.")]
 OwnerOption = Annotated[str | None, typer.Option(help="Of this owner only.")]
@@ -169,6 +172,43 @@ def status(views: ViewsArgument = None, workspace: WorkspaceOption = HERE, as_js
         for one in found:
             if one.error:
                 say(f"{one.view}: {one.error}")
+
+
+@app.command()
+def verify(views: ViewsArgument = None, workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """Whether what is online is what the tables say, entity by entity; exit code 3 where it is not."""
+    with open_workspace(workspace) as ws:
+        found = ws.features.verify(*(views or ()))
+        wrong = [one for view in found for one in view.mismatches]
+        if as_json:
+            print_json([{**vars(view), "mismatches": [vars(one) for one in view.mismatches]} for view in found])
+        else:
+            for view in found:
+                say(f"  {view.view:<24} {view.entities:>8,} entities, {len(view.mismatches):,} values differ")
+            for one in wrong[:_MOST_SHOWN]:
+                say(f"    {one.feature} of {one.key}: {one.online} online, {one.expected} expected")
+    if wrong:
+        raise typer.Exit(3)
+
+
+@app.command()
+def join(
+    features: Annotated[list[str], typer.Argument(help="A feature service, or references: view, view:feature.")],
+    labels: Annotated[str, typer.Option(help="A file, or the name of a dataset: keys and times.")],
+    time: Annotated[str, typer.Option(help="The column that says as of when.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="CSV or Parquet.")],
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Labels with features as they were known at each row's time."""
+    with open_workspace(workspace) as ws:
+        known = labels in ws.definitions.of_kind("dataset")
+        found = ws.features.join(features, labels if known else typed_address(labels), time=time)
+        found.write_parquet(output) if output.suffix == ".parquet" else found.write_csv(output)
+        if as_json:
+            print_json({"rows": found.height, "columns": found.columns, "output": str(output)})
+            return
+        say(f"{found.height:,} rows with {found.width} columns in {output}")
 
 
 @app.command()

@@ -28,6 +28,13 @@ class StoresSection:
 
 
 @dataclass(frozen=True)
+class FeaturesSection:
+    """`require` names what every view must say: `owner`, `description`, `tags`, …"""
+
+    require: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ServingSection:
     host: str = "127.0.0.1"
     grpc_port: int = 8500
@@ -41,6 +48,7 @@ class Configuration:
     root: Path
     workspace: WorkspaceSection = field(default_factory=WorkspaceSection)
     stores: StoresSection = field(default_factory=StoresSection)
+    features: FeaturesSection = field(default_factory=FeaturesSection)
     serving: ServingSection = field(default_factory=ServingSection)
 
     @property

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from carrara.core.definitions import Definitions
-from carrara.core.errors import CarraraError, NotFoundError
+from carrara.core.errors import CarraraError, DefinitionError, NotFoundError
 from carrara.core.html import html_table
 from carrara.data.ingest import in_order
 from carrara.features import AggregateView, FeatureView, resolve_features
@@ -40,9 +40,13 @@ class Plan:
         return html_table(f"{len(self.changes)} changes", ["action", "kind", "name", "fields"], rows)
 
 
-def plan(stores: Stores, definitions: Definitions) -> Plan:
-    """What `apply` would change; raises for definitions that do not fit together."""
+def plan(stores: Stores, definitions: Definitions, *, require: Sequence[str] = ()) -> Plan:
+    """What `apply` would change; raises for definitions that do not fit together.
+
+    `require` names what every view must say, such as `owner`.
+    """
     check(definitions)
+    _require(definitions, require)
     before, after = applied_specs(stores.metadata), definitions.specs()
     changes = []
     for key in sorted({*before, *after}):
@@ -75,12 +79,28 @@ def check(definitions: Definitions) -> None:
         _known(definitions, "dataset", view.source, where)
         if isinstance(view, FeatureView | AggregateView):
             resolve_features(definitions, (name,), where=where)
+    for name in definitions.of_kind("feature service"):
+        resolve_features(definitions, (name,), where=f"feature service '{name}'")
     for name in definitions.of_kind("on-demand view"):
         resolve_features(definitions, (name,), where=f"on-demand view '{name}'")
     for name, model in definitions.of_kind("model").items():
         where = f"model '{name}'"
         _known(definitions, "dataset", model.label.dataset, where)
         resolve_features(definitions, model.features, where=where)
+
+
+def _require(definitions: Definitions, fields: Sequence[str]) -> None:
+    for kind in ("feature view", "on-demand view"):
+        for name, view in definitions.of_kind(kind).items():
+            spec = view.spec()
+            for field in fields:
+                if field not in spec:
+                    raise NotFoundError("field of a view", field, spec, where="[features] require in carrara.toml")
+                if not spec[field]:
+                    raise DefinitionError(
+                        f"{kind} '{name}' says no {field}, which [features] require in carrara.toml asks for",
+                        hint=f"Add {field}=… to its declaration.",
+                    )
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
