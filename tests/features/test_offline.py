@@ -10,7 +10,8 @@ from feature_room import UTC_TIME, Room, minute, open_room, table
 
 from carrara.core.errors import ColumnMissing, ColumnTypeMismatch, DataError, NotFoundError, TimeWithoutZone
 from carrara.features import compute_feature_table, list_feature_tables
-from carrara.features.offline import EVENT_TIME, KNOWN_AT, current_table, scan_table
+from carrara.features.offline import current_table, scan_table
+from carrara.features.rows import EVENT_TIME, KNOWN_AT
 
 VIEW = """
 thing = carrara.Entity("thing", keys=("name", "number"))

@@ -108,3 +108,29 @@ def test_two_processes_that_append_at_once_lose_no_row(lake, tmp_path):
 def test_an_address_that_is_not_supported_is_refused_by_name():
     with pytest.raises(ConfigurationError, match="s3://bucket"):
         Lake("s3://bucket/lake")
+
+
+def test_a_folder_may_have_a_space_and_letters_of_any_script_in_its_name(tmp_path):
+    lake = Lake(str(tmp_path / "Meine Übungen 100%" / "lake"))
+    lake.write("t", pl.DataFrame({"a": [1]}))
+    lake.append("t", pl.DataFrame({"a": [2]}))
+    assert sorted(lake.scan("t").collect()["a"]) == [1, 2]
+    assert lake.scan_appended("t", after=0).collect()["a"].to_list() == [2]
+
+
+def test_a_folder_that_delta_cannot_name_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"(?s)take no \[ \] in a path.*Rename"):
+        Lake(str(tmp_path / "data[1]"))
+
+
+def test_files_of_other_writers_are_one_version_once_they_are_committed(lake):
+    lake.write("t", pl.DataFrame({"a": [1]}))
+    parts = {f"part-{n}.parquet": pl.DataFrame({"b": [n, n]}) for n in range(2)}
+    for name, part in parts.items():
+        part.write_parquet(lake.folder("t") / name)
+    assert lake.scan("t").collect().columns == ["a"]
+    version = lake.commit_files("t", pl.Schema({"b": pl.Int64()}), dict.fromkeys(parts, 2))
+    assert sorted(lake.scan("t", version).collect()["b"]) == [0, 0, 1, 1]
+    assert lake.scan("t", 0).collect()["a"].to_list() == [1]
+    empty = lake.commit_files("t", pl.Schema({"c": pl.String()}), {})
+    assert lake.scan("t", empty).collect().schema == {"c": pl.String()}

@@ -28,6 +28,13 @@ class StoresSection:
 
 
 @dataclass(frozen=True)
+class EngineSection:
+    """Where work is done: `local`, or for features `spark:local[4]` or `spark://HOST:7077`."""
+
+    features: str = "local"
+
+
+@dataclass(frozen=True)
 class FeaturesSection:
     """`require` names what every view must say: `owner`, `description`, `tags`, …"""
 
@@ -48,6 +55,7 @@ class Configuration:
     root: Path
     workspace: WorkspaceSection = field(default_factory=WorkspaceSection)
     stores: StoresSection = field(default_factory=StoresSection)
+    engine: EngineSection = field(default_factory=EngineSection)
     features: FeaturesSection = field(default_factory=FeaturesSection)
     serving: ServingSection = field(default_factory=ServingSection)
 

@@ -15,13 +15,10 @@ import msgspec
 
 from carrara.core.clock import from_microseconds, microseconds
 from carrara.core.html import html_table
-from carrara.features.entities import Entity, key_bytes
-from carrara.features.offline import (
-    current_table,
-    whole_number_keys,
-)
-from carrara.features.online import Mark, Rows, move_mark, online_table, read_mark, rewrite
-from carrara.features.online_state import OnlineState
+from carrara.features.engines.base import feature_engine
+from carrara.features.entities import Entity
+from carrara.features.offline import current_table, whole_number_keys
+from carrara.features.online import Mark, Superseded, move_mark, online_table, read_mark
 from carrara.features.service import StoredView
 from carrara.storage import Stores
 
@@ -60,24 +57,8 @@ def materialise(
         if not move_mark(stores.online, table, before, claim):
             continue
         try:
-            written = _write(stores, table, OnlineState(stores, view, entity, source, claim, rebuild))
-        except _Overtaken:
+            written = feature_engine(stores).write_online(stores, view, entity, source, claim, rebuild)
+        except Superseded:
             continue
         if move_mark(stores.online, table, claim, claim.completed):
             return Materialised(view.name, written, since, until)
-
-
-class _Overtaken(Exception):
-    """Another writer has claimed something else meanwhile."""
-
-
-def _write(stores: Stores, table: str, state: OnlineState) -> int:
-    keys, remake = state.remake()
-
-    def remade(places: list[int], before: Rows) -> Rows:
-        # After the rows were read: whoever claims more has done so before it wrote any of them.
-        if read_mark(stores.online, table) != state.claim:
-            raise _Overtaken
-        return remake(places, before)
-
-    return rewrite(stores.online, table, key_bytes(keys, state.entity.keys), remade)

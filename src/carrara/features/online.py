@@ -16,6 +16,13 @@ _MARK = b"\x00mark"
 
 Rows = list[bytes | None]
 
+Remake = Callable[[list[int], Rows], Rows]
+"""Makes the rows at some places among the keys, of what they are now."""
+
+
+class Superseded(Exception):
+    """Another writer has claimed something else meanwhile."""
+
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
     """Up to which time (microseconds) and from which version of its feature table a view is online.
@@ -56,7 +63,7 @@ def move_mark(online: OnlineStore, table: str, before: Mark | None, after: Mark)
     return not online.swap(table, [_MARK], [packed], [msgspec.json.encode(after)])
 
 
-def rewrite(online: OnlineStore, table: str, keys: Sequence[bytes], remade: Callable[[list[int], Rows], Rows]) -> int:
+def rewrite(online: OnlineStore, table: str, keys: Sequence[bytes], remade: Remake) -> int:
     """Replace the rows of `keys` by what `remade` makes of them, and return how many have changed.
 
     `remade` gets places among the keys, and their rows as they are now; it is asked again for those that another
@@ -72,3 +79,15 @@ def rewrite(online: OnlineStore, table: str, keys: Sequence[bytes], remade: Call
         changed += len(new) - len(overtaken)
         places = [places[new[n]] for n in overtaken]
     return changed
+
+
+def rewrite_as_claimed(online: OnlineStore, table: str, keys: Sequence[bytes], claim: Mark, remade: Remake) -> int:
+    """`rewrite` as long as the mark is `claim`; raises Superseded when it is no more."""
+
+    def checked(places: list[int], before: Rows) -> Rows:
+        # After the rows were read: whoever claims more has done so before it wrote any of them.
+        if read_mark(online, table) != claim:
+            raise Superseded
+        return remade(places, before)
+
+    return rewrite(online, table, keys, checked)

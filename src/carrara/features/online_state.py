@@ -11,41 +11,32 @@ import polars as pl
 from carrara.core.clock import from_microseconds
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity
-from carrara.features.offline import (
-    EVENT_TIME,
-    KNOWN_AT,
-    FeatureTable,
-    event_columns,
-    former_table,
-    in_order,
-    read_pushed,
-    scan_table,
-    with_pushed,
-)
-from carrara.features.online import Mark, Rows
+from carrara.features.offline import FeatureTable, former_table, read_pushed, scan_table
+from carrara.features.online import Mark, Remake, Rows
 from carrara.features.packing import RowLayout, newest_rows, pack_events, pack_rows, unpack_events
+from carrara.features.rows import EVENT_TIME, KNOWN_AT, event_columns, in_order, with_pushed
 from carrara.features.service import StoredView
 from carrara.features.views import FeatureView
 from carrara.features.windows import Events, joined
 from carrara.storage import Stores
 
-Remake = Callable[[list[int], Rows], Rows]
-"""Makes the rows at some places among the keys, of what they are now."""
-
 
 @dataclass(frozen=True)
 class OnlineState:
-    """What a mark claims of a view, from the table that it names.
+    """What a mark claims of a view, from the table that it names, or from the rows of some of its entities.
 
     Without `rebuild` only what is new since the mark's last completion, and rows that became known later are kept.
+    `former` are the keys of entities that may be online and should be no more; `pushed` reads what was pushed since
+    the table was computed.
     """
 
-    stores: Stores
     view: StoredView
     entity: Entity
-    source: FeatureTable
     claim: Mark
-    rebuild: bool = False
+    rebuild: bool
+    table: pl.LazyFrame
+    former: pl.LazyFrame | None
+    pushed: Callable[[], pl.DataFrame | None]
 
     def remake(self) -> tuple[pl.DataFrame, Remake]:
         """The distinct keys of the entities concerned, and what makes their rows."""
@@ -89,7 +80,7 @@ class OnlineState:
 
     def _table_rows(self) -> pl.LazyFrame:
         """All that the table says of the time up to the claimed one."""
-        return scan_table(self.stores, self.source).filter(pl.col(KNOWN_AT) <= from_microseconds(self.claim.until))
+        return self.table.filter(pl.col(KNOWN_AT) <= from_microseconds(self.claim.until))
 
     def _new_in_table(self) -> pl.LazyFrame:
         """The table's rows of the entities to write: those that became known since, or all where the table is another
@@ -99,20 +90,17 @@ class OnlineState:
         return self._table_rows().filter(pl.col(KNOWN_AT) > from_microseconds(self.claim.since))
 
     def _pushed(self) -> pl.DataFrame | None:
-        pushed = read_pushed(self.stores, self.view, self.entity, self.source)
+        pushed = self.pushed()
         return None if pushed is None else pushed.filter(pl.col(KNOWN_AT) <= from_microseconds(self.claim.until))
 
     def _keys(self, *frames: pl.DataFrame | None) -> pl.DataFrame:
         """The distinct entities of these frames, and those that may be online and should be no more."""
         names = list(self.entity.keys)
         parts = [frame.select(names) for frame in frames if frame is not None]
-        changed = self.claim.since_table != self.claim.table
-        if changed and (self.rebuild or isinstance(self.view, AggregateView)):
-            former = former_table(self.stores, self.view, self.claim.since_table)
-            if former is not None:
-                parts.append(scan_table(self.stores, former).select(names).unique().collect())
+        if self.former is not None:
+            parts.append(self.former.select(names).unique().collect())
         if self.rebuild:
-            parts.append(scan_table(self.stores, self.source).select(names).unique().collect())
+            parts.append(self.table.select(names).unique().collect())
         return pl.concat(parts, how="vertical_relaxed").unique(maintain_order=True)
 
     def _newest(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -128,3 +116,26 @@ class OnlineState:
 
     def _horizon(self, view: AggregateView) -> datetime:
         return from_microseconds(self.claim.until - view.longest_window)
+
+
+def online_state(
+    stores: Stores, view: StoredView, entity: Entity, source: FeatureTable, claim: Mark, rebuild: bool = False
+) -> OnlineState:
+    """The state that a mark claims, of all entities."""
+    former = former_keys(stores, view, claim, rebuild)
+    return OnlineState(
+        view,
+        entity,
+        claim,
+        rebuild,
+        scan_table(stores, source),
+        None if former is None else scan_table(stores, former),
+        lambda: read_pushed(stores.lake, view, entity, source),
+    )
+
+
+def former_keys(stores: Stores, view: StoredView, claim: Mark, rebuild: bool) -> FeatureTable | None:
+    """The table that was online before, where entities of it may be none of the claimed one."""
+    if claim.since_table == claim.table or not (rebuild or isinstance(view, AggregateView)):
+        return None
+    return former_table(stores, view, claim.since_table)

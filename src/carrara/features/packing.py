@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from carrara.core.columns import UTC_TIME
-from carrara.features.offline import EVENT_TIME, KNOWN_AT
+from carrara.features.rows import EVENT_TIME, KNOWN_AT
 from carrara.features.views import FeatureView
 from carrara.features.windows import Events
 

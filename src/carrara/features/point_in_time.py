@@ -14,8 +14,9 @@ import polars as pl
 from carrara.core.clock import duration, microseconds
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity
-from carrara.features.offline import EVENT_TIME, KNOWN_AT, event_columns
+from carrara.features.rows import EVENT_TIME, KNOWN_AT, event_columns
 from carrara.features.search import TimeIndex, entity_codes
+from carrara.features.service import StoredView
 from carrara.features.views import FeatureView
 from carrara.features.windows import Events, window_values
 
@@ -23,10 +24,20 @@ _MOST_VALUES = 20_000_000
 """How many values of features are in memory at once, beside the keys and times of a table and the result."""
 
 
+def join_view(labels: pl.DataFrame, time: str, view: StoredView, entity: Entity, table: pl.LazyFrame) -> pl.DataFrame:
+    """The view's features for each row of `labels`, in its order, as columns `view:feature`.
+
+    `table` is prepared (features.rows); of its entities only those of labels matter.
+    """
+    if isinstance(view, AggregateView):
+        return join_windows(labels, time, view, entity, table)
+    return join_rows(labels, time, view, entity, table)
+
+
 def join_rows(labels: pl.DataFrame, time: str, view: FeatureView, entity: Entity, table: pl.LazyFrame) -> pl.DataFrame:
     """The view's features for each row of `labels`, in its order, as columns `view:feature`.
 
-    `table` is prepared (features.offline), so that what was known last is also what is newest. Its features are read
+    `table` is prepared (features.rows), so that what was known last is also what is newest. Its features are read
     in blocks of columns, so that memory is bounded by its keys and times.
     """
     keys = list(entity.keys)

@@ -18,9 +18,10 @@ from carrara.core.errors import DataError
 from carrara.data.sources.files import read_file
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity, key_bytes
-from carrara.features.offline import EVENT_TIME, KNOWN_AT, event_columns, in_order, key_types, push_log, pushable
+from carrara.features.offline import key_types, push_log
 from carrara.features.online import Rows, online_table, rewrite
 from carrara.features.packing import RowLayout, newest_rows, pack_events, pack_rows, unpack_events
+from carrara.features.rows import EVENT_TIME, KNOWN_AT, event_columns, in_order, pushable
 from carrara.features.service import StoredView
 from carrara.features.windows import Events, joined
 from carrara.storage import Stores

@@ -12,11 +12,10 @@ from carrara.core.digests import digest_data
 from carrara.core.errors import ColumnTypeMismatch, DataError
 from carrara.data import DatasetVersion, read_dataset
 from carrara.data.table_digest import digest_frame
-from carrara.features.aggregates import AggregateView
+from carrara.features.engines.base import feature_engine
 from carrara.features.entities import Entity
 from carrara.features.offline import FeatureTable, current_table, scan_table
 from carrara.features.on_demand import OnDemandView, run_on_demand
-from carrara.features.point_in_time import join_rows, join_windows
 from carrara.features.service import ResolvedFeatures
 from carrara.metadata.versions import Version, add_version, find_by_digest, get_version
 from carrara.storage import Stores
@@ -83,12 +82,9 @@ def join_features(
     require_time(labels.schema, time, where)
     found = pl.DataFrame(height=labels.height)
     for view, entity in service.stored:
-        table = scan_table(stores, (tables or {}).get(view.name) or current_table(stores, view))
-        asked = _asked(labels, time, entity, table.collect_schema(), where)
-        if isinstance(view, AggregateView):
-            found = found.hstack(join_windows(asked, time, view, entity, table))
-        else:
-            found = found.hstack(join_rows(asked, time, view, entity, table))
+        table = (tables or {}).get(view.name) or current_table(stores, view)
+        asked = _asked(labels, time, entity, scan_table(stores, table).collect_schema(), where)
+        found = found.hstack(feature_engine(stores).join(stores, view, entity, table, asked, time))
     for on_demand in service.on_demand:
         found = found.hstack(_on_demand_columns(on_demand, labels, found, where))
     return found.select(service.features)

@@ -14,7 +14,7 @@ from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity, key_bytes
 from carrara.features.offline import former_table
 from carrara.features.online import Mark, Rows, online_table, read_mark
-from carrara.features.online_state import OnlineState
+from carrara.features.online_state import online_state
 from carrara.features.packing import RowLayout, unpack_events, unpack_rows
 from carrara.features.service import StoredView
 from carrara.features.windows import window_values
@@ -56,7 +56,7 @@ def verify(stores: Stores, view: StoredView, entity: Entity) -> Verified:
             hint=f"carrara feature materialise {view.name}",
         )
     # As if it had never been written: every entity is looked at.
-    keys, remake = OnlineState(stores, view, entity, source, Mark(mark.since, mark.since_table)).remake()
+    keys, remake = online_state(stores, view, entity, source, Mark(mark.since, mark.since_table)).remake()
     found: list[Mismatch] = []
     for start in range(0, keys.height, _MOST_AT_ONCE):
         part = keys.slice(start, _MOST_AT_ONCE)

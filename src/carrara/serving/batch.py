@@ -47,8 +47,8 @@ def predict_batch(stores: Stores, version: ModelVersion, source: Path, target: P
 def _read(source: Path) -> pl.DataFrame:
     try:
         if source.suffix == ".parquet":
-            return pl.read_parquet(source)
-        return pl.read_csv(source, infer_schema_length=None)
+            return pl.read_parquet(source, glob=False)
+        return pl.read_csv(source, infer_schema_length=None, glob=False)
     except (PolarsError, OSError) as error:
         raise DataError(f"{source} cannot be read: {error}", hint="Give a CSV or a Parquet file.") from error
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import polars as pl
 
@@ -18,6 +19,7 @@ _RECENT = 100
 _MOST_FILES = 100
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.02
+_REFUSED = set("[]^|\\")
 
 
 class Lake:
@@ -30,6 +32,11 @@ class Lake:
                 hint='This release keeps it in a local folder: lake = "PATH".',
             )
         self._root = Path(address)
+        if refused := sorted(_REFUSED & set(str(self._root.absolute()))):
+            raise ConfigurationError(
+                f"the lake cannot be at {self._root.absolute()}: Delta tables take no {' '.join(refused)} in a path",
+                hint="Rename the folder.",
+            )
 
     def write(self, table: str, data: pl.DataFrame, *, mode: Literal["overwrite", "append"] = "overwrite") -> int:
         """Commit `data` as the next version of `table` and return its number.
@@ -160,7 +167,49 @@ class Lake:
         """A version of `table`, or the newest, as a lazy frame."""
         if not self.exists(table):
             raise NotFoundError("table", table, hint="It was not written yet, or the lake is another one.")
-        return pl.scan_delta(str(self._root / table), version=version)
+        from arro3.core import Table
+        from deltalake import DeltaTable
+
+        found = DeltaTable(str(self._root / table), version=version)
+        schema = pl.DataFrame(Table.from_batches([], schema=found.schema().to_arrow())).schema
+        return _scan(_files(found), schema)
+
+    def folder(self, table: str) -> Path:
+        """Where files for `commit_files` are to be written."""
+        path = (self._root / table).absolute()
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def files(self, table: str, version: int | None = None) -> list[str]:
+        """The Parquet files of a version of `table`, or of the newest, for readers of another kind."""
+        from deltalake import DeltaTable
+
+        return _files(DeltaTable(str((self._root / table).absolute()), version=version))
+
+    def commit_files(self, table: str, schema: pl.Schema, files: Mapping[str, int]) -> int:
+        """Make Parquet files that lie in the table's folder (names, and their rows) its next version, instead of all
+        that it had; what writers elsewhere have left there is not seen before."""
+        from arro3.core import Table
+        from deltalake import DeltaTable, Schema
+        from deltalake.exceptions import DeltaError
+        from deltalake.transaction import AddAction
+
+        folder = self.folder(table)
+        mark, properties = _marked()
+        try:
+            arrow = Table.from_arrow(pl.DataFrame(schema=schema)).schema
+            DeltaTable.create(str(folder), arrow, mode="ignore")
+            added: list[Any] = [
+                AddAction(name, stat.st_size, {}, int(stat.st_mtime * 1000), True, f'{{"numRecords":{rows}}}')
+                for name, rows in files.items()
+                for stat in [(folder / name).stat()]
+            ]
+            DeltaTable(str(folder)).create_write_transaction(
+                added, "overwrite", Schema.from_arrow(arrow), commit_properties=properties
+            )
+        except (DeltaError, OSError) as error:
+            raise StorageError(f"table '{table}' of the lake could not be written: {error}") from error
+        return _version_of(str(folder), mark)
 
     def scan_appended(self, table: str, *, after: int | None) -> pl.LazyFrame:
         """What was appended to a table since version `after`; where files were joined since, more of it than that."""
@@ -169,11 +218,8 @@ class Lake:
         from deltalake import DeltaTable
 
         path = str(self._root / table)
-        new = set(DeltaTable(path).file_uris()) - set(DeltaTable(path, version=after).file_uris())
-        schema = self.scan(table).collect_schema()
-        if not new:
-            return pl.LazyFrame(schema=schema)
-        return pl.scan_parquet(sorted(new), schema=schema, missing_columns="insert")
+        new = set(_files(DeltaTable(path))) - set(_files(DeltaTable(path, version=after)))
+        return _scan(sorted(new), self.scan(table).collect_schema())
 
     def compact(self, table: str) -> int | None:
         """Join the small files of a table that is appended to, where they are many; its newest version, if any."""
@@ -194,6 +240,17 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         return (self._root / table / "_delta_log").is_dir()
+
+
+def _files(table: Any) -> list[str]:
+    # delta-rs names files as parts of an address: a space is %20 there.
+    return [unquote(address) for address in table.file_uris()]
+
+
+def _scan(files: Sequence[str], schema: pl.Schema) -> pl.LazyFrame:
+    if not files:
+        return pl.LazyFrame(schema=schema)
+    return pl.scan_parquet(list(files), schema=schema, missing_columns="insert", extra_columns="ignore", glob=False)
 
 
 def _encoding(schema: pl.Schema) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from carrara.core.clock import Clock, now
-from carrara.core.config import Configuration
+from carrara.core.config import Configuration, EngineSection
 from carrara.metadata.store import Metadata
 from carrara.storage.artifacts import ArtifactStore
 from carrara.storage.lake import Lake
@@ -19,7 +19,7 @@ from carrara.storage.online.base import OnlineStore, open_online_store
 
 @dataclass(frozen=True)
 class Stores:
-    """Metadata, lake, artifacts and online store, and the clock that everything reads."""
+    """Metadata, lake, artifacts and online store, the addresses of engines, and the clock that everything reads."""
 
     metadata: Metadata
     lake: Lake
@@ -27,6 +27,7 @@ class Stores:
     online_address: str
     root: Path
     clock: Clock = now
+    engines: EngineSection = field(default_factory=EngineSection)
 
     @cached_property
     def online(self) -> OnlineStore:
@@ -49,6 +50,7 @@ def open_stores(configuration: Configuration, clock: Clock = now) -> Stores:
         online_address=named.online,
         root=root,
         clock=clock,
+        engines=configuration.engine,
     )
 
 

@@ -78,6 +78,7 @@ def scan(path: Path, reading: Reading, look: CsvLook, separator: str) -> pl.Lazy
         infer_schema_length=None,
         n_rows=look.rows if look.blank_tail else None,
         raise_if_empty=False,
+        glob=False,
     )
 
 
@@ -87,7 +88,7 @@ def explained(error: Exception, plain: Path, path: Path, reading: Reading, separ
     if found is None:
         return DataError(f"{path} (dataset '{reading.dataset}') cannot be read: {str(error).splitlines()[0]}")
     value, _, column = found.groups()
-    texts = pl.scan_csv(plain, separator=separator, infer_schema=False)
+    texts = pl.scan_csv(plain, separator=separator, infer_schema=False, glob=False)
     place = texts.select(pl.col(column).eq(value).arg_true().first()).collect().item()
     line = (place or 0) + 2
     return MalformedFile(
@@ -101,7 +102,8 @@ def explained(error: Exception, plain: Path, path: Path, reading: Reading, separ
 
 def first_past_64_bits(plain: Path, path: Path, column: str, separator: str) -> DataError:
     """The line of the first whole number of a column that has no place in 64 bits."""
-    texts = pl.scan_csv(plain, separator=separator, infer_schema=False).select(column).with_row_index("_row")
+    texts = pl.scan_csv(plain, separator=separator, infer_schema=False, glob=False)
+    texts = texts.select(column).with_row_index("_row")
     long = texts.filter(pl.col(column).str.contains(r"^\s*[+-]?\d{19,}\s*$")).collect()
     row, value = next((row, text) for row, text in long.iter_rows() if not -(2**63) <= int(text) < 2**63)
     return MalformedFile(

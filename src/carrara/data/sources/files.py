@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import importlib.util
 import shutil
@@ -143,9 +144,9 @@ def _open_one(path: Path, reading: Reading, stack: ExitStack) -> _OpenedFile:
             return _OpenedFile(schema, batches, look.rows, str(path), look.lines_before, state=state)
         if kind == "jsonl":
             _check_json_lines(plain, path)
-            frame, rows = pl.scan_ndjson(plain, infer_schema_length=None), None
+            frame, rows = pl.scan_ndjson(glob.escape(str(plain)), infer_schema_length=None), None
         else:
-            frame = pl.scan_parquet(plain) if kind == "parquet" else pl.scan_ipc(plain)
+            frame = pl.scan_parquet(plain, glob=False) if kind == "parquet" else pl.scan_ipc(plain, glob=False)
             rows = _height(frame)
         return _OpenedFile(frame.collect_schema(), _read(frame, path, reading), rows, str(path), state=state)
     except (PolarsError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -14,8 +14,9 @@ from carrara.core.columns import UTC_TIME
 from carrara.core.errors import DataError, DefinitionError, Overtaken
 from carrara.features.entities import Entity
 from carrara.features.materialise import materialise
-from carrara.features.offline import key_types, newest_table, push_log, pushable
+from carrara.features.offline import key_types, newest_table, push_log
 from carrara.features.pushes import as_frame, bring_online
+from carrara.features.rows import pushable
 from carrara.features.service import StoredView
 from carrara.features.streams.base import Message, StreamReader
 from carrara.storage import Stores
