@@ -127,7 +127,9 @@ class Retriever:
                 fallbacks[source.view.name] = fallback
         for on_demand in self.service.on_demand:
             found.update(self._on_demand(on_demand, keys, request, found))
-        return FeatureValues({name: found[name] for name in self.service.features}, times, fallbacks)
+        if tuple(found) != self.service.features:
+            found = {name: found[name] for name in self.service.features}
+        return FeatureValues(found, times, fallbacks)
 
     def _on_demand(
         self, view: OnDemandView, keys: Mapping[str, Array], request: Mapping[str, Array], found: Mapping[str, Array]
@@ -189,7 +191,8 @@ class _RowSource:
             numbers = np.where(given[:, None], unpacked.numbers, np.nan)
             times = np.where(given, unpacked.event_times, NO_TIME)
         columns = dict(zip(self._numbers, numbers.T, strict=True))
-        columns |= {f"{self.view.name}:{name}": _where(given, v) for name, v in unpacked.texts.items()}
+        for name, texts in unpacked.texts.items():
+            columns[f"{self.view.name}:{name}"] = _where(given, texts)
         for name, default in self._defaults.items():
             columns[name] = _with_default(columns[name], default)
         return columns, times
