@@ -52,5 +52,5 @@ def test_what_does_not_fit_is_refused():
         baseline.score({"hours": HOUR})
     with pytest.raises(DataError, match="has 4 rows, and 2 are expected"):
         RateBaseline.fit({"hour": HOUR}, [0, 1])
-    with pytest.raises(DataError, match="neither 0 nor 1"):
-        RateBaseline.fit({"hour": HOUR}, [0, 1, 2, 3])
+    with pytest.raises(DataError, match="2 of 4 labels are missing or infinite"):
+        RateBaseline.fit({"hour": HOUR}, [0, 1, np.nan, np.inf])

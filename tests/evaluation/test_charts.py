@@ -9,7 +9,7 @@ import pytest
 import vl_convert
 from sklearn import metrics as judge
 
-from carrara.evaluation import binary_charts, feature_importance, measure_slices, theme
+from carrara.evaluation import binary_charts, feature_importance, measure_slices, slice_bars, theme
 from carrara.evaluation.vega import POINTS
 
 RANDOM = np.random.default_rng(0)
@@ -18,7 +18,8 @@ LABELS = (RANDOM.random(5_000) < SCORES).astype(int)
 CARRIERS = RANDOM.choice(["AA", "UA", "<script>"], 5_000)
 SLICES = measure_slices(LABELS, SCORES, {"carrier": CARRIERS}, ["roc_auc"], bootstrap=10)
 CHARTS = {
-    **binary_charts(LABELS, SCORES, 0.5, slices=SLICES, slice_metric="roc_auc"),
+    **binary_charts(LABELS, SCORES, 0.5),
+    "slice_bars": slice_bars(SLICES, "roc_auc"),
     "feature_importance": feature_importance(["distance", "<b>hour</b>"], [0.25, 0.75]),
 }
 

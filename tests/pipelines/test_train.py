@@ -104,15 +104,14 @@ def test_what_is_measured_is_what_is_served(trained):
     version = trained.models.get("late@1")
     training_set = trained.models.record("late@1")["datasets"]["training_set"]
     from carrara.features import read_training_set
-    from carrara.training import matrix
 
     found, rows = read_training_set(trained.stores, "late", training_set["version"])
     assert found.digest == training_set["digest"]
     test = rows.filter(pl.col("at") >= datetime(2024, 1, 20, tzinfo=UTC)).collect()
     with opened(trained.stores, version) as servable:
         names = tuple(spec.name for spec in servable.signature.inputs)
-        columns = matrix(names, test)
-        scores = servable.run({name: columns[:, place] for place, name in enumerate(names)})["probability"]
+        columns = test.select(pl.col(name).cast(pl.Float32).fill_null(float("nan")) for name in names)
+        scores = servable.run({name: columns[name].to_numpy() for name in names})["probability"]
     from sklearn.metrics import roc_auc_score
 
     assert version.metrics["roc_auc"] == pytest.approx(roc_auc_score(test["late"], scores), abs=1e-9)

@@ -25,16 +25,28 @@ from carrara.evaluation.gates import (
     no_slice_below,
     not_worse_than_champion,
 )
-from carrara.evaluation.metrics import DEFAULT_METRICS, METRICS, Metric, MetricValue, measure
+from carrara.evaluation.metrics import (
+    DEFAULT_METRICS,
+    MAIN_METRICS,
+    METRICS,
+    METRICS_OF,
+    Kind,
+    Metric,
+    MetricValue,
+    measure,
+)
 from carrara.evaluation.slices import SliceResult, measure_slices
 from carrara.evaluation.vega import theme
 
 __all__ = [
     "DEFAULT_METRICS",
+    "MAIN_METRICS",
     "METRICS",
+    "METRICS_OF",
     "Evaluation",
     "Gate",
     "GateResult",
+    "Kind",
     "Metric",
     "MetricValue",
     "RateBaseline",

@@ -1,4 +1,4 @@
-"""The baseline that a model must beat: the smoothed positive rate of each combination of a few columns."""
+"""The baseline that a model must beat: the smoothed mean label of each combination of a few columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import ColumnMissing, DataError
-from carrara.evaluation.ranked import Floats, rank
+from carrara.evaluation.ranked import Floats, as_floats
 
 SMOOTHING = 20.0
 """Rows of the global rate that are mixed into each combination, so that a rare one is not believed alone."""
@@ -21,7 +21,8 @@ _RATE = "__positive_rate"
 
 @dataclass(frozen=True)
 class RateBaseline:
-    """Positive rates by combination of `columns`; a combination never seen gets `global_rate`."""
+    """Mean labels by combination of `columns` (of a binary label positive rates); a combination never seen gets
+    `global_rate`."""
 
     columns: tuple[str, ...]
     rates: pl.DataFrame
@@ -29,14 +30,15 @@ class RateBaseline:
 
     @classmethod
     def fit(cls, columns: Mapping[str, npt.NDArray[Any]], labels: npt.ArrayLike) -> RateBaseline:
-        """Learn from `columns` (each of shape (rows,), no columns: the global rate) and `labels` (0/1).
+        """Learn from `columns` (each of shape (rows,), no columns: the global rate) and `labels` (0/1, or numbers).
 
         >>> baseline = RateBaseline.fit({"carrier": np.array(["AA", "AA", "UA", "UA"])}, [1, 1, 0, 0])
         >>> baseline.score({"carrier": np.array(["AA", "never seen"])}).round(3).tolist()
         [0.545, 0.5]
         """
-        truth = np.asarray(labels)
-        rank(truth, np.zeros(len(truth)))
+        truth, _ = as_floats(labels, np.zeros(len(np.asarray(labels))))
+        if wrong := int((~np.isfinite(truth)).sum()):
+            raise DataError(f"{wrong:,} of {len(truth):,} labels are missing or infinite")
         overall = float(truth.mean())
         if not columns:
             return cls((), pl.DataFrame(), overall)

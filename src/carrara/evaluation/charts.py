@@ -35,9 +35,6 @@ def binary_charts(
     labels: npt.ArrayLike,
     scores: npt.ArrayLike,
     threshold: float = 0.5,
-    *,
-    slices: Sequence[SliceResult] = (),
-    slice_metric: str | None = None,
 ) -> dict[str, Spec]:
     """The charts by name; those that labels of one class leave undefined are not among them.
 
@@ -51,8 +48,6 @@ def binary_charts(
     charts["calibration"] = calibration(rows)
     charts["score_distribution"] = score_distribution(rows)
     charts["confusion_matrix"] = confusion_matrix(rows)
-    if slices and slice_metric is not None:
-        charts["slice_bars"] = slice_bars(slices, slice_metric)
     return charts
 
 
@@ -167,8 +162,8 @@ def confusion_matrix(rows: RankedRows) -> Spec:
         f"at threshold {rows.threshold:g} · percentages of each label's rows",
         [
             {"mark": {"type": "rect", "stroke": "#ffffff", "strokeWidth": 3}, "encoding": {"color": shade}},
-            _cell_text("rows", ",", fontSize=18, fontWeight=600, dy=-9),
-            _cell_text("share", ".1%", fontSize=12, dy=13),
+            cell_text("rows", ",", fontSize=18, fontWeight=600, dy=-9),
+            cell_text("share", ".1%", fontSize=12, dy=13),
         ],
         {
             "x": {"field": "predicted", "type": "nominal", "title": "Predicted", "axis": {"labelAngle": 0}},
@@ -237,7 +232,7 @@ def _cut(rows: RankedRows) -> int:
     return int(np.searchsorted(rows.ends, rows.predicted_positive - 1, side="right"))
 
 
-def _cell_text(field: str, form: str, **mark: float) -> Spec:
+def cell_text(field: str, form: str, **mark: float) -> Spec:
     ink = {"condition": {"test": "datum.share > 0.55", "value": "#ffffff"}, "value": INK}
     text = {"field": field, "type": "quantitative", "format": form}
     return {"mark": {"type": "text", **mark}, "encoding": {"text": text, "color": ink}}

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from carrara.evaluation.charts import binary_charts
-from carrara.evaluation.metrics import DEFAULT_METRICS, METRICS, MetricValue, measure
+from carrara.evaluation.charts import binary_charts, slice_bars
+from carrara.evaluation.charts_by_kind import multiclass_charts, regression_charts
+from carrara.evaluation.metrics import METRICS_OF, Kind, MetricValue, measure
 from carrara.evaluation.slices import SliceResult, measure_slices
 
 
@@ -51,32 +52,40 @@ def evaluate(
     labels: npt.ArrayLike,
     scores: npt.ArrayLike,
     *,
-    metrics: Sequence[str] = DEFAULT_METRICS,
+    kind: Kind = "binary",
+    classes: Sequence[str] = (),
+    metrics: Sequence[str] | None = None,
     slice_columns: Mapping[str, npt.NDArray[Any]] | None = None,
     baseline_scores: npt.ArrayLike | None = None,
     threshold: float = 0.5,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure a binary classifier's scores (0..1, shape (rows,)) against labels (0/1 or bool).
+    """Measure a model's scores against labels, in the shapes that `measure` takes for its kind.
 
-    Slices, the baseline and the whole are measured with the same metrics and threshold. Raises DataError
-    (with counts) for rows that cannot be measured, NotFoundError for an unknown metric.
+    Slices, the baseline and the whole are measured with the same metrics, by default all of the kind, and threshold;
+    `classes` name the places of several classes. Raises DataError (with counts) for rows that cannot be measured,
+    NotFoundError for an unknown metric.
     """
-    overall = measure(labels, scores, metrics, seed=seed, threshold=threshold)
-    baseline = (
-        {} if baseline_scores is None else measure(labels, baseline_scores, metrics, seed=seed, threshold=threshold)
-    )
-    slices = measure_slices(labels, scores, slice_columns or {}, metrics, seed=seed, threshold=threshold)
+    names = tuple(METRICS_OF[kind]) if metrics is None else metrics
+    overall = measure(labels, scores, names, kind=kind, seed=seed, threshold=threshold)
+    baseline = {}
+    if baseline_scores is not None:
+        baseline = measure(labels, baseline_scores, names, kind=kind, seed=seed, threshold=threshold)
+    slices = measure_slices(labels, scores, slice_columns or {}, names, kind=kind, seed=seed, threshold=threshold)
+    if kind == "binary":
+        charts = binary_charts(labels, scores, threshold)
+    elif kind == "regression":
+        charts = regression_charts(labels, scores)
+    else:
+        charts = multiclass_charts(labels, scores, classes)
+    main = next((name for name in names if METRICS_OF[kind][name].greater_is_better is not None), None)
+    if slices and main is not None:
+        charts["slice_bars"] = slice_bars(slices, main)
     return Evaluation(
         rows=len(scores),  # type: ignore[arg-type]  # an ArrayLike that `measure` took has a length
         metrics=overall,
         baseline=baseline,
         slices=tuple(slices),
         threshold=threshold,
-        charts=binary_charts(labels, scores, threshold, slices=slices, slice_metric=_main(metrics)),
+        charts=charts,
     )
-
-
-def _main(metrics: Sequence[str]) -> str | None:
-    """The metric that the slices' chart shows: the first that has a direction."""
-    return next((name for name in metrics if METRICS[name].greater_is_better is not None), None)

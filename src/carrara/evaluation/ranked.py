@@ -71,18 +71,23 @@ def rank(labels: npt.ArrayLike, scores: npt.ArrayLike, *, threshold: float = 0.5
     >>> rank([0, 1, 1], [0.2, 0.9, 0.4]).scores.tolist()
     [0.9, 0.4, 0.2]
     """
-    truth, values = np.asarray(labels), np.asarray(scores)
-    _check_shapes(truth, values)
-    truth, values = _as_floats(truth, "labels"), _as_floats(values, "scores")
+    truth, values = as_floats(labels, scores)
     _check_scores(values)
     _check_labels(truth)
     order = np.argsort(-values, kind="stable")
     return RankedRows(truth[order], values[order], threshold)
 
 
-def _check_shapes(labels: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
-    if labels.ndim != 1 or scores.ndim != 1:
-        raise DataError(f"labels and scores must have one dimension, and have {labels.ndim} and {scores.ndim}")
+def as_floats(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Labels and scores of shape (rows,) as float64; DataError for others."""
+    truth, values = np.asarray(labels), np.asarray(scores)
+    if truth.ndim != 1 or values.ndim != 1:
+        raise DataError(f"labels and scores must have one dimension, and have {truth.ndim} and {values.ndim}")
+    check_lengths(truth, values)
+    return _as_floats(truth, "labels"), _as_floats(values, "scores")
+
+
+def check_lengths(labels: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
     if len(labels) != len(scores):
         raise DataError(f"there are {len(labels):,} labels and {len(scores):,} scores")
     if len(labels) == 0:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import DataError
-from carrara.evaluation.metrics import DEFAULT_METRICS, MetricValue, measure
+from carrara.evaluation.metrics import DEFAULT_METRICS, Kind, MetricValue, measure
 from carrara.evaluation.ranked import Floats, Ints
 
 OTHER = "(other)"
@@ -44,6 +44,7 @@ def measure_slices(
     columns: Mapping[str, npt.NDArray[Any]],
     names: Iterable[str] = DEFAULT_METRICS,
     *,
+    kind: Kind = "binary",
     min_rows: int = 200,
     bootstrap: int = 100,
     seed: int = 0,
@@ -60,7 +61,9 @@ def measure_slices(
         if len(cells) != len(truth):
             raise DataError(f"slice column '{column}' has {len(cells):,} rows, and there are {len(truth):,} labels")
         for value, rows in _groups(cells, min_rows):
-            metrics = measure(truth[rows], values[rows], wanted, bootstrap=bootstrap, seed=seed, threshold=threshold)
+            metrics = measure(
+                truth[rows], values[rows], wanted, kind=kind, bootstrap=bootstrap, seed=seed, threshold=threshold
+            )
             found.append(SliceResult(column, value, len(rows), metrics))
     return found
 

@@ -106,6 +106,12 @@ def feature_drift(
     return sorted(found, key=lambda drift: (-drift.psi, drift.feature))
 
 
+def one_score(values: npt.NDArray[Any]) -> Floats:
+    """One number a prediction, to compare distributions by: of several classes the highest probability."""
+    scores = np.asarray(values, np.float64)
+    return scores.max(axis=1) if scores.ndim == 2 else scores
+
+
 def quantile_edges(values: npt.NDArray[Any], bins: int = 10) -> Floats:
     """The inner edges of `bins` bins of about equal rows; the outer ends are open.
 

@@ -8,21 +8,23 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from carrara.core.clock import microseconds
 from carrara.core.errors import DataError
 from carrara.core.html import html_table
 from carrara.data import read_dataset
-from carrara.evaluation import measure
+from carrara.evaluation import MAIN_METRICS, Kind, measure
+from carrara.features.training_set import as_numpy
 from carrara.models.registry import ModelVersion, read_record, recorded_definitions
-from carrara.models.signature import ENTITIES_SIGNATURE, EVENT_TIME, PREDICTION_ID
-from carrara.monitoring.drift import ReferenceDistribution, feature_drift
+from carrara.models.signature import DEFAULT_SIGNATURE, ENTITIES_SIGNATURE, EVENT_TIME, PREDICTION_ID
+from carrara.monitoring.drift import ReferenceDistribution, feature_drift, one_score
 from carrara.monitoring.prediction_log import log_table, read_log
 from carrara.storage import Stores
 
 LABEL = "__outcome"
-SCORE = "probability"
+_OUTCOMES = {"binary": pl.Int8(), "multiclass": pl.String(), "regression": pl.Float64()}
 
 
 @dataclass(frozen=True)
@@ -69,17 +71,16 @@ class MonitorReport:
 
 
 def monitor(
-    stores: Stores, version: ModelVersion, *, window: timedelta, names: Sequence[str] = ("roc_auc", "log_loss", "brier")
+    stores: Stores, version: ModelVersion, *, window: timedelta, names: Sequence[str] | None = None
 ) -> MonitorReport:
     """Join the log with the outcomes known by the stores' clock, and judge it as a whole and by window.
 
-    Windows start with the first prediction's day. Raises DataError when nothing was predicted yet: a version
-    without predictions is not healthy, it is not known.
+    Windows start with the first prediction's day; `names` are by default the main metrics of the model's kind. Raises
+    DataError when nothing was predicted yet: a version without predictions is not healthy, it is not known.
     """
     joined = join_outcomes(stores, version)
     record = read_record(stores, version)
-    references = {f["name"]: ReferenceDistribution.from_dict(f["distribution"]) for f in record["features"]}
-    scores = ReferenceDistribution.from_dict(record["summary"]["scores"])
+    judged = _Judged.of(record, names)
     known = joined.drop_nulls(LABEL)
     return MonitorReport(
         model=version.model,
@@ -87,14 +88,51 @@ def monitor(
         as_of=stores.clock(),
         predictions=joined.height,
         outcomes=known.height,
-        metrics=_metrics(known, names),
-        evaluation={name: record["metrics"]["test"][name] for name in names if name in record["metrics"]["test"]},
-        windows=[_window(start, end, rows, references, scores, names) for start, end, rows in _windows(joined, window)],
+        metrics=judged.metrics(known),
+        evaluation={n: record["metrics"]["test"][n] for n in judged.names if n in record["metrics"]["test"]},
+        windows=[_window(start, end, rows, judged) for start, end, rows in _windows(joined, window)],
     )
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """By what a version's predictions are judged: its kind, its output, and what was seen in training."""
+
+    kind: Kind
+    score: str
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    features: Mapping[str, ReferenceDistribution]
+    scores: ReferenceDistribution
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any], names: Sequence[str] | None) -> _Judged:
+        kind: Kind = record["configuration"]["label"].get("kind", "binary")
+        return cls(
+            kind=kind,
+            score=record["signature"][DEFAULT_SIGNATURE]["outputs"][0]["name"],
+            classes=tuple(record["parameters"].get("classes", ())),
+            names=tuple(names or MAIN_METRICS[kind]),
+            features={f["name"]: ReferenceDistribution.from_dict(f["distribution"]) for f in record["features"]},
+            scores=ReferenceDistribution.from_dict(record["summary"]["scores"]),
+        )
+
+    def scores_of(self, rows: pl.DataFrame) -> npt.NDArray[Any]:
+        return np.array(rows[self.score].to_list(), dtype=np.float64)
+
+    def metrics(self, known: pl.DataFrame) -> dict[str, Any] | None:
+        if known.is_empty():
+            return None
+        labels = known[LABEL].to_numpy()
+        if self.kind == "multiclass":
+            labels = np.array([self.classes.index(label) if label in self.classes else -1 for label in labels])
+            known, labels = known.filter(labels >= 0), labels[labels >= 0]
+        found = measure(labels.astype(np.float64), self.scores_of(known), self.names, kind=self.kind)
+        return {name: value.as_dict() for name, value in found.items()}
+
+
 def join_outcomes(stores: Stores, version: ModelVersion) -> pl.DataFrame:
-    """Every logged prediction of a version, with `__outcome`: 1, 0, or null while it is not known.
+    """Every logged prediction of a version, with `__outcome`: 1, 0, a class or a number, or null while it is not known.
 
     An outcome counts from the moment at which it became known, by the model's label; it is matched by entity
     keys and time.
@@ -112,7 +150,7 @@ def join_outcomes(stores: Stores, version: ModelVersion) -> pl.DataFrame:
     outcomes = read_dataset(stores, label.dataset).filter(pl.col(label.known_at or label.time) <= stores.clock())
     keys = [name for name in _entity_keys(stores, version) if name in log.columns]
     wanted = outcomes.select(
-        *keys, pl.col(label.time).alias("event_time"), pl.col(label.column).cast(pl.Int8).alias(LABEL)
+        *keys, pl.col(label.time).alias("event_time"), pl.col(label.column).cast(_OUTCOMES[label.kind]).alias(LABEL)
     ).collect()
     on = [*keys, "event_time"]
     return log.join(wanted.unique(on, keep="last"), on=on, how="left", maintain_order="left")
@@ -139,25 +177,18 @@ def _window(
     start: datetime,
     end: datetime,
     rows: pl.DataFrame,
-    references: Mapping[str, ReferenceDistribution],
-    scores: ReferenceDistribution,
-    names: Sequence[str],
+    judged: _Judged,
 ) -> Window:
     known = rows.drop_nulls(LABEL)
-    columns = {name: rows[name].fill_null(float("nan")).to_numpy() for name in references}
+    columns = {name: as_numpy(rows[name]) for name in judged.features}
     return Window(
         start=start,
         end=end,
         predictions=rows.height,
         outcomes=known.height,
-        metrics=_metrics(known, names),
-        drift=[drift.as_dict() for drift in feature_drift(references, columns)],
-        score_drift=feature_drift({SCORE: scores}, {SCORE: rows[SCORE].cast(pl.Float64).to_numpy()})[0].as_dict(),
+        metrics=judged.metrics(known),
+        drift=[drift.as_dict() for drift in feature_drift(judged.features, columns)],
+        score_drift=feature_drift({judged.score: judged.scores}, {judged.score: one_score(judged.scores_of(rows))})[
+            0
+        ].as_dict(),
     )
-
-
-def _metrics(known: pl.DataFrame, names: Sequence[str]) -> dict[str, Any] | None:
-    if known.is_empty():
-        return None
-    labels, scores = known[LABEL].to_numpy(), known[SCORE].cast(pl.Float64).to_numpy()
-    return {name: value.as_dict() for name, value in measure(labels.astype(np.int8), scores, names).items()}

@@ -132,5 +132,7 @@ def _series(values: Array) -> pl.Series:
         return pl.Series(values.tolist(), dtype=pl.String)
     if values.dtype.kind == "M":
         return pl.Series(values.astype("datetime64[us]").astype(np.int64)).cast(UTC_TIME)
+    if values.ndim == 2:
+        return pl.Series(values.tolist(), dtype=pl.List(pl.Float64))
     series = pl.Series(values)
     return series.fill_nan(None) if series.dtype.is_float() else series

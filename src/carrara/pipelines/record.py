@@ -63,7 +63,12 @@ def model_record(
             "export": fitted["export"],
             **fitted["summary"],
         },
-        summary={"scores": judged["scores"], "curve": fitted["curve"], "fit": _span(fitted)},
+        summary={
+            "scores": judged["scores"],
+            "curve": fitted["curve"],
+            "fit": _span(fitted),
+            "warnings": fitted["warnings"],
+        },
         signature={
             DEFAULT_SIGNATURE: fitted["signature"],
             ENTITIES_SIGNATURE: entities_signature(service.keys, service.request, own).as_dict(),

@@ -27,13 +27,14 @@ from carrara.metadata.runs import run
 from carrara.models.registry import ModelVersion, champion, read_record, register, resolve
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import Signature
-from carrara.monitoring.drift import ReferenceDistribution
+from carrara.monitoring.drift import ReferenceDistribution, one_score
 from carrara.pipelines.prepare import compute_features, ingest_for
 from carrara.pipelines.record import model_record
 from carrara.pipelines.steps import remembered
 from carrara.storage import Stores
-from carrara.training import Model, fit_model
-from carrara.training.fit import describe, labels_of, matrix
+from carrara.training import FittedModel, Model, fit_model
+from carrara.training.labels import encoded
+from carrara.training.proof import said
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def train(stores: Stores, definitions: Definitions, name: str, progress: Progres
         parts = _parts(work, training_set)
         with progress.step("train") as step:
             fitted = _fitted(work, training_set, parts, step)
-            step.said = f"{fitted['summary']['trees']} trees, {_proof(fitted['export'])}"
+            step.said = _fit_said(fitted)
         with progress.step("evaluate") as step:
             evaluation, judged = _evaluated(work, training_set, fitted, parts, step)
             step.said = _headline(evaluation)
@@ -102,7 +103,7 @@ def _training_set(work: _Work, step: Step) -> TrainingSet:
     model, service, stores = work.model, work.service, work.stores
     labels = dataset_version(stores, model.label.dataset)
     tables = {view.name: current_table(stores, view) for view, _ in service.stored}
-    carried = (model.label.column, model.label.known_at, *model.slices, *model.baseline)
+    carried = (model.label.column, model.label.known_at, model.weight, *model.slices, *model.baseline)
     keep = tuple(dict.fromkeys(column for column in carried if column))
 
     def build() -> dict[str, Any]:
@@ -129,22 +130,45 @@ def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataF
         started = now()
         made = fit_model(model, work.service.features, parts, step.advance)
         return {
-            **describe(made.fitted),
-            "signature": made.signature.as_dict(),
-            "servable": stores.artifacts.put_files(made.fitted.files),
-            "learned": stores.artifacts.put_files(made.fitted.learned),
+            **_described(made),
+            "servable": stores.artifacts.put_files(made.files),
+            "learned": stores.artifacts.put_files(made.learned),
+            "libraries": {name: installed[name] for name in made.libraries if name in installed},
             "started_at": started.isoformat(),
             "ended_at": now().isoformat(),
             "environment": environment(),
         }
 
-    spec = model.spec()
-    inputs = {name: spec[name] for name in ("features", "label", "split", "trainer", "seed")}
-    installed = environment()["distributions"]
-    key = digest_data(
-        ["train", training_set.digest, inputs, installed.get("xgboost-cpu"), installed.get("onnxmltools")]
-    )
+    spec, installed = model.spec(), environment()["distributions"]
+    inputs = {name: spec[name] for name in ("features", "label", "split", "trainer", "transforms", "weight", "seed")}
+    key = digest_data(["train", training_set.digest, inputs, _libraries(installed)])
     return remembered(stores, work.run_id, step, key, fit)
+
+
+def _libraries(installed: Mapping[str, str]) -> dict[str, str]:
+    """The versions that a fitted model may depend on."""
+    names = ("xgboost", "xgboost-cpu", "lightgbm", "scikit-learn", "onnx", "onnxmltools", "skl2onnx")
+    return {name: installed[name] for name in names if name in installed}
+
+
+def _described(made: FittedModel) -> dict[str, Any]:
+    """What is worth keeping of a fit besides its files, as plain data."""
+    return {
+        "format": made.format,
+        "signature": made.signature.as_dict(),
+        "classes": list(made.classes),
+        "importance": dict(made.importance),
+        "curve": dict(made.curve),
+        "summary": dict(made.summary),
+        "export": dict(made.export),
+        "warnings": list(made.warnings),
+    }
+
+
+def _fit_said(fitted: Mapping[str, Any]) -> str:
+    trees = fitted["summary"].get("trees")
+    told = [f"{trees:,} trees"] if trees else []
+    return "; ".join([", ".join([*told, said(fitted["export"])]), *fitted["warnings"]])
 
 
 def _evaluated(
@@ -158,21 +182,30 @@ def _evaluated(
             scores = {name: _scores(servable, parts[name]) for name in ("validation", "test")}
         finally:
             servable.close()
-        labels = {name: labels_of(model, parts[name], name) for name in parts}
+        classes, where = tuple(fitted["classes"]), f"part of '{model.name}'"
+        labels = {name: encoded(model.label, parts[name], classes, f"the {name} {where}") for name in parts}
         evaluation = evaluate(
             labels["test"],
             scores["test"],
-            metrics=model.metrics,
+            kind=model.label.kind,
+            classes=classes,
+            metrics=model.measured,
             slice_columns={name: parts["test"][name].to_numpy() for name in model.slices},
-            baseline_scores=_baseline_scores(model, parts, labels) if model.baseline else None,
+            baseline_scores=_baseline_scores(model, parts, labels, classes) if model.baseline else None,
             threshold=model.threshold,
             seed=model.seed,
         )
-        validation = measure(labels["validation"], scores["validation"], model.metrics, threshold=model.threshold)
+        validation = measure(
+            labels["validation"],
+            scores["validation"],
+            model.measured,
+            kind=model.label.kind,
+            threshold=model.threshold,
+        )
         result = {
             "evaluation": evaluation.as_dict(),
             "validation": {name: value.as_dict() for name, value in validation.items()},
-            "scores": ReferenceDistribution.from_values(scores["test"].astype(np.float64)).as_dict(),
+            "scores": ReferenceDistribution.from_values(one_score(scores["test"])).as_dict(),
         }
         return {"result": stores.artifacts.put(msgspec.json.encode(result))}
 
@@ -193,15 +226,24 @@ def _open(stores: Stores, fitted: Mapping[str, Any]) -> Servable:
 
 
 def _scores(servable: Servable, rows: pl.DataFrame) -> Any:
-    names = tuple(spec.name for spec in servable.signature.inputs)
-    columns = matrix(names, rows)
-    outputs = servable.run({name: columns[:, place] for place, name in enumerate(names)})
-    return outputs[servable.signature.outputs[0].name]
+    """The first output for rows of features, in the type in which requests hold them."""
+    columns = {
+        spec.name: rows[spec.name].to_numpy().astype(object)
+        if spec.dtype == "string"
+        else rows[spec.name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+        for spec in servable.signature.inputs
+    }
+    return servable.run(columns)[servable.signature.outputs[0].name]
 
 
-def _baseline_scores(model: Model, parts: Mapping[str, pl.DataFrame], labels: Mapping[str, Any]) -> Any:
+def _baseline_scores(
+    model: Model, parts: Mapping[str, pl.DataFrame], labels: Mapping[str, Any], classes: tuple[str, ...]
+) -> Any:
     columns = {part: {name: parts[part][name].to_numpy() for name in model.baseline} for part in ("train", "test")}
-    return RateBaseline.fit(columns["train"], labels["train"]).score(columns["test"])
+    if not classes:
+        return RateBaseline.fit(columns["train"], labels["train"]).score(columns["test"])
+    one_each = [labels["train"] == place for place in range(len(classes))]
+    return np.column_stack([RateBaseline.fit(columns["train"], one).score(columns["test"]) for one in one_each])
 
 
 def _registered(
@@ -238,12 +280,6 @@ def _registered(
     key = digest_data(["register", model.name, fitted["servable"], training_set.digest, specs])
     outputs = remembered(stores, work.run_id, step, key, add)
     return resolve(stores, f"{model.name}@{outputs['version']}")
-
-
-def _proof(export: Mapping[str, Any]) -> str:
-    if export["equal"]:
-        return f"ONNX equal to the trainer on {export['rows']:,} rows"
-    return f"kept native: ONNX differs by {export['largest_difference']:.2g}"
 
 
 def _headline(evaluation: Evaluation) -> str:

@@ -3,8 +3,37 @@
 In: a training set. Out: a servable artifact and what was learned.
 """
 
-from carrara.training.fit import FittedModel, fit_model, matrix
+from carrara.training.fit import FittedModel, fit_model
 from carrara.training.model import Label, Model
+from carrara.training.trainers.base import Fitted, Part, Task
+from carrara.training.trainers.function import trainer
+from carrara.training.trainers.lightgbm import LightGBM
+from carrara.training.trainers.linear import Linear
+from carrara.training.trainers.sklearn import Sklearn
 from carrara.training.trainers.xgboost import XGBoost
+from carrara.training.transforms.numbers import Bucketise, Clip, Impute, Log, Standardise
+from carrara.training.transforms.texts import Cross, NGrams, OneHot, Vocabulary
 
-__all__ = ["FittedModel", "Label", "Model", "XGBoost", "fit_model", "matrix"]
+__all__ = [
+    "Bucketise",
+    "Clip",
+    "Cross",
+    "Fitted",
+    "FittedModel",
+    "Impute",
+    "Label",
+    "LightGBM",
+    "Linear",
+    "Log",
+    "Model",
+    "NGrams",
+    "OneHot",
+    "Part",
+    "Sklearn",
+    "Standardise",
+    "Task",
+    "Vocabulary",
+    "XGBoost",
+    "fit_model",
+    "trainer",
+]

@@ -1,4 +1,4 @@
-"""Fits a model's trainer on the parts of its training set."""
+"""Fits a model: its transforms and its trainer on the train part, the export, and the proof of it."""
 
 from __future__ import annotations
 
@@ -6,76 +6,136 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 
-from carrara.core.columns import require_column, type_name
-from carrara.core.errors import ColumnTypeMismatch, TrainingError
+from carrara.core.errors import TrainingError
+from carrara.evaluation import binary
+from carrara.evaluation.ranked import RankedRows
+from carrara.models.runtimes.base import TRANSFORMS
 from carrara.models.signature import Signature, TensorSpec
+from carrara.training.inputs import Inputs, fit_inputs
+from carrara.training.labels import classes_of, encoded
 from carrara.training.model import Model
-from carrara.training.trainers.base import Array, Fitted, Part
+from carrara.training.proof import exported
+from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task
+from carrara.training.transforms.graph import joined
+
+_ALMOST = 0.999
+"""The area, or the correlation, at which one feature tells the label almost alone."""
 
 
 @dataclass(frozen=True)
 class FittedModel:
-    """What the trainer gave back, and the signature of the model's own inputs: one tensor per feature."""
+    """A model's artifact, the signature of its own inputs (one tensor per feature), and what there is to tell of it.
 
-    fitted: Fitted
+    `files` are opened by the runtime called `format`. `importance` is each feature's share, `warnings` what a person
+    should look at.
+    """
+
+    format: str
+    files: Mapping[str, bytes]
+    learned: Mapping[str, bytes]
     signature: Signature
+    classes: tuple[str, ...]
+    importance: Mapping[str, float]
+    curve: Mapping[str, list[float]]
+    summary: Mapping[str, Any]
+    export: Mapping[str, Any]
+    libraries: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def fit_model(
-    model: Model, features: tuple[str, ...], parts: Mapping[str, pl.DataFrame], advance: Callable[[int, int], None]
+    model: Model,
+    features: tuple[str, ...],
+    parts: Mapping[str, pl.DataFrame],
+    advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> FittedModel:
     """Fit on the train part and stop by the validation part; TrainingError names what cannot be learned."""
-    made = {name: _part(model, features, parts[name], name) for name in ("train", "validation")}
-    fitted = model.trainer.fit(made["train"], made["validation"], features, seed=model.seed, advance=advance)
-    signature = Signature(
-        inputs=tuple(TensorSpec(name, "float32") for name in features), outputs=(TensorSpec("probability", "float32"),)
+    classes = classes_of(model.label, parts["train"], f"the train part of '{model.name}'")
+    inputs = fit_inputs(features, model.transforms, parts["train"])
+    made = {name: _part(model, inputs, classes, parts[name], name) for name in ("train", "validation")}
+    warnings = _checked(model, inputs, made["train"])
+    task = Task(model.label.kind, inputs.names, classes, inputs.categories, model.seed, advance)
+    fitted = model.trainer.fit(made["train"], made["validation"], task)
+    return _artifact(model, inputs, fitted, classes, made["validation"].features, warnings)
+
+
+def _artifact(
+    model: Model, inputs: Inputs, fitted: Fitted, classes: tuple[str, ...], rows: Array, warnings: tuple[str, ...]
+) -> FittedModel:
+    kind = model.label.kind
+    graph, proof = exported(fitted, kind, rows)
+    if graph is not None:
+        files = {"model.onnx": graph if inputs.graph is None else joined(inputs.graph, graph, FEATURES)}
+    else:
+        files = {**fitted.native, **({} if inputs.graph is None else {TRANSFORMS: inputs.graph})}
+    learned = dict(fitted.learned)
+    if inputs.learned:
+        learned["transforms.json"] = msgspec.json.encode(inputs.learned)
+    shape = (None, len(classes)) if classes else (None,)
+    summary = {**fitted.summary, "columns": len(inputs.names)}
+    return FittedModel(
+        format="onnx" if graph is not None else fitted.format,
+        files=files,
+        learned=learned,
+        signature=Signature(inputs.features, (TensorSpec(OUTPUTS[kind], "float32", shape),)),
+        classes=classes,
+        importance=inputs.importance(fitted.importance),
+        curve=fitted.curve,
+        summary={**summary, "classes": list(classes)} if classes else summary,
+        export=proof,
+        libraries=fitted.libraries,
+        warnings=warnings,
     )
-    return FittedModel(fitted, signature)
 
 
-def matrix(features: tuple[str, ...], rows: pl.DataFrame) -> Array:
-    """The features of `rows` as float32 of shape (rows, features), NaN for missing."""
-    where = "the training set"
-    for name in features:
-        dtype = require_column(rows.schema, name, where)
-        if not (dtype.is_numeric() or dtype == pl.Boolean()):
-            raise ColumnTypeMismatch(
-                name, where, "a number", type_name(dtype), hint="Encode it in its view's function."
-            )
-    columns = rows.select(pl.col(name).cast(pl.Float32).fill_null(float("nan")) for name in features)
-    return np.ascontiguousarray(columns.to_numpy(), dtype=np.float32)
-
-
-def labels_of(model: Model, rows: pl.DataFrame, where: str) -> Array:
-    """The labels as int8 of 0 and 1; the column must be boolean and without nulls."""
-    column = model.label.column
-    dtype = require_column(rows.schema, column, where)
-    if dtype != pl.Boolean():
-        raise ColumnTypeMismatch(column, where, "bool", type_name(dtype))
-    if rows[column].null_count():
-        raise TrainingError(f"{rows[column].null_count():,} labels in '{column}' of {where} are null")
-    return rows[column].cast(pl.Int8).to_numpy()
-
-
-def _part(model: Model, features: tuple[str, ...], rows: pl.DataFrame, name: str) -> Part:
+def _part(model: Model, inputs: Inputs, classes: tuple[str, ...], rows: pl.DataFrame, name: str) -> Part:
     where = f"the {name} part of '{model.name}'"
-    labels = labels_of(model, rows, where)
+    labels = encoded(model.label, rows, classes, where)
+    if not len(labels) or labels.min() == labels.max():
+        said = f"every label in {where} is {rows[model.label.column][0]}" if len(labels) else f"{where} has no rows"
+        raise TrainingError(said, hint="A model learns from differences; move the split's times.")
+    weights = None if model.weight is None else _weights(rows[model.weight], where)
+    return Part(inputs.matrix(rows), labels.astype(np.float32), weights)
+
+
+def _weights(values: pl.Series, where: str) -> Array:
+    if not values.dtype.is_numeric():
+        raise TrainingError(f"the weights in '{values.name}' of {where} are no numbers")
+    weights = values.cast(pl.Float32).fill_null(float("nan")).to_numpy()
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise TrainingError(f"the weights in '{values.name}' of {where} must be numbers of at least 0, and not all 0")
+    return weights
+
+
+def _checked(model: Model, inputs: Inputs, train: Part) -> tuple[str, ...]:
+    """What a person should look at; TrainingError for a feature that is the label."""
+    said = []
+    for place, name in enumerate(inputs.names):
+        values = train.features[:, place]
+        if np.array_equal(values, train.labels):
+            raise TrainingError(
+                f"the feature '{name}' is the label itself", hint="It is not known when a prediction is asked for."
+            )
+        alone = _alone(model, values, train.labels)
+        if alone is not None and alone >= _ALMOST:
+            said.append(f"'{name}' tells the label almost alone ({alone:.4f}): was it known at the label's time?")
+    return tuple(said)
+
+
+def _alone(model: Model, values: Array, labels: Array) -> float | None:
+    """How much a column tells alone: of a binary label the area under the curve, of a number the correlation."""
+    known = ~np.isnan(values)
+    values, labels = values[known], labels[known]
+    if model.label.kind == "multiclass" or len(values) < 2 or values.min() == values.max():
+        return None
     if labels.min() == labels.max():
-        raise TrainingError(
-            f"every label in {where} is {bool(labels[0])}", hint="A model learns from both; move the split's times."
-        )
-    return Part(matrix(features, rows), labels.astype(np.float32))
-
-
-def describe(fitted: Fitted) -> dict[str, Any]:
-    """What is worth keeping of a fit besides its files, as plain data."""
-    return {
-        "format": fitted.format,
-        "importance": dict(fitted.importance),
-        "curve": dict(fitted.curve),
-        "summary": dict(fitted.summary),
-        "export": dict(fitted.export),
-    }
+        return None
+    if model.label.kind == "regression":
+        return float(abs(np.corrcoef(values, labels)[0, 1]))
+    order = np.argsort(-values, kind="stable")
+    area = binary.roc_auc(RankedRows(labels[order].astype(float), values[order].astype(float)), np.ones(len(values)))
+    return max(area, 1 - area)

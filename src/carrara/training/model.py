@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from carrara.core.errors import DefinitionError
+from carrara.core.errors import DefinitionError, NotFoundError
 from carrara.data.splits import Split
 from carrara.evaluation import Gate
-from carrara.evaluation.metrics import metric
+from carrara.evaluation.metrics import MAIN_METRICS, METRICS_OF, Kind, metric
 from carrara.training.trainers.base import Trainer
+from carrara.training.transforms.base import Transform
 
 
 @dataclass(frozen=True)
 class Label:
-    """What is to be predicted: a boolean column of a dataset.
+    """What is to be predicted: a column of a dataset, by its `kind`: "binary" (a boolean), "multiclass" (texts or whole
+    numbers, each a class), or "regression" (a number).
 
     `time` is the moment at which each row is predicted, `known_at` the one at which its label became known;
     `known_at` is also what joins outcomes to logged predictions.
@@ -24,6 +26,11 @@ class Label:
     column: str
     time: str
     known_at: str | None = None
+    kind: Kind = "binary"
+
+    def __post_init__(self) -> None:
+        if self.kind not in METRICS_OF:
+            raise NotFoundError("kind of label", self.kind, METRICS_OF)
 
     def spec(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -34,7 +41,9 @@ class Model:
     """A model: everything that training, evaluation, serving and monitoring need to know of it.
 
     `features` are references (`view:feature`, or `view` for all of a view's), `slices` columns of the label's
-    dataset to judge separately, `baseline` columns whose positive rates are what the model has to beat.
+    dataset to judge separately, `baseline` columns whose positive rates (or means) are what the model has to beat,
+    `weight` one that says how much each row counts in training. `metrics` are by default those of the label's kind;
+    `transforms` are fitted on the train part, and served in the model.
     """
 
     name: str
@@ -42,8 +51,10 @@ class Model:
     label: Label
     split: Split
     trainer: Trainer
-    metrics: tuple[str, ...] = ("roc_auc", "pr_auc", "log_loss", "brier")
+    transforms: tuple[Transform, ...] = ()
+    metrics: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
+    weight: str | None = None
     baseline: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     threshold: float = 0.5
@@ -62,7 +73,12 @@ class Model:
                 hint='Say when each row is predicted: Label(…, time="COLUMN").',
             )
         for name in self.metrics:
-            metric(name)
+            metric(name, self.label.kind)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The metrics that the model is judged by."""
+        return self.metrics or MAIN_METRICS[self.label.kind]
 
     def spec(self) -> dict[str, Any]:
         return {
@@ -70,7 +86,9 @@ class Model:
             "label": self.label.spec(),
             "split": self.split.spec(),
             "trainer": {"name": self.trainer.name, **self.trainer.spec()},
-            "metrics": list(self.metrics),
+            "transforms": [transform.spec() for transform in self.transforms],
+            "metrics": list(self.measured),
+            "weight": self.weight,
             "slices": list(self.slices),
             "baseline": list(self.baseline),
             "gates": [gate.spec() for gate in self.gates],

@@ -17,6 +17,10 @@ from carrara.models.signature import Signature
 
 Tensors = Mapping[str, np.ndarray[Any, Any]]
 
+TRANSFORMS = "transforms.onnx"
+"""The file with a model's transforms, beside a model that is in its own format: what its runtime takes is the matrix
+that they make, float32 of shape (rows, columns)."""
+
 
 class Servable(Protocol):
     """A loaded model version; the same object evaluates, predicts in batch and serves."""

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the default runtime."""
+"""ONNX Runtime: the default runtime, and what makes a matrix of features for the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from carrara.models.runtimes.base import Tensors
+from carrara.models.runtimes.base import TRANSFORMS, Tensors
 from carrara.models.signature import NUMPY_TYPES, Signature
 
 
@@ -24,22 +24,64 @@ def session(model: bytes) -> Any:
 
 
 class OnnxServable:
-    """A folder with `model.onnx`; columns are joined when the graph takes one matrix of all features."""
+    """A folder with `model.onnx`."""
 
     def __init__(self, folder: Path, signature: Signature) -> None:
         self.signature = signature
         self._session = session((folder / "model.onnx").read_bytes())
-        inputs = self._session.get_inputs()
-        self._matrix = inputs[0].name if len(inputs) == 1 and len(signature.inputs) != 1 else None
+        self._feed = Feed(self._session, signature)
         self._outputs = [spec.name for spec in signature.outputs]
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-        columns = {spec.name: np.asarray(inputs[spec.name], NUMPY_TYPES[spec.dtype]) for spec in self.signature.inputs}
-        feed = {self._matrix: np.column_stack(list(columns.values()))} if self._matrix else columns
-        return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
+        return dict(zip(self._outputs, self._session.run(self._outputs, self._feed(inputs)), strict=True))
 
     def warm_up(self) -> None:
-        self.run({spec.name: np.zeros(1, NUMPY_TYPES[spec.dtype]) for spec in self.signature.inputs})
+        self.run(zeros(self.signature))
 
     def close(self) -> None:
         self._session = None
+
+
+class Feed:
+    """What a graph is fed of the tensors of a signature: each by its name, and the others joined to one matrix."""
+
+    def __init__(self, graph: Any, signature: Signature) -> None:
+        named = {one.name for one in graph.get_inputs()}
+        self._named = [spec for spec in signature.inputs if spec.name in named]
+        self._joined = [spec for spec in signature.inputs if spec.name not in named]
+        (self._matrix,) = (named - {spec.name for spec in self._named}) or {None}
+
+    def __call__(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
+        feed = {spec.name: _tensor(inputs[spec.name], spec.dtype) for spec in self._named}
+        if self._matrix is not None:
+            columns = [np.asarray(inputs[spec.name], NUMPY_TYPES[spec.dtype]) for spec in self._joined]
+            feed[self._matrix] = np.column_stack(columns)
+        return feed
+
+
+class Matrix:
+    """The matrix that a model in its own format takes: its transforms' result, or its features side by side."""
+
+    def __init__(self, folder: Path, signature: Signature) -> None:
+        self._signature = signature
+        self._session = session((folder / TRANSFORMS).read_bytes()) if (folder / TRANSFORMS).exists() else None
+        self._feed = None if self._session is None else Feed(self._session, signature)
+
+    def __call__(self, inputs: Tensors) -> np.ndarray[Any, Any]:
+        if self._session is None or self._feed is None:
+            return np.column_stack([np.asarray(inputs[spec.name], np.float32) for spec in self._signature.inputs])
+        (found,) = self._session.run(None, self._feed(inputs))
+        return np.asarray(found)
+
+
+def zeros(signature: Signature) -> dict[str, np.ndarray[Any, Any]]:
+    """One row of zeros and empty texts."""
+    return {spec.name: _tensor(np.zeros(1, NUMPY_TYPES[spec.dtype]), spec.dtype) for spec in signature.inputs}
+
+
+def _tensor(values: Any, dtype: str) -> np.ndarray[Any, Any]:
+    found = np.asarray(values, NUMPY_TYPES[dtype])
+    if dtype == "string":
+        # A missing text is the empty one; a graph knows no other.
+        found = np.array([value if isinstance(value, str) else "" for value in found], dtype=object)
+    return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from carrara.core.plugins import require
 from carrara.models.runtimes.base import Tensors
+from carrara.models.runtimes.onnx import Matrix, zeros
 from carrara.models.signature import Signature
 
 
@@ -18,14 +19,15 @@ class XGBoostServable:
     def __init__(self, folder: Path, signature: Signature) -> None:
         xgboost = require("xgboost", extra="xgboost", purpose="a model in XGBoost's own format")
         self.signature = signature
+        self._matrix = Matrix(folder, signature)
         self._booster = xgboost.Booster({"nthread": 1}, model_file=str(folder / "model.ubj"))
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-        rows = np.column_stack([np.asarray(inputs[spec.name], np.float32) for spec in self.signature.inputs])
-        return {self.signature.outputs[0].name: np.asarray(self._booster.inplace_predict(rows), np.float32)}
+        scores = self._booster.inplace_predict(self._matrix(inputs))
+        return {self.signature.outputs[0].name: np.asarray(scores, np.float32)}
 
     def warm_up(self) -> None:
-        self.run({spec.name: np.zeros(1, np.float32) for spec in self.signature.inputs})
+        self.run(zeros(self.signature))
 
     def close(self) -> None:
         self._booster = None

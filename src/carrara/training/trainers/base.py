@@ -7,39 +7,70 @@ entry-point group `carrara.trainers`. Import the library inside `fit`, with `cor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from carrara.evaluation.metrics import Kind
+
 Array = np.ndarray[Any, Any]
+
+OUTPUTS: Mapping[Kind, str] = {"binary": "probability", "multiclass": "probabilities", "regression": "prediction"}
+"""What a model gives: the probability of true, of shape (rows,), or of each class, (rows, classes), or a number."""
+
+FEATURES = "features"
+"""The input of a trainer's ONNX graph: float32 of shape (rows, features)."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a training set: `features` float32 of shape (rows, features), `labels` float32 of 0 and 1."""
+    """One part of a training set: `features` float32 of shape (rows, features); `labels` float32 of shape (rows,): 0
+    and 1, places of classes, or numbers; `weights` float32 of shape (rows,), or None where all rows count the same."""
 
     features: Array
     labels: Array
+    weights: Array | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned: the kind of label, the columns' names, and the classes where there are several.
+
+    `categories` are the columns that hold places of categories, 0, 1, …, with how many there are, for trainers that
+    embed them. `advance(done, total)` tells how far a fit is.
+    """
+
+    kind: Kind
+    names: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    categories: Mapping[str, int] = field(default_factory=dict)
+    seed: int = 0
+    advance: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclass(frozen=True)
 class Fitted:
     """What a trainer gives back.
 
-    `format` names the runtime that opens `files`; `learned` holds the full learned parameters in a form that
-    needs no framework; `importance` is each feature's share (sum 1); `curve` the loss of each round; `export`
-    says how the artifact was proved equal to the trainer's own object; `libraries` what made it.
+    `predict` scores rows of features as the trainer's own object does, in the shape of the kind's output. `to_onnx`
+    makes the graph from FEATURES to that output, and raises where there is none; `native` are the files of the
+    runtime called `format`, for a model without an equal graph, and empty where only the graph can be kept. `edges`
+    are rows of features at which the model's answer jumps, for the proof. `learned` holds the full learned parameters
+    in a form that needs no framework; `importance` is each column's share (sum 1); `curve` the loss of each round;
+    `libraries` what made it.
     """
 
-    format: str
-    files: Mapping[str, bytes]
+    predict: Callable[[Array], Array]
+    to_onnx: Callable[[], bytes]
     learned: Mapping[str, bytes]
     importance: Mapping[str, float]
-    curve: Mapping[str, list[float]]
-    summary: Mapping[str, Any]
-    export: Mapping[str, Any]
     libraries: tuple[str, ...]
+    format: str = "onnx"
+    native: Mapping[str, bytes] = field(default_factory=dict)
+    edges: Array | None = None
+    curve: Mapping[str, list[float]] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Trainer(Protocol):
@@ -51,13 +82,5 @@ class Trainer(Protocol):
     def spec(self) -> dict[str, Any]:
         """The hyper-parameters as plain data."""
 
-    def fit(
-        self,
-        train: Part,
-        validation: Part,
-        names: tuple[str, ...],
-        *,
-        seed: int,
-        advance: Callable[[int, int], None],
-    ) -> Fitted:
-        """Fit on `train`, stop by `validation`, and export; `advance(done, total)` tells how far it is."""
+    def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
+        """Fit on `train`, and stop by `validation`. Raises TrainingError for what it cannot learn."""

@@ -1,8 +1,8 @@
-"""XGBoost: gradient-boosted trees (Chen and Guestrin, 2016), exported to ONNX when the export is equal."""
+"""XGBoost: gradient-boosted trees (Chen and Guestrin, 2016)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,18 +10,23 @@ import msgspec
 import numpy as np
 
 from carrara.core.plugins import require
-from carrara.training.trainers.base import Array, Fitted, Part
+from carrara.training.onnx_graphs import with_output
+from carrara.training.trainers.base import FEATURES, Fitted, Part, Task
+from carrara.training.trainers.trees import edge_rows
 
-_TOLERANCE = 1e-5
-_PROOF_ROWS = 20_000
+_OBJECTIVES = {
+    "binary": {"objective": "binary:logistic", "eval_metric": "logloss"},
+    "multiclass": {"objective": "multi:softprob", "eval_metric": "mlogloss"},
+    "regression": {"objective": "reg:squarederror", "eval_metric": "rmse"},
+}
 
 
 @dataclass(frozen=True)
 class XGBoost:
-    """Gradient-boosted trees for a binary label.
+    """Gradient-boosted trees, for labels of any kind.
 
-    `trees` is the most that are grown; growing stops when the validation loss has not fallen for
-    `early_stopping` trees. `row_share` and `column_share` are sampled for each tree.
+    `trees` is the most that are grown (of several classes: for each); growing stops when the validation loss has not
+    fallen for `early_stopping` trees. `row_share` and `column_share` are sampled for each tree.
     """
 
     trees: int = 500
@@ -38,55 +43,48 @@ class XGBoost:
     def spec(self) -> dict[str, Any]:
         return asdict(self)
 
-    def fit(
-        self,
-        train: Part,
-        validation: Part,
-        names: tuple[str, ...],
-        *,
-        seed: int,
-        advance: Callable[[int, int], None],
-    ) -> Fitted:
+    def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         xgboost = require("xgboost", extra="xgboost", purpose="the trainer 'xgboost'")
-        data = xgboost.QuantileDMatrix(train.features, train.labels)
-        held = xgboost.QuantileDMatrix(validation.features, validation.labels, ref=data)
+        data = xgboost.QuantileDMatrix(train.features, train.labels, weight=train.weights)
+        held = xgboost.QuantileDMatrix(validation.features, validation.labels, weight=validation.weights, ref=data)
         curve: dict[str, dict[str, list[float]]] = {}
         booster = xgboost.train(
-            self._parameters(seed),
+            self._parameters(task),
             data,
             num_boost_round=self.trees,
             evals=[(data, "train"), (held, "validation")],
             early_stopping_rounds=self.early_stopping,
             evals_result=curve,
-            callbacks=[_advancing(xgboost, advance, self.trees)],
+            callbacks=[_advancing(xgboost, task.advance, self.trees)],
             verbose_eval=False,
         )
         booster = booster[: booster.best_iteration + 1]
-        exported, proof = _export(booster, validation.features[:_PROOF_ROWS])
-        native = bytes(booster.save_raw("ubj"))
-        equal = proof["equal"]
+        saved = bytes(booster.save_raw("json"))
+        losses = {part: next(iter(values.values())) for part, values in curve.items()}
         return Fitted(
-            format="onnx" if equal else "xgboost",
-            files={"model.onnx": exported} if equal else {"model.ubj": native},
-            learned={"learned.json": bytes(booster.save_raw("json"))},
-            importance=_importance(booster, names),
-            curve={part: values["logloss"] for part, values in curve.items()},
-            summary={**_summary(booster), "trees_tried": len(curve["train"]["logloss"])},
-            export=proof,
+            predict=lambda rows: np.asarray(booster.inplace_predict(rows)),
+            to_onnx=lambda: _graph(booster, task),
+            format="xgboost",
+            native={"model.ubj": bytes(booster.save_raw("ubj"))},
+            edges=edge_rows(_thresholds(saved), validation.features),
+            learned={"learned.json": saved},
+            importance=_importance(booster, task.names),
+            curve=losses,
+            summary={**_summary(booster, saved), "trees_tried": len(losses["train"])},
             libraries=("xgboost-cpu", "xgboost", "onnx", "onnxmltools"),
         )
 
-    def _parameters(self, seed: int) -> dict[str, Any]:
+    def _parameters(self, task: Task) -> dict[str, Any]:
         return {
-            "objective": "binary:logistic",
-            "eval_metric": "logloss",
+            **_OBJECTIVES[task.kind],
+            **({"num_class": len(task.classes)} if task.kind == "multiclass" else {}),
             "max_depth": self.depth,
             "learning_rate": self.learning_rate,
             "subsample": self.row_share,
             "colsample_bytree": self.column_share,
             "min_child_weight": self.min_child_weight,
             "reg_lambda": self.l2,
-            "seed": seed,
+            "seed": task.seed,
         }
 
 
@@ -99,50 +97,16 @@ def _advancing(xgboost: Any, advance: Callable[[int, int], None], total: int) ->
     return Advancing()
 
 
-def _export(booster: Any, rows: Array) -> tuple[bytes, dict[str, Any]]:
-    """The booster as an ONNX graph from features (rows, n) to probability (rows), and how equal it is."""
-    onnx = require("onnx", extra="xgboost", purpose="the export to ONNX")
+def _graph(booster: Any, task: Task) -> bytes:
     onnxmltools = require("onnxmltools", extra="xgboost", purpose="the export to ONNX")
     from onnxmltools.convert.common.data_types import FloatTensorType
 
-    # the converter understands only the names f0, f1, …; ours are in the signature
+    # The converter understands only the names f0, f1, …; ours are in the signature.
     booster.feature_names = None
-    shape = [None, rows.shape[1]]
-    graph = onnxmltools.convert_xgboost(booster, initial_types=[("features", FloatTensorType(shape))])
-    _only_probability(onnx, graph)
-    exported = bytes(graph.SerializeToString())
-    return exported, _proof(booster, exported, rows)
-
-
-def _only_probability(onnx: Any, graph: Any) -> None:
-    """Replace the converter's outputs (a label and two columns) by the probability of the positive class."""
-    helper = onnx.helper
-    scores = graph.graph.output[1].name
-    graph.graph.initializer.append(helper.make_tensor("positive", onnx.TensorProto.INT64, [], [1]))
-    graph.graph.node.append(helper.make_node("Gather", [scores, "positive"], ["probability"], axis=1))
-    del graph.graph.output[:]
-    graph.graph.output.append(helper.make_tensor_value_info("probability", onnx.TensorProto.FLOAT, [None]))
-    # Gather is of the standard operators, which a converter of trees has no need to import.
-    if all(opset.domain for opset in graph.opset_import):
-        graph.opset_import.append(helper.make_opsetid("", 13))
-    # The converter names a graph at random; equal boosters are to have equal artifacts.
-    graph.graph.name = "trees"
-    onnx.checker.check_model(graph)
-
-
-def _proof(booster: Any, exported: bytes, rows: Array) -> dict[str, Any]:
-    from carrara.models.runtimes.onnx import session
-
-    expected = booster.inplace_predict(rows)
-    (found,) = session(exported).run(["probability"], {"features": rows})
-    largest = float(np.max(np.abs(expected - found))) if len(rows) else 0.0
-    return {
-        "to": "onnx",
-        "equal": largest <= _TOLERANCE,
-        "rows": len(rows),
-        "largest_difference": largest,
-        "tolerance": _TOLERANCE,
-    }
+    model = onnxmltools.convert_xgboost(booster, initial_types=[(FEATURES, FloatTensorType([None, len(task.names)]))])
+    if task.kind == "regression":
+        return with_output(model, task.kind, model.graph.output[0].name, columns=1)
+    return with_output(model, task.kind, model.graph.output[1].name, columns=len(task.classes) or 2)
 
 
 def _importance(booster: Any, names: tuple[str, ...]) -> dict[str, float]:
@@ -151,9 +115,20 @@ def _importance(booster: Any, names: tuple[str, ...]) -> dict[str, float]:
     return {name: float(gains.get(f"f{place}", 0.0)) / total for place, name in enumerate(names)}
 
 
-def _summary(booster: Any) -> dict[str, Any]:
+def _trees(saved: bytes) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = msgspec.json.decode(saved)["learner"]["gradient_booster"]["model"]["trees"]
+    return found
+
+
+def _thresholds(saved: bytes) -> Iterator[tuple[int, float]]:
+    for tree in _trees(saved):
+        splits = zip(tree["left_children"], tree["split_indices"], tree["split_conditions"], strict=True)
+        yield from ((column, threshold) for left, column, threshold in splits if left != -1)
+
+
+def _summary(booster: Any, saved: bytes) -> dict[str, Any]:
     config: Mapping[str, Any] = msgspec.json.decode(booster.save_config())
-    trees = msgspec.json.decode(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]["trees"]
+    trees = _trees(saved)
     return {
         "trees": len(trees),
         "leaves": sum(1 for tree in trees for left in tree["left_children"] if left == -1),

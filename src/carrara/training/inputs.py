@@ -1,0 +1,153 @@
+"""A model's inputs: its features as tensors, its transforms as a graph, and the matrix that its trainer takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from carrara.core.columns import require_column, type_name
+from carrara.core.errors import ColumnTypeMismatch, TrainingError
+from carrara.models.runtimes.onnx import session
+from carrara.models.signature import TensorSpec
+from carrara.training.trainers.base import Array
+from carrara.training.transforms.base import Transform
+from carrara.training.transforms.graph import Column, Graph
+
+NUMBERS = "numbers"
+"""The input of a transforms' graph that holds all features that are numbers; each text is an input by its name."""
+
+_WHERE = "the training set"
+_OUTPUT = "matrix"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How rows of features become a matrix.
+
+    `names` are the matrix's columns and `sources` the features that each comes from; `categories` are the columns that
+    hold places of categories. `graph` is an ONNX model, None where the matrix is the features as they are.
+    """
+
+    features: tuple[TensorSpec, ...]
+    names: tuple[str, ...]
+    sources: Mapping[str, tuple[str, ...]]
+    categories: Mapping[str, int] = field(default_factory=dict)
+    graph: bytes | None = None
+    learned: list[dict[str, Any]] = field(default_factory=list)
+
+    def matrix(self, rows: pl.DataFrame) -> Array:
+        """The columns of the matrix, float32 of shape (rows, columns), NaN for missing."""
+        if self.graph is None:
+            return _numbers([spec.name for spec in self.features], rows)
+        (found,) = session(self.graph).run([_OUTPUT], _given(self.features, rows))
+        return np.ascontiguousarray(found)
+
+    def importance(self, by_column: Mapping[str, float]) -> dict[str, float]:
+        """Each feature's share, from those of the matrix's columns; a cross is shared evenly."""
+        found = {spec.name: 0.0 for spec in self.features}
+        for column, share in by_column.items():
+            for source in self.sources[column]:
+                found[source] += share / len(self.sources[column])
+        return found
+
+
+def fit_inputs(features: tuple[str, ...], transforms: tuple[Transform, ...], rows: pl.DataFrame) -> Inputs:
+    """Fit transforms on the training rows, in the order of their declaration.
+
+    Raises ColumnTypeMismatch for a feature that is no number, boolean or text; TrainingError for a text that no
+    transform makes a number of, and for a feature that is missing in every row.
+    """
+    specs = tuple(_spec(name, rows) for name in features)
+    for name in features:
+        if rows[name].null_count() == rows.height:
+            raise TrainingError(f"'{name}' is missing in every training row", hint="Leave it out of the model.")
+    if not transforms:
+        _refuse_texts([spec.name for spec in specs if spec.dtype == "string"])
+        return Inputs(specs, features, {name: (name,) for name in features})
+    given = _given(specs, rows)
+    graph, learned = Graph(), []
+    columns = _columns(graph, specs, given)
+    untouched = dict(columns)
+    for transform in transforms:
+        made, found = transform.fit(columns, graph)
+        columns |= made
+        learned.append({**transform.spec(), "learned": found})
+    used = {name: column for name, column in columns.items() if not (column.is_text and _is_used(name, columns))}
+    _refuse_texts([name for name, column in used.items() if column.is_text])
+    raw = [name for name, column in used.items() if column is untouched.get(name)]
+    parts = [used[name] for name in used if name not in raw]
+    if raw:
+        places = [list(_number_names(specs)).index(name) for name in raw]
+        tensor = graph.add("Gather", NUMBERS, graph.constant(places, np.int64), axis=1)
+        parts.insert(0, Column(tensor, given[NUMBERS][:, places], tuple(raw), tuple(raw)))
+    joined = graph.add("Concat", *(part.tensor for part in parts), axis=1)
+    graph.nodes.append(_named(graph, joined))
+    sources: dict[str, tuple[str, ...]] = {name: (name,) for name in raw}
+    for part in parts[1:] if raw else parts:
+        sources |= dict.fromkeys(part.names, part.sources)
+    categories = {part.names[0]: part.categories for part in parts if part.categories}
+    return Inputs(specs, tuple(sources), sources, categories, graph.model(given, _OUTPUT), learned)
+
+
+def _named(graph: Graph, tensor: str) -> Any:
+    graph.add("Identity", tensor)
+    node = graph.nodes.pop()
+    node.output[0] = _OUTPUT
+    return node
+
+
+def _columns(graph: Graph, specs: tuple[TensorSpec, ...], given: Mapping[str, Array]) -> dict[str, Column]:
+    found = {}
+    for spec in specs:
+        if spec.dtype == "string":
+            found[spec.name] = Column(spec.name, given[spec.name], (spec.name,), (spec.name,))
+        else:
+            place = list(_number_names(specs)).index(spec.name)
+            tensor = graph.add("Gather", NUMBERS, graph.constant([place], np.int64), axis=1)
+            values = given[NUMBERS][:, place : place + 1]
+            found[spec.name] = Column(tensor, values, (spec.name,), (spec.name,))
+    return found
+
+
+def _is_used(name: str, columns: Mapping[str, Column]) -> bool:
+    """Whether another column, such as a cross, is made of this one."""
+    return any(name in column.sources and other != name for other, column in columns.items() if not column.is_text)
+
+
+def _spec(name: str, rows: pl.DataFrame) -> TensorSpec:
+    dtype = require_column(rows.schema, name, _WHERE)
+    if dtype == pl.String:
+        return TensorSpec(name, "string")
+    if not (dtype.is_numeric() or dtype == pl.Boolean()):
+        raise ColumnTypeMismatch(
+            name, _WHERE, "a number or a text", type_name(dtype), hint="Encode it in its view's function."
+        )
+    return TensorSpec(name, "float32")
+
+
+def _refuse_texts(names: list[str]) -> None:
+    if names:
+        raise TrainingError(
+            f"{', '.join(names)}: texts, which no transform makes numbers of",
+            hint=f'e.g. transforms=(carrara.OneHot("{names[0]}"),)',
+        )
+
+
+def _number_names(specs: tuple[TensorSpec, ...]) -> tuple[str, ...]:
+    return tuple(spec.name for spec in specs if spec.dtype != "string")
+
+
+def _given(specs: tuple[TensorSpec, ...], rows: pl.DataFrame) -> dict[str, Array]:
+    """The inputs of a transforms' graph, from a table."""
+    texts = {s.name: rows[s.name].fill_null("").to_numpy().astype(object) for s in specs if s.dtype == "string"}
+    numbers = _number_names(specs)
+    return {**({NUMBERS: _numbers(numbers, rows)} if numbers else {}), **texts}
+
+
+def _numbers(names: tuple[str, ...] | list[str], rows: pl.DataFrame) -> Array:
+    columns = rows.select(pl.col(name).cast(pl.Float32).fill_null(float("nan")) for name in names)
+    return np.ascontiguousarray(columns.to_numpy(), dtype=np.float32)

@@ -1,0 +1,148 @@
+"""LightGBM: gradient-boosted trees, grown leaf by leaf (Ke and others, 2017)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from carrara.core.plugins import require
+from carrara.training.onnx_graphs import with_output
+from carrara.training.trainers.base import FEATURES, Fitted, Part, Task
+from carrara.training.trainers.trees import edge_rows
+
+_OBJECTIVES = {
+    "binary": {"objective": "binary", "metric": "binary_logloss"},
+    "multiclass": {"objective": "multiclass", "metric": "multi_logloss"},
+    "regression": {"objective": "regression", "metric": "rmse"},
+}
+
+
+@dataclass(frozen=True)
+class LightGBM:
+    """Gradient-boosted trees of at most `leaves` leaves, for labels of any kind.
+
+    `trees` is the most that are grown (of several classes: for each); growing stops when the validation loss has not
+    fallen for `early_stopping` trees. `row_share` and `column_share` are sampled for each tree.
+    """
+
+    trees: int = 500
+    leaves: int = 31
+    learning_rate: float = 0.1
+    row_share: float = 1.0
+    column_share: float = 1.0
+    min_leaf_rows: int = 20
+    l2: float = 0.0
+    early_stopping: int = 30
+
+    name = "lightgbm"
+
+    def spec(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
+        lightgbm = require("lightgbm", extra="lightgbm", purpose="the trainer 'lightgbm'")
+        data = lightgbm.Dataset(train.features, train.labels, weight=train.weights, params={"verbosity": -1})
+        held = data.create_valid(validation.features, validation.labels, weight=validation.weights)
+        curve: dict[str, dict[str, list[float]]] = {}
+        booster = lightgbm.train(
+            self._parameters(task),
+            data,
+            num_boost_round=self.trees,
+            valid_sets=[data, held],
+            valid_names=["train", "validation"],
+            callbacks=[
+                lightgbm.record_evaluation(curve),
+                lightgbm.early_stopping(self.early_stopping, verbose=False, first_metric_only=True),
+                _advancing(task.advance, self.trees),
+            ],
+        )
+        best = booster.best_iteration or booster.current_iteration()
+        text = _in_float32(booster.model_to_string(num_iteration=best))
+        booster = lightgbm.Booster(model_str=text)
+        saved = msgspec.json.encode(booster.dump_model())
+        losses = {part: next(iter(values.values())) for part, values in curve.items()}
+        return Fitted(
+            predict=lambda rows: np.asarray(booster.predict(rows)),
+            to_onnx=lambda: _graph(booster, task),
+            format="lightgbm",
+            native={"model.txt": text.encode()},
+            edges=edge_rows(_thresholds(saved), validation.features),
+            learned={"learned.json": saved},
+            importance=_importance(booster, task.names),
+            curve=losses,
+            summary={"trees": booster.num_trees(), "trees_tried": len(losses["train"])},
+            libraries=("lightgbm", "onnx", "onnxmltools"),
+        )
+
+    def _parameters(self, task: Task) -> dict[str, Any]:
+        return {
+            **_OBJECTIVES[task.kind],
+            **({"num_class": len(task.classes)} if task.kind == "multiclass" else {}),
+            "num_leaves": self.leaves,
+            "learning_rate": self.learning_rate,
+            "bagging_fraction": self.row_share,
+            "bagging_freq": 1 if self.row_share < 1 else 0,
+            "feature_fraction": self.column_share,
+            "min_data_in_leaf": self.min_leaf_rows,
+            "lambda_l2": self.l2,
+            "seed": task.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+
+
+def _advancing(advance: Callable[[int, int], None], total: int) -> Callable[[Any], None]:
+    def after(state: Any) -> None:
+        advance(state.iteration + 1, total)
+
+    return after
+
+
+def _in_float32(text: str) -> str:
+    """The same model for features of float32, with thresholds that are float32 too.
+
+    LightGBM asks x <= t with a t of float64; for an x of float32 that is x <= the float32 below it. A graph, whose
+    thresholds are the nearest float32, would send some rows the other way.
+    """
+
+    def below(line: re.Match[str]) -> str:
+        exact = np.array(line[1].split(), dtype=np.float64)
+        near = exact.astype(np.float32)
+        lower = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
+        return "threshold=" + " ".join(repr(float(value)) for value in lower)
+
+    # The header tells the sizes of the trees' texts, which change.
+    sized = re.sub(r"^tree_sizes=.*\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"^threshold=(.+)$", below, sized, flags=re.MULTILINE)
+
+
+def _graph(booster: Any, task: Task) -> bytes:
+    onnxmltools = require("onnxmltools", extra="lightgbm", purpose="the export to ONNX")
+    from onnxmltools.convert.common.data_types import FloatTensorType
+
+    types = [(FEATURES, FloatTensorType([None, len(task.names)]))]
+    model = onnxmltools.convert_lightgbm(booster, initial_types=types, zipmap=False)
+    if task.kind == "regression":
+        return with_output(model, task.kind, model.graph.output[0].name, columns=1)
+    return with_output(model, task.kind, model.graph.output[1].name, columns=len(task.classes) or 2)
+
+
+def _importance(booster: Any, names: tuple[str, ...]) -> dict[str, float]:
+    gains = booster.feature_importance("gain")
+    total = float(gains.sum()) or 1.0
+    return {name: float(gain) / total for name, gain in zip(names, gains, strict=True)}
+
+
+def _thresholds(saved: bytes) -> Iterator[tuple[int, float]]:
+    waiting = [tree["tree_structure"] for tree in msgspec.json.decode(saved)["tree_info"]]
+    while waiting:
+        node = waiting.pop()
+        if "split_feature" in node:
+            yield node["split_feature"], float(node["threshold"])
+            waiting += [node["left_child"], node["right_child"]]

@@ -1,0 +1,103 @@
+"""Linear and logistic regression, by scikit-learn, with a graph and parameters of our own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from carrara.core.errors import TrainingError
+from carrara.core.plugins import require
+from carrara.training.onnx_graphs import IR_VERSION, OPSET
+from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Logistic regression of a class, ridge regression of a number; `l2` is the weight of the penalty.
+
+    `balanced` counts each class the same, however many rows it has. It takes no missing numbers, and learns best from
+    standardised ones: `transforms=(carrara.Impute(), carrara.Standardise())`.
+    """
+
+    l2: float = 1.0
+    balanced: bool = False
+    iterations: int = 1_000
+
+    name = "linear"
+
+    def spec(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
+        require("sklearn", extra="sklearn", purpose="the trainer 'linear'")
+        from sklearn.linear_model import LogisticRegression, Ridge
+
+        _refuse_missing(train, task)
+        if task.kind == "regression":
+            model = Ridge(alpha=self.l2)
+        else:
+            weight = "balanced" if self.balanced else None
+            model = LogisticRegression(C=1 / self.l2, class_weight=weight, max_iter=self.iterations)
+        model.fit(train.features.astype(np.float64), train.labels, sample_weight=train.weights)
+        weights, intercepts = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+        sizes = np.abs(weights).mean(axis=0) * train.features.std(axis=0)
+        learned = {
+            "features": list(task.names),
+            "classes": list(task.classes),
+            "coefficients": weights.tolist(),
+            "intercepts": intercepts.tolist(),
+        }
+        task.advance(1, 1)
+        return Fitted(
+            predict=lambda rows: _predict(model, rows, task),
+            to_onnx=lambda: _graph(weights, intercepts, task),
+            learned={"learned.json": msgspec.json.encode(learned)},
+            importance=dict(zip(task.names, (sizes / (sizes.sum() or 1.0)).tolist(), strict=True)),
+            summary={"coefficients": int(weights.size), "iterations": int(np.max(model.n_iter_ or 1))},
+            libraries=("scikit-learn", "onnx"),
+        )
+
+
+def _refuse_missing(train: Part, task: Task) -> None:
+    missing = np.asarray(np.isnan(train.features).any(axis=0))
+    if missing.any():
+        names = [name for name, there in zip(task.names, missing, strict=True) if there]
+        raise TrainingError(
+            f"a linear model takes no missing numbers, and there are some in: {', '.join(names[:5])}",
+            hint="transforms=(carrara.Impute(), carrara.Standardise())",
+        )
+
+
+def _predict(model: Any, rows: Array, task: Task) -> Array:
+    if task.kind == "regression":
+        return np.asarray(model.predict(rows.astype(np.float64)))
+    scores = np.asarray(model.predict_proba(rows.astype(np.float64)))
+    return scores if task.kind == "multiclass" else scores[:, 1]
+
+
+def _graph(weights: Array, intercepts: Array, task: Task) -> bytes:
+    onnx = require("onnx", extra="sklearn", purpose="the export to ONNX")
+    helper, types = onnx.helper, onnx.TensorProto
+    constants = {"weights": weights.T.astype(np.float32), "intercepts": intercepts.astype(np.float32)}
+    nodes = [helper.make_node("Gemm", [FEATURES, "weights", "intercepts"], ["margins"])]
+    name, columns = OUTPUTS[task.kind], weights.shape[0]
+    if task.kind == "multiclass":
+        nodes.append(helper.make_node("Softmax", ["margins"], [name], axis=1))
+    else:
+        constants["flat"] = np.array([-1], np.int64)
+        nodes.append(helper.make_node("Reshape", ["margins", "flat"], ["margin"]))
+        operator = "Sigmoid" if task.kind == "binary" else "Identity"
+        nodes.append(helper.make_node(operator, ["margin"], [name]))
+    shape = [None, columns] if task.kind == "multiclass" else [None]
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        [helper.make_tensor_value_info(FEATURES, types.FLOAT, [None, len(task.names)])],
+        [helper.make_tensor_value_info(name, types.FLOAT, shape)],
+        initializer=[onnx.numpy_helper.from_array(values, key) for key, values in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    return bytes(model.SerializeToString(deterministic=True))

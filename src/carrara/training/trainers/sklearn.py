@@ -1,0 +1,143 @@
+"""Any estimator or pipeline of scikit-learn that converts to ONNX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from carrara.core.errors import DefinitionError, TrainingError
+from carrara.core.plugins import require
+from carrara.training.onnx_graphs import OPSET, with_output
+from carrara.training.trainers.base import FEATURES, Array, Fitted, Part, Task
+
+
+@dataclass(frozen=True)
+class Sklearn:
+    """An estimator of scikit-learn: a classifier with `predict_proba`, or a regressor; a clone of it is fitted.
+
+    No pickle is kept, so that only what converts to ONNX, and is equal there, becomes a model. What has a
+    `random_state` gets the model's seed where it has none.
+    """
+
+    estimator: Any
+
+    name = "sklearn"
+
+    def __post_init__(self) -> None:
+        if not (hasattr(self.estimator, "fit") and hasattr(self.estimator, "get_params")):
+            raise DefinitionError(
+                f"Sklearn({self.estimator!r}) is no estimator",
+                hint="e.g. Sklearn(RandomForestClassifier(200))",
+            )
+
+    def spec(self) -> dict[str, Any]:
+        return {"estimator": _described(self.estimator)}
+
+    def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
+        require("sklearn", extra="sklearn", purpose="the trainer 'sklearn'")
+        from sklearn.base import clone
+
+        model = clone(self.estimator)
+        free = [name for name, value in model.get_params().items() if name.endswith("random_state") and value is None]
+        model.set_params(**dict.fromkeys(free, task.seed))
+        given = {} if train.weights is None else {"sample_weight": train.weights}
+        labels = train.labels if task.kind == "regression" else train.labels.astype(np.int64)
+        try:
+            model.fit(train.features, labels, **given)
+        except (ValueError, TypeError) as error:
+            raise TrainingError(
+                f"{type(model).__name__} refused the training set: {str(error).strip().partition(chr(10))[0]}",
+                hint="Where it takes no missing numbers: transforms=(carrara.Impute(),)",
+            ) from error
+        if task.kind != "regression" and not hasattr(model, "predict_proba"):
+            raise TrainingError(f"{type(model).__name__} gives no probabilities", hint="Choose one with predict_proba.")
+        task.advance(1, 1)
+        return fitted_estimator(model, task)
+
+
+def fitted_estimator(model: Any, task: Task) -> Fitted:
+    """What a fitted estimator gives."""
+    return Fitted(
+        predict=lambda rows: _predict(model, rows, task),
+        to_onnx=lambda: _graph(model, task),
+        learned={"learned.json": msgspec.json.encode(_learned(model))},
+        importance=_importance(model, task.names),
+        summary={"estimator": type(model).__name__},
+        libraries=("scikit-learn", "skl2onnx", "onnx"),
+    )
+
+
+def _predict(model: Any, rows: Array, task: Task) -> Array:
+    if task.kind == "regression":
+        return np.asarray(model.predict(rows)).reshape(len(rows))
+    scores = np.asarray(model.predict_proba(rows))
+    return scores if task.kind == "multiclass" else scores[:, 1]
+
+
+def _graph(model: Any, task: Task) -> bytes:
+    skl2onnx = require("skl2onnx", extra="sklearn", purpose="the export to ONNX")
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.preprocessing import StandardScaler
+
+    options: dict[Any, Any] = {}
+    if task.kind != "regression":
+        options[id(model)] = {"zipmap": False}
+    for part in _parts(model):
+        if isinstance(part, StandardScaler):
+            # Times 1/scale in float32 is another number than a division, and flips splits of trees behind it.
+            options[id(part)] = {"div": "div"}
+    types = [(FEATURES, FloatTensorType([None, len(task.names)]))]
+    converted = skl2onnx.to_onnx(model, initial_types=types, options=options, target_opset=min(OPSET, 18))
+    if task.kind == "regression":
+        return with_output(converted, task.kind, converted.graph.output[0].name, columns=1)
+    return with_output(converted, task.kind, converted.graph.output[1].name, columns=len(task.classes) or 2)
+
+
+def _parts(model: Any) -> list[Any]:
+    return [model, *(value for value in model.get_params(deep=True).values() if hasattr(value, "get_params"))]
+
+
+def _described(value: Any) -> Any:
+    """An estimator with its parameters, as plain data."""
+    if hasattr(value, "get_params"):
+        parameters = {name: _described(one) for name, one in value.get_params(deep=False).items()}
+        return {"class": f"{type(value).__module__}.{type(value).__qualname__}", **parameters}
+    if isinstance(value, list | tuple):
+        return [_described(one) for one in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+def _learned(value: Any) -> Any:
+    """What fitting has added to an estimator, by its names, as plain data."""
+    if isinstance(value, np.ndarray):
+        return value.tolist() if value.dtype != object else [_learned(one) for one in value.ravel()]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [_learned(one) for one in value]
+    if hasattr(value, "__getstate__") and type(value).__name__ == "Tree":
+        state = value.__getstate__()
+        return {name: state["nodes"][name].tolist() for name in state["nodes"].dtype.names} | {
+            "values": state["values"].tolist()
+        }
+    if hasattr(value, "get_params"):
+        found = {name: _learned(one) for name, one in vars(value).items() if name.endswith("_") and name[0] != "_"}
+        steps = {name: _learned(one) for name, one in getattr(value, "steps", [])}
+        return {"class": type(value).__name__, **found, **({"steps": steps} if steps else {})}
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+def _importance(model: Any, names: tuple[str, ...]) -> dict[str, float]:
+    """By the estimator's own account, or evenly where it gives none."""
+    last = model.steps[-1][1] if hasattr(model, "steps") else model
+    sizes = getattr(last, "feature_importances_", None)
+    if sizes is None and hasattr(last, "coef_"):
+        sizes = np.abs(np.atleast_2d(last.coef_)).mean(axis=0)
+    if sizes is None or len(sizes) != len(names) or not float(np.sum(sizes)):
+        sizes = np.ones(len(names))
+    return {name: float(size) / float(np.sum(sizes)) for name, size in zip(names, sizes, strict=True)}

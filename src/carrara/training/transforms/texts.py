@@ -1,0 +1,204 @@
+"""Transforms of texts and categories. A missing text is the empty one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from carrara.core.errors import TrainingError
+from carrara.training.trainers.base import Array
+from carrara.training.transforms.base import EVERY, chosen, spec_of
+from carrara.training.transforms.graph import ML_DOMAIN, Column, Graph
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The place of a text among the `most` frequent ones of the training rows: 0 for a missing text, 1, 2, … from the
+    most frequent on, and the last place for all others. What is in fewer than `least` rows is another."""
+
+    columns: str | tuple[str, ...] = EVERY
+    most: int = 1_000
+    least: int = 1
+
+    def spec(self) -> dict[str, Any]:
+        return spec_of(self)
+
+    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+        made, learned = {}, {}
+        for name, column in chosen(self, self.columns, columns, texts=True).items():
+            words = _frequent(column.values, self.most, self.least)
+            made[name], learned[name] = _place(column, graph, words), words
+        return made, learned
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """A column of 0 and 1 for each of the `most` frequent texts, and one for all others; or for each category of a
+    column of places. A missing text has 0 in all."""
+
+    columns: str | tuple[str, ...] = EVERY
+    most: int = 100
+    least: int = 1
+
+    def spec(self) -> dict[str, Any]:
+        return spec_of(self)
+
+    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+        made: dict[str, Column] = {}
+        learned: dict[str, Any] = {}
+        places, texts = self._chosen(columns)
+        for name, column in texts.items():
+            words = _frequent(column.values, self.most, self.least)
+            place = _place(column, graph, words)
+            labels = [*words, "(other)"]
+            made[name] = _spread(place, graph, range(1, len(words) + 2), tuple(f"{name}={label}" for label in labels))
+            learned[name] = labels
+        for name, column in places.items():
+            numbers = range(column.categories or 0)
+            made[name] = _spread(column, graph, numbers, tuple(f"{name}={number}" for number in numbers))
+            learned[name] = list(numbers)
+        return made, learned
+
+    def _chosen(self, columns: Mapping[str, Column]) -> tuple[dict[str, Column], dict[str, Column]]:
+        """Columns of places, and texts."""
+        if self.columns == EVERY:
+            return {}, chosen(self, EVERY, columns, texts=True)
+        named = (self.columns,) if isinstance(self.columns, str) else self.columns
+        places = {name: columns[name] for name in named if name in columns and columns[name].categories}
+        return places, chosen(self, tuple(name for name in named if name not in places), columns, texts=True)
+
+
+@dataclass(frozen=True)
+class Cross:
+    """A new column, `a × b`, of the pairs of two columns: texts make a text, places make a place."""
+
+    columns: tuple[str, str]
+
+    def spec(self) -> dict[str, Any]:
+        return spec_of(self)
+
+    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+        one, other = (_of(self, name, columns) for name in self.columns)
+        name = " × ".join(self.columns)
+        sources = tuple(dict.fromkeys((*one.sources, *other.sources)))
+        if one.is_text and other.is_text:
+            pair = graph.add("StringConcat", graph.add("StringConcat", one.tensor, _text(graph, " × ")), other.tensor)
+            texts = np.array([f"{a} × {b}" for a, b in zip(one.values, other.values, strict=True)], dtype=object)
+            return {name: Column(pair, texts, (name,), sources)}, {}
+        if not (one.categories and other.categories):
+            raise TrainingError(
+                f"Cross takes two texts, or two columns of places, and not {self.columns[0]} and {self.columns[1]}",
+                hint="Bucketise makes places of numbers, Vocabulary of texts.",
+            )
+        tensor = graph.add("Add", graph.add("Mul", one.tensor, graph.constant(other.categories)), other.tensor)
+        values = one.values * np.float32(other.categories) + other.values
+        return {name: Column(tensor, values, (name,), sources, one.categories * other.categories)}, {}
+
+
+@dataclass(frozen=True)
+class NGrams:
+    """How often each of the `most` frequent n-grams of words, 1 to `words` long, is in a text, A to Z in lower case."""
+
+    columns: str | tuple[str, ...] = EVERY
+    words: int = 1
+    most: int = 1_000
+    least: int = 2
+
+    def spec(self) -> dict[str, Any]:
+        return spec_of(self)
+
+    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+        made, learned = {}, {}
+        for name, column in chosen(self, self.columns, columns, texts=True).items():
+            grams = self._frequent(column.values)
+            if not grams:
+                raise TrainingError(f"no n-gram is in {self.least} training rows of '{name}'")
+            tensor = self._nodes(column, graph, grams)
+            names = tuple(f"{name}: {' '.join(gram)}" for gram in grams)
+            values = graph.run(tensor, {column.tensor: column.values})
+            made[name] = replace(column, tensor=tensor, values=values, names=names)
+            learned[name] = [" ".join(gram) for gram in grams]
+        return made, learned
+
+    def _frequent(self, texts: Array) -> list[tuple[str, ...]]:
+        """The most frequent n-grams, by length, then frequency: the order that the operator asks for."""
+        lower = [text.encode().lower().decode() for text in texts]
+        tokens = pl.Series(lower, dtype=pl.String).str.extract_all(r"\S+")
+        rows = pl.DataFrame({"row": np.arange(len(texts)), "token": tokens}).explode("token").drop_nulls("token")
+        found = []
+        for length in range(1, self.words + 1):
+            later = [pl.col("token").shift(-step).over("row").alias(str(step)) for step in range(length)]
+            grams = rows.select("row", *later).drop_nulls()
+            names = [str(step) for step in range(length)]
+            found.append(
+                grams.group_by(names)
+                .agg(pl.col("row").n_unique().alias("rows"))
+                .filter(pl.col("rows") >= self.least)
+                .select(pl.concat_list(names).alias("gram"), "rows")
+            )
+        most = pl.concat(found).sort(["rows", pl.col("gram").list.join(" ")], descending=[True, False]).head(self.most)
+        return sorted((tuple(gram) for gram in most["gram"].to_list()), key=len)
+
+    def _nodes(self, column: Column, graph: Graph, grams: list[tuple[str, ...]]) -> str:
+        # By the one locale that every machine has; others know more letters, where they are installed.
+        lower = graph.add("StringNormalizer", column.tensor, case_change_action="LOWER", locale="C")
+        words = graph.add("StringSplit", lower, outputs=2)
+        # A first column of empty words: where every text is empty there would be none at all.
+        shape = graph.add("Concat", graph.add("Shape", lower), graph.constant([1], np.int64), axis=0)
+        blank = graph.add("Expand", _text(graph, "", shape=(1, 1)), shape)
+        padded = graph.add("Concat", words, blank, axis=1)
+        lengths = [len(gram) for gram in grams]
+        starts = [sum(length * lengths.count(length) for length in range(1, n)) for n in range(1, self.words + 1)]
+        return graph.add(
+            "TfIdfVectorizer",
+            padded,
+            mode="TF",
+            min_gram_length=1,
+            max_gram_length=self.words,
+            max_skip_count=0,
+            ngram_counts=starts,
+            ngram_indexes=list(range(len(grams))),
+            pool_strings=[word for gram in grams for word in gram],
+        )
+
+
+def _frequent(texts: Array, most: int, least: int) -> list[str]:
+    """The most frequent texts, the first by the alphabet of equals; the empty one is none."""
+    values = pl.Series("text", texts, dtype=pl.String)
+    counts = values.filter(values != "").value_counts().filter(pl.col("count") >= least)
+    return counts.sort(["count", "text"], descending=[True, False])["text"].head(most).to_list()
+
+
+def _place(column: Column, graph: Graph, words: list[str]) -> Column:
+    """Places among words: 0 for the empty text, the last for others."""
+    place = graph.add(
+        "LabelEncoder",
+        column.tensor,
+        domain=ML_DOMAIN,
+        keys_strings=["", *words],
+        values_floats=[float(number) for number in range(len(words) + 1)],
+        default_float=float(len(words) + 1),
+    )
+    tensor = graph.add("Unsqueeze", place, graph.constant([1], np.int64))
+    values = graph.run(tensor, {column.tensor: column.values})
+    return replace(column, tensor=tensor, values=values, categories=len(words) + 2)
+
+
+def _spread(column: Column, graph: Graph, numbers: range, names: tuple[str, ...]) -> Column:
+    same = graph.add("Equal", column.tensor, graph.constant([list(numbers)]))
+    tensor = graph.add("Cast", same, to=1)
+    values = graph.run(tensor, {column.tensor: column.values})
+    return replace(column, tensor=tensor, values=values, names=names, categories=None)
+
+
+def _of(transform: Any, name: str, columns: Mapping[str, Column]) -> Column:
+    found = columns.get(name)
+    return found if found is not None else chosen(transform, name, columns, texts=False)[name]
+
+
+def _text(graph: Graph, text: str, shape: tuple[int, ...] = ()) -> str:
+    return graph.constant(np.full(shape, text, dtype=object), object)
