@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from carrara.core.errors import RequestError, did_you_mean
 
@@ -70,6 +71,15 @@ class Signature:
                 )
             rows = len(array)
         return rows or 0
+
+    def tensors(self, rows: pl.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
+        """The inputs, from columns of their names: NaN for a missing number, None for a missing text."""
+        return {
+            spec.name: rows[spec.name].to_numpy().astype(object)
+            if spec.dtype == "string"
+            else rows[spec.name].cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(NUMPY_TYPES[spec.dtype])
+            for spec in self.inputs
+        }
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -168,6 +168,9 @@ def _numbers(values: npt.NDArray[Any]) -> Floats:
 
 
 def _texts(values: npt.NDArray[Any]) -> pl.Series:
+    if values.dtype == object:
+        # Polars guesses the type of objects by the first of them, which may be missing.
+        return pl.Series([None if v is None or v != v else _text(v) for v in values.tolist()], dtype=pl.String)
     return pl.Series(values, strict=False, nan_to_null=True).cast(pl.String)
 
 

@@ -226,14 +226,7 @@ def _open(stores: Stores, fitted: Mapping[str, Any]) -> Servable:
 
 
 def _scores(servable: Servable, rows: pl.DataFrame) -> Any:
-    """The first output for rows of features, in the type in which requests hold them."""
-    columns = {
-        spec.name: rows[spec.name].to_numpy().astype(object)
-        if spec.dtype == "string"
-        else rows[spec.name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
-        for spec in servable.signature.inputs
-    }
-    return servable.run(columns)[servable.signature.outputs[0].name]
+    return servable.run(servable.signature.tensors(rows))[servable.signature.outputs[0].name]
 
 
 def _baseline_scores(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 from polars.exceptions import PolarsError
 
 from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, utc_times
 from carrara.core.errors import DataError
 from carrara.features import join_features, resolve_features
-from carrara.models.registry import ModelVersion, opened, recorded_definitions
-from carrara.models.signature import EVENT_TIME, NUMPY_TYPES
+from carrara.models.registry import ModelVersion, opened, read_record, recorded_definitions
+from carrara.models.signature import EVENT_TIME
 from carrara.storage import Stores
 
 
@@ -31,17 +34,20 @@ def predict_batch(stores: Stores, version: ModelVersion, source: Path, target: P
         typed = typed.with_columns(pl.lit(stores.clock()).cast(UTC_TIME).alias(EVENT_TIME))
     features = join_features(stores, service, typed, EVENT_TIME, where=str(source))
     with opened(stores, version) as servable:
-        columns = {
-            spec.name: features[spec.name]
-            .cast(pl.Float64)
-            .fill_null(float("nan"))
-            .to_numpy()
-            .astype(NUMPY_TYPES[spec.dtype])
-            for spec in servable.signature.inputs
-        }
-        outputs = servable.run(columns)
-    _write(rows.with_columns(**{name: pl.Series(values) for name, values in outputs.items()}), target)
+        outputs = servable.run(servable.signature.tensors(features))
+    classes = read_record(stores, version)["parameters"].get("classes", [])
+    _write(rows.with_columns(*_columns(outputs, classes)), target)
     return rows.height
+
+
+def _columns(outputs: Mapping[str, np.ndarray[Any, Any]], classes: Sequence[str]) -> Iterator[pl.Series]:
+    """Outputs as columns: of several classes the probability of each, and the most probable one."""
+    for name, values in outputs.items():
+        if values.ndim == 1:
+            yield pl.Series(name, values)
+            continue
+        yield from (pl.Series(f"{name}:{label}", values[:, place]) for place, label in enumerate(classes))
+        yield pl.Series("predicted", [classes[place] for place in values.argmax(axis=1)])
 
 
 def _read(source: Path) -> pl.DataFrame:

@@ -65,7 +65,7 @@ class LightGBM:
         text = _in_float32(booster.model_to_string(num_iteration=best))
         booster = lightgbm.Booster(model_str=text)
         saved = msgspec.json.encode(booster.dump_model())
-        losses = {part: next(iter(values.values())) for part, values in curve.items()}
+        losses = {part: [float(loss) for loss in next(iter(values.values()))] for part, values in curve.items()}
         return Fitted(
             predict=lambda rows: np.asarray(booster.predict(rows)),
             to_onnx=lambda: _graph(booster, task),
