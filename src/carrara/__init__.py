@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         total,
     )
     from carrara.training import (
+        Between,
         Bucketise,
         Clip,
         Cross,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         Model,
         NGrams,
         OneHot,
+        OneOf,
         Part,
         Sklearn,
         Standardise,
@@ -98,6 +100,7 @@ _HOMES = {
         "total",
     ),
     "carrara.training": (
+        "Between",
         "Bucketise",
         "Clip",
         "Cross",
@@ -110,6 +113,8 @@ _HOMES = {
         "Model",
         "NGrams",
         "OneHot",
+        "OneOf",
+        "OneOf",
         "Part",
         "Sklearn",
         "Standardise",
@@ -124,6 +129,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AggregateView",
+    "Between",
     "Bucketise",
     "CarraraError",
     "Clip",
@@ -146,6 +152,7 @@ __all__ = [
     "Model",
     "NGrams",
     "OneHot",
+    "OneOf",
     "Part",
     "Sklearn",
     "Sql",

@@ -63,6 +63,7 @@ from carrara.features.verification import Verified, verify
 from carrara.metadata.deployments import Deployment, current_aliases, current_deployments, move_alias
 from carrara.metadata.lineage import Edge, downstream, upstream
 from carrara.metadata.runs import Run, list_runs
+from carrara.metadata.trials import RecordedTrial, list_trials
 from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
 from carrara.monitoring.live import MonitorReport, monitor
 from carrara.monitoring.prediction_log import PredictionLog, read_log
@@ -158,9 +159,12 @@ class Workspace:
         apply(self.stores, planned)
         return planned
 
-    def train(self, model: str, *, progress: Progress | None = None) -> Trained:
-        """Train, evaluate, judge and register a model; steps that nothing has changed for are reused."""
-        return train(self.stores, self.definitions, model, progress or Progress())
+    def train(self, model: str, *, trials: int = 0, jobs: int = 1, progress: Progress | None = None) -> Trained:
+        """Train, evaluate, judge and register a model; steps that nothing has changed for are reused.
+
+        With `trials` its hyper-parameters are tuned first, `jobs` trials at a time; trials of before count.
+        """
+        return train(self.stores, self.definitions, model, progress or Progress(), trials=trials, jobs=jobs)
 
     def run_due(self) -> list[Scheduled]:
         """Do what schedules say is due now, and no other scheduler does."""
@@ -517,6 +521,10 @@ class Models:
         if model is not None:
             resolve(self.workspace.stores, model)
         return list_models(self.workspace.stores, model)
+
+    def trials(self, model: str) -> list[RecordedTrial]:
+        """Every trial of a model's hyper-parameters, in the order in which they ended."""
+        return list_trials(self.workspace.stores.metadata, model=model)
 
     def table(self) -> pl.DataFrame:
         """The versions with their metrics, one a row."""

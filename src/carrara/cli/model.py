@@ -17,12 +17,14 @@ AddressArgument = Annotated[str, typer.Argument(help="NAME, NAME@3 or NAME@ALIAS
 
 def train(
     model: Annotated[str, typer.Argument(help="The model's name.")],
+    trials: Annotated[int, typer.Option(help="Tune the hyper-parameters first, by so many trials.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="How many trials at a time.")] = 1,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
     """Train, evaluate, judge and register a model; exit code 3 when a gate failed."""
     with open_workspace(workspace) as ws:
-        trained = ws.train(model, progress=TerminalProgress(quiet=as_json))
+        trained = ws.train(model, trials=trials, jobs=jobs, progress=TerminalProgress(quiet=as_json))
         if as_json:
             print_json({**trained.version.as_dict(), "gates": trained.gates, "reused": trained.reused})
         else:
@@ -33,6 +35,28 @@ def train(
             say(f"{trained.version} {state}. Next: {_next(trained.version, bool(trained.gates['passed']))}")
     if not trained.gates["passed"]:
         raise typer.Exit(3)
+
+
+@app.command()
+def trials(
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Every trial of a model's hyper-parameters, as they ended."""
+    with open_workspace(workspace) as ws:
+        found = ws.models.trials(name)
+        if as_json:
+            print_json([vars(trial) for trial in found])
+            return
+        parameters = list(dict.fromkeys(parameter for trial in found for parameter in trial.parameters))
+        print_table(
+            ["study", "trial", "state", "value", *parameters],
+            [
+                (t.study[:8], t.number, t.state, t.value, *(t.parameters.get(parameter) for parameter in parameters))
+                for t in found
+            ],
+        )
 
 
 @app.command("list")

@@ -6,6 +6,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    Float,
     Index,
     Integer,
     MetaData,
@@ -14,7 +15,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The migration that these tables stand for."""
 
 tables = MetaData()
@@ -124,4 +125,20 @@ intervals = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
     Column("error", Text),
+)
+
+trials = Table(
+    "trials",
+    tables,
+    Column("study", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("model", String(200), nullable=False),
+    Column("run_id", String(36), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("parameters", JSON, nullable=False),
+    Column("value", Float),
+    Column("losses", JSON, nullable=False),
+    Column("error", Text),
+    Column("ended_at", BigInteger, nullable=False),
+    Index("trials_by_model", "model"),
 )

@@ -68,6 +68,7 @@ def model_record(
             "curve": fitted["curve"],
             "fit": _span(fitted),
             "warnings": fitted["warnings"],
+            "tuning": fitted["tuning"],
         },
         signature={
             DEFAULT_SIGNATURE: fitted["signature"],

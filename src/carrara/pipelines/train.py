@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from carrara.features import ResolvedFeatures, TrainingSet, build_training_set, 
 from carrara.features.offline import current_table
 from carrara.features.training_set import training_set_key
 from carrara.metadata.runs import run
+from carrara.metadata.trials import add_trial, list_trials
 from carrara.models.registry import ModelVersion, champion, read_record, register, resolve
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import Signature
@@ -33,8 +34,10 @@ from carrara.pipelines.record import model_record
 from carrara.pipelines.steps import remembered
 from carrara.storage import Stores
 from carrara.training import FittedModel, Model, fit_model
+from carrara.training.fit import prepare
 from carrara.training.labels import encoded
 from carrara.training.proof import said
+from carrara.training.tuning import Trial, best_of, search_space, tune, tuned_metric, with_parameters
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,16 @@ class _Work:
     model: Model
     service: ResolvedFeatures
     run_id: str
+    tuned: Mapping[str, Any] | None = None
 
 
-def train(stores: Stores, definitions: Definitions, name: str, progress: Progress) -> Trained:
+def train(
+    stores: Stores, definitions: Definitions, name: str, progress: Progress, *, trials: int = 0, jobs: int = 1
+) -> Trained:
     """Train a model as its definition says, evaluate the exported artifact, judge it, and register it.
+
+    With `trials` its hyper-parameters are tuned first, and the best ones taken; trials of the same search that are
+    recorded already count.
 
     Killed anywhere, the next call goes on from the last step that was complete. A version whose gates fail is
     registered too, and cannot be deployed.
@@ -85,6 +94,9 @@ def train(stores: Stores, definitions: Definitions, name: str, progress: Progres
             training_set = _training_set(work, step)
             step.said = f"{training_set.rows:,} rows × {len(service.features)} features"
         parts = _parts(work, training_set)
+        if trials:
+            with progress.step("tune") as step:
+                work = _tuned(work, training_set, parts, step, trials, jobs)
         with progress.step("train") as step:
             fitted = _fitted(work, training_set, parts, step)
             step.said = _fit_said(fitted)
@@ -123,6 +135,52 @@ def _parts(work: _Work, training_set: TrainingSet) -> dict[str, pl.DataFrame]:
     return work.model.split.split(rows, time=label.time, known_at=label.known_at)
 
 
+def _tuned(
+    work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step, trials: int, jobs: int
+) -> _Work:
+    """The work with the best hyper-parameters that were found."""
+    model, metadata = work.model, work.stores.metadata
+    space = {name: one.spec() for name, one in search_space(model).items()}
+    (name, more_is_better), libraries = tuned_metric(model), _libraries(environment()["distributions"])
+    study = digest_data(["tune", model.name, training_set.digest, _learned_from(model), space, name, libraries])
+    done = [
+        Trial(one.parameters, one.state, one.value, one.losses, one.error)  # type: ignore[arg-type]
+        for one in list_trials(metadata, study=study)
+    ]
+    step.reused = len(done) >= trials
+    if not step.reused:
+
+        def keep(trial: Trial) -> None:
+            add_trial(metadata, study, model.name, work.run_id, **{**vars(trial), "parameters": dict(trial.parameters)})
+
+        prepared = prepare(model, work.service.features, parts)
+        tune(model, prepared, trials=trials, jobs=jobs, known=done, keep=keep, advance=step.advance)
+        done = [
+            Trial(one.parameters, one.state, one.value, one.losses, one.error)  # type: ignore[arg-type]
+            for one in list_trials(metadata, study=study)
+        ]
+    best = best_of(done, more_is_better)
+    tuned = {"study": study, "metric": name, "value": best.value, "trials": len(done), "search": space}
+    pruned = sum(trial.state == "pruned" for trial in done)
+    chosen = ", ".join(f"{key} {_short(value)}" for key, value in best.parameters.items())
+    step.said = f"{len(done)} trials, {pruned} given up early; {name} {best.value:.4f} with {chosen}"
+    return replace(
+        work,
+        model=replace(model, trainer=with_parameters(model.trainer, best.parameters)),
+        tuned={**tuned, "parameters": dict(best.parameters)},
+    )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _learned_from(model: Model) -> dict[str, Any]:
+    """What of a model's definition its fit depends on."""
+    spec = model.spec()
+    return {name: spec[name] for name in ("features", "label", "split", "trainer", "transforms", "weight", "seed")}
+
+
 def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step) -> dict[str, Any]:
     model, stores = work.model, work.stores
 
@@ -139,9 +197,8 @@ def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataF
             "environment": environment(),
         }
 
-    spec, installed = model.spec(), environment()["distributions"]
-    inputs = {name: spec[name] for name in ("features", "label", "split", "trainer", "transforms", "weight", "seed")}
-    key = digest_data(["train", training_set.digest, inputs, _libraries(installed)])
+    installed = environment()["distributions"]
+    key = digest_data(["train", training_set.digest, _learned_from(model), _libraries(installed)])
     return remembered(stores, work.run_id, step, key, fit)
 
 
@@ -257,7 +314,16 @@ def _registered(
         made = register(
             stores,
             model_record(
-                stores, work.definitions, model, service, training_set, fitted, parts, judged, gates, work.run_id
+                stores,
+                work.definitions,
+                model,
+                service,
+                training_set,
+                {**fitted, "tuning": work.tuned},
+                parts,
+                judged,
+                gates,
+                work.run_id,
             ),
             format=fitted["format"],
             servable=stores.artifacts.get_files(fitted["servable"]),

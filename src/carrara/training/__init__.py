@@ -5,6 +5,7 @@ In: a training set. Out: a servable artifact and what was learned.
 
 from carrara.training.fit import FittedModel, fit_model
 from carrara.training.model import Label, Model
+from carrara.training.search import Between, OneOf
 from carrara.training.trainers.base import Fitted, Part, Task
 from carrara.training.trainers.function import trainer
 from carrara.training.trainers.lightgbm import LightGBM
@@ -15,6 +16,7 @@ from carrara.training.transforms.numbers import Bucketise, Clip, Impute, Log, St
 from carrara.training.transforms.texts import Cross, NGrams, OneHot, Vocabulary
 
 __all__ = [
+    "Between",
     "Bucketise",
     "Clip",
     "Cross",
@@ -28,6 +30,7 @@ __all__ = [
     "Model",
     "NGrams",
     "OneHot",
+    "OneOf",
     "Part",
     "Sklearn",
     "Standardise",

@@ -47,6 +47,31 @@ class FittedModel:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a trainer is given, however often: the parts as matrices, and the task."""
+
+    inputs: Inputs
+    train: Part
+    validation: Part
+    task: Task
+    warnings: tuple[str, ...]
+
+
+def prepare(
+    model: Model,
+    features: tuple[str, ...],
+    parts: Mapping[str, pl.DataFrame],
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Prepared:
+    """Fit the transforms, and make the matrices; TrainingError names what cannot be learned."""
+    classes = classes_of(model.label, parts["train"], f"the train part of '{model.name}'")
+    inputs = fit_inputs(features, model.transforms, parts["train"])
+    made = {name: _part(model, inputs, classes, parts[name], name) for name in ("train", "validation")}
+    task = Task(model.label.kind, inputs.names, classes, inputs.categories, model.seed, advance)
+    return Prepared(inputs, made["train"], made["validation"], task, _checked(model, inputs, made["train"]))
+
+
 def fit_model(
     model: Model,
     features: tuple[str, ...],
@@ -54,20 +79,18 @@ def fit_model(
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> FittedModel:
     """Fit on the train part and stop by the validation part; TrainingError names what cannot be learned."""
-    classes = classes_of(model.label, parts["train"], f"the train part of '{model.name}'")
-    inputs = fit_inputs(features, model.transforms, parts["train"])
-    made = {name: _part(model, inputs, classes, parts[name], name) for name in ("train", "validation")}
-    warnings = _checked(model, inputs, made["train"])
-    task = Task(model.label.kind, inputs.names, classes, inputs.categories, model.seed, advance)
-    fitted = model.trainer.fit(made["train"], made["validation"], task)
-    return _artifact(model, inputs, fitted, classes, made["validation"].features, warnings)
+    return fit_prepared(model, prepare(model, features, parts, advance))
 
 
-def _artifact(
-    model: Model, inputs: Inputs, fitted: Fitted, classes: tuple[str, ...], rows: Array, warnings: tuple[str, ...]
-) -> FittedModel:
-    kind = model.label.kind
-    graph, proof = exported(fitted, kind, rows)
+def fit_prepared(model: Model, prepared: Prepared) -> FittedModel:
+    """Fit, export, and prove."""
+    fitted = model.trainer.fit(prepared.train, prepared.validation, prepared.task)
+    return _artifact(model, prepared, fitted)
+
+
+def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
+    kind, inputs, classes = model.label.kind, prepared.inputs, prepared.task.classes
+    graph, proof = exported(fitted, kind, prepared.validation.features)
     if graph is not None:
         files = {"model.onnx": graph if inputs.graph is None else joined(inputs.graph, graph, FEATURES)}
     else:
@@ -88,7 +111,7 @@ def _artifact(
         summary={**summary, "classes": list(classes)} if classes else summary,
         export=proof,
         libraries=fitted.libraries,
-        warnings=warnings,
+        warnings=prepared.warnings,
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from carrara.core.errors import DefinitionError, NotFoundError
 from carrara.data.splits import Split
 from carrara.evaluation import Gate
 from carrara.evaluation.metrics import MAIN_METRICS, METRICS_OF, Kind, metric
+from carrara.training.search import Space
 from carrara.training.trainers.base import Trainer
 from carrara.training.transforms.base import Transform
 
@@ -43,7 +45,8 @@ class Model:
     `features` are references (`view:feature`, or `view` for all of a view's), `slices` columns of the label's
     dataset to judge separately, `baseline` columns whose positive rates (or means) are what the model has to beat,
     `weight` one that says how much each row counts in training. `metrics` are by default those of the label's kind;
-    `transforms` are fitted on the train part, and served in the model.
+    `transforms` are fitted on the train part, and served in the model; `search` are the hyper-parameters that tuning
+    tries, by default those of the trainer.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Model:
     label: Label
     split: Split
     trainer: Trainer
+    search: Mapping[str, Space] = field(default_factory=dict)
     transforms: tuple[Transform, ...] = ()
     metrics: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
@@ -74,6 +78,11 @@ class Model:
             )
         for name in self.metrics:
             metric(name, self.label.kind)
+        if not hasattr(self.trainer, "with_parameters"):
+            known = self.trainer.spec()
+            for name in self.search:
+                if name not in known:
+                    raise NotFoundError("hyper-parameter", name, known, where=f"the search of model '{self.name}'")
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -86,6 +95,7 @@ class Model:
             "label": self.label.spec(),
             "split": self.split.spec(),
             "trainer": {"name": self.trainer.name, **self.trainer.spec()},
+            "search": {name: space.spec() for name, space in self.search.items()},
             "transforms": [transform.spec() for transform in self.transforms],
             "metrics": list(self.measured),
             "weight": self.weight,

@@ -38,7 +38,8 @@ class Task:
     """What is to be learned: the kind of label, the columns' names, and the classes where there are several.
 
     `categories` are the columns that hold places of categories, 0, 1, …, with how many there are, for trainers that
-    embed them. `advance(done, total)` tells how far a fit is.
+    embed them. `advance(done, total)` tells how far a fit is, `report(round, loss)` the validation loss after a round;
+    it raises Pruned where the fit is not worth its end, and a trainer lets that through.
     """
 
     kind: Kind
@@ -47,6 +48,11 @@ class Task:
     categories: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
     advance: Callable[[int, int], None] = lambda done, total: None
+    report: Callable[[int, float], None] = lambda number, loss: None
+
+
+class Pruned(Exception):
+    """Raised by `Task.report` where a fit is not worth its end."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from carrara.core.digests import digest_function
 from carrara.core.errors import CarraraError, TrainingError
 from carrara.models.runtimes.onnx import session
-from carrara.training.trainers.base import FEATURES, OUTPUTS, Fitted, Part, Task
+from carrara.training.trainers.base import FEATURES, OUTPUTS, Fitted, Part, Pruned, Task
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,16 @@ class FunctionTrainer:
         """The same with parameters, which the function gets by their names."""
         return FunctionTrainer(self.name, self.function, {**self.parameters, **parameters})
 
+    def with_parameters(self, **parameters: Any) -> FunctionTrainer:
+        return self(**parameters)
+
     def spec(self) -> dict[str, Any]:
         return {"function": digest_function(self.function), **self.parameters}
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         try:
             model = self.function(train, validation, task, **self.parameters)
-        except CarraraError:
+        except (CarraraError, Pruned):
             raise
         except Exception as error:
             raise TrainingError(f"the trainer '{self.name}' failed: {type(error).__name__}: {error}") from error

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 
 from carrara.core.plugins import require
 from carrara.training.onnx_graphs import with_output
+from carrara.training.search import Between, Space
 from carrara.training.trainers.base import FEATURES, Fitted, Part, Task
 from carrara.training.trainers.trees import edge_rows
 
@@ -40,6 +41,14 @@ class LightGBM:
     early_stopping: int = 30
 
     name = "lightgbm"
+    space: ClassVar[Mapping[str, Space]] = {
+        "leaves": Between(4, 128, log=True),
+        "learning_rate": Between(0.01, 0.3, log=True),
+        "row_share": Between(0.5, 1.0),
+        "column_share": Between(0.4, 1.0),
+        "min_leaf_rows": Between(5, 200, log=True),
+        "l2": Between(0.001, 100.0, log=True),
+    }
 
     def spec(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,7 +67,7 @@ class LightGBM:
             callbacks=[
                 lightgbm.record_evaluation(curve),
                 lightgbm.early_stopping(self.early_stopping, verbose=False, first_metric_only=True),
-                _advancing(task.advance, self.trees),
+                _telling(task, self.trees),
             ],
         )
         best = booster.best_iteration or booster.current_iteration()
@@ -97,9 +106,11 @@ class LightGBM:
         }
 
 
-def _advancing(advance: Callable[[int, int], None], total: int) -> Callable[[Any], None]:
+def _telling(task: Task, total: int) -> Callable[[Any], None]:
     def after(state: Any) -> None:
-        advance(state.iteration + 1, total)
+        task.advance(state.iteration + 1, total)
+        held = [loss for part, _, loss, *_ in state.evaluation_result_list if part == "validation"]
+        task.report(state.iteration + 1, held[0])
 
     return after
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
 from carrara.training.onnx_graphs import IR_VERSION, OPSET
+from carrara.training.search import Between, OneOf, Space
 from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task
 
 
@@ -27,6 +29,7 @@ class Linear:
     iterations: int = 1_000
 
     name = "linear"
+    space: ClassVar[Mapping[str, Space]] = {"l2": Between(0.0001, 1000.0, log=True), "balanced": OneOf((True, False))}
 
     def spec(self) -> dict[str, Any]:
         return asdict(self)

@@ -33,6 +33,15 @@ class Sklearn:
                 hint="e.g. Sklearn(RandomForestClassifier(200))",
             )
 
+    def with_parameters(self, **parameters: Any) -> Sklearn:
+        """The same estimator with other parameters, by scikit-learn's names (`step__name` in a pipeline)."""
+        from sklearn.base import clone
+
+        try:
+            return Sklearn(clone(self.estimator).set_params(**parameters))
+        except ValueError as error:
+            raise DefinitionError(f"{type(self.estimator).__name__}: {error}") from None
+
     def spec(self) -> dict[str, Any]:
         return {"estimator": _described(self.estimator)}
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 
 from carrara.core.plugins import require
 from carrara.training.onnx_graphs import with_output
+from carrara.training.search import Between, Space
 from carrara.training.trainers.base import FEATURES, Fitted, Part, Task
 from carrara.training.trainers.trees import edge_rows
 
@@ -39,6 +40,14 @@ class XGBoost:
     early_stopping: int = 30
 
     name = "xgboost"
+    space: ClassVar[Mapping[str, Space]] = {
+        "depth": Between(2, 10),
+        "learning_rate": Between(0.01, 0.3, log=True),
+        "row_share": Between(0.5, 1.0),
+        "column_share": Between(0.4, 1.0),
+        "min_child_weight": Between(0.5, 50.0, log=True),
+        "l2": Between(0.01, 100.0, log=True),
+    }
 
     def spec(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,7 +64,7 @@ class XGBoost:
             evals=[(data, "train"), (held, "validation")],
             early_stopping_rounds=self.early_stopping,
             evals_result=curve,
-            callbacks=[_advancing(xgboost, task.advance, self.trees)],
+            callbacks=[_telling(xgboost, task, self.trees)],
             verbose_eval=False,
         )
         booster = booster[: booster.best_iteration + 1]
@@ -88,13 +97,14 @@ class XGBoost:
         }
 
 
-def _advancing(xgboost: Any, advance: Callable[[int, int], None], total: int) -> Any:
-    class Advancing(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+def _telling(xgboost: Any, task: Task, total: int) -> Any:
+    class Telling(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            advance(epoch + 1, total)
+            task.advance(epoch + 1, total)
+            task.report(epoch + 1, next(iter(evals_log["validation"].values()))[-1])
             return False
 
-    return Advancing()
+    return Telling()
 
 
 def _graph(booster: Any, task: Task) -> bytes:
