@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import accuracy_score, mean_squared_error
 
 from carrara.workspace import Workspace
-from conftest import write_workspace
+from trips import write_workspace
 
 MORE = '''
 state_of_depot = carrara.FeatureView(

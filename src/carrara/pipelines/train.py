@@ -34,6 +34,7 @@ from carrara.pipelines.record import model_record
 from carrara.pipelines.steps import remembered
 from carrara.storage import Stores
 from carrara.training import FittedModel, Model, fit_model
+from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.fit import prepare
 from carrara.training.labels import encoded
 from carrara.training.proof import said
@@ -182,11 +183,13 @@ def _learned_from(model: Model) -> dict[str, Any]:
 
 
 def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step) -> dict[str, Any]:
-    model, stores = work.model, work.stores
+    model, stores, installed = work.model, work.stores, environment()["distributions"]
+    key = digest_data(["train", training_set.digest, _learned_from(model), _libraries(installed)])
+    checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
 
     def fit() -> dict[str, Any]:
         started = now()
-        made = fit_model(model, work.service.features, parts, step.advance)
+        made = fit_model(model, work.service.features, parts, step.advance, checkpoint)
         return {
             **_described(made),
             "servable": stores.artifacts.put_files(made.files),
@@ -197,14 +200,15 @@ def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataF
             "environment": environment(),
         }
 
-    installed = environment()["distributions"]
-    key = digest_data(["train", training_set.digest, _learned_from(model), _libraries(installed)])
-    return remembered(stores, work.run_id, step, key, fit)
+    fitted = remembered(stores, work.run_id, step, key, fit)
+    checkpoint.clear()
+    return fitted
 
 
 def _libraries(installed: Mapping[str, str]) -> dict[str, str]:
     """The versions that a fitted model may depend on."""
-    names = ("xgboost", "xgboost-cpu", "lightgbm", "scikit-learn", "onnx", "onnxmltools", "skl2onnx")
+    trees = ("xgboost", "xgboost-cpu", "lightgbm", "scikit-learn")
+    names = (*trees, "tensorflow", "tensorflow-cpu", "keras", "torch", "onnx", "onnxmltools", "skl2onnx")
     return {name: installed[name] for name in names if name in installed}
 
 

@@ -8,9 +8,11 @@ from carrara.training.model import Label, Model
 from carrara.training.search import Between, OneOf
 from carrara.training.trainers.base import Fitted, Part, Task
 from carrara.training.trainers.function import trainer
+from carrara.training.trainers.keras import Keras
 from carrara.training.trainers.lightgbm import LightGBM
 from carrara.training.trainers.linear import Linear
 from carrara.training.trainers.sklearn import Sklearn
+from carrara.training.trainers.torch import Torch
 from carrara.training.trainers.xgboost import XGBoost
 from carrara.training.transforms.numbers import Bucketise, Clip, Impute, Log, Standardise
 from carrara.training.transforms.texts import Cross, NGrams, OneHot, Vocabulary
@@ -23,6 +25,7 @@ __all__ = [
     "Fitted",
     "FittedModel",
     "Impute",
+    "Keras",
     "Label",
     "LightGBM",
     "Linear",
@@ -35,6 +38,7 @@ __all__ = [
     "Sklearn",
     "Standardise",
     "Task",
+    "Torch",
     "Vocabulary",
     "XGBoost",
     "fit_model",

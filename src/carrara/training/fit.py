@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from carrara.evaluation import binary
 from carrara.evaluation.ranked import RankedRows
 from carrara.models.runtimes.base import TRANSFORMS
 from carrara.models.signature import Signature, TensorSpec
+from carrara.training.checkpoints import Checkpoint, NoCheckpoint
 from carrara.training.inputs import Inputs, fit_inputs
 from carrara.training.labels import classes_of, encoded
 from carrara.training.model import Model
@@ -63,12 +64,14 @@ def prepare(
     features: tuple[str, ...],
     parts: Mapping[str, pl.DataFrame],
     advance: Callable[[int, int], None] = lambda done, total: None,
+    checkpoint: Checkpoint | None = None,
 ) -> Prepared:
     """Fit the transforms, and make the matrices; TrainingError names what cannot be learned."""
     classes = classes_of(model.label, parts["train"], f"the train part of '{model.name}'")
     inputs = fit_inputs(features, model.transforms, parts["train"])
     made = {name: _part(model, inputs, classes, parts[name], name) for name in ("train", "validation")}
     task = Task(model.label.kind, inputs.names, classes, inputs.categories, model.seed, advance)
+    task = replace(task, checkpoint=checkpoint or NoCheckpoint())
     return Prepared(inputs, made["train"], made["validation"], task, _checked(model, inputs, made["train"]))
 
 
@@ -77,9 +80,13 @@ def fit_model(
     features: tuple[str, ...],
     parts: Mapping[str, pl.DataFrame],
     advance: Callable[[int, int], None] = lambda done, total: None,
+    checkpoint: Checkpoint | None = None,
 ) -> FittedModel:
-    """Fit on the train part and stop by the validation part; TrainingError names what cannot be learned."""
-    return fit_prepared(model, prepare(model, features, parts, advance))
+    """Fit on the train part and stop by the validation part, from the checkpoint where there is one.
+
+    TrainingError names what cannot be learned.
+    """
+    return fit_prepared(model, prepare(model, features, parts, advance, checkpoint))
 
 
 def fit_prepared(model: Model, prepared: Prepared) -> FittedModel:
@@ -128,7 +135,7 @@ def _part(model: Model, inputs: Inputs, classes: tuple[str, ...], rows: pl.DataF
 def _weights(values: pl.Series, where: str) -> Array:
     if not values.dtype.is_numeric():
         raise TrainingError(f"the weights in '{values.name}' of {where} are no numbers")
-    weights = values.cast(pl.Float32).fill_null(float("nan")).to_numpy()
+    weights = values.cast(pl.Float32).fill_null(float("nan")).to_numpy(writable=True)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         raise TrainingError(f"the weights in '{values.name}' of {where} must be numbers of at least 0, and not all 0")
     return weights

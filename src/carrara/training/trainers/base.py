@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from carrara.evaluation.metrics import Kind
+from carrara.training.checkpoints import Checkpoint, NoCheckpoint
 
 Array = np.ndarray[Any, Any]
 
@@ -39,7 +40,8 @@ class Task:
 
     `categories` are the columns that hold places of categories, 0, 1, …, with how many there are, for trainers that
     embed them. `advance(done, total)` tells how far a fit is, `report(round, loss)` the validation loss after a round;
-    it raises Pruned where the fit is not worth its end, and a trainer lets that through.
+    it raises Pruned where the fit is not worth its end, and a trainer lets that through. `checkpoint` keeps the state
+    of long fits.
     """
 
     kind: Kind
@@ -49,6 +51,7 @@ class Task:
     seed: int = 0
     advance: Callable[[int, int], None] = lambda done, total: None
     report: Callable[[int, float], None] = lambda number, loss: None
+    checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
 
 
 class Pruned(Exception):

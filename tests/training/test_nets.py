@@ -1,0 +1,128 @@
+"""Nets by Keras and by PyTorch: they learn, repeat themselves, go on from a checkpoint, and say when they cannot."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_trainers import FEATURES_OF, KINDS, PARTS, fit, model, quality, scores
+
+from carrara.core.errors import StorageError, TrainingError
+from carrara.training import Impute, Keras, Standardise, Torch, Vocabulary, fit_model
+from carrara.training.checkpoints import FileCheckpoint
+from carrara.training.fit import fit_prepared, prepare
+from carrara.workspace import Workspace
+
+TRANSFORMS = (Impute(), Standardise(), Vocabulary())
+NETS = {
+    "keras": Keras(epochs=8, batch_rows=128, layers=(32, 16)),
+    "torch": Torch(epochs=8, batch_rows=128, layers=(32, 16)),
+}
+
+
+@pytest.fixture(params=NETS)
+def net(request):
+    return NETS[request.param]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_net_with_embeddings_learns_and_is_equal_in_its_graph(tmp_path, net, kind):
+    made = fit(kind, net, transforms=TRANSFORMS)
+    assert (made.format, made.export["equal"]) == ("onnx", True)
+    assert quality(kind, scores(made, tmp_path), made) > {"binary": 0.95, "multiclass": 0.75, "regression": 0.8}[kind]
+    assert made.importance["v:colour"] > 0.02 > made.importance["v:c"]
+    with np.load(io.BytesIO(made.learned["learned.npz"]), allow_pickle=False) as learned:
+        assert sum(learned[name].size for name in learned.files) == made.summary["parameters"]
+        assert learned["arr_0"].shape == (5, 3)  # three colours, a missing one, and others
+
+
+def test_one_seed_gives_one_artifact_and_another_another(net):
+    one, same = (fit("binary", net, transforms=TRANSFORMS) for _ in range(2))
+    assert one.files == same.files
+    other = replace(model("binary", net, transforms=TRANSFORMS), seed=1)
+    assert fit_model(other, FEATURES_OF, PARTS).files != one.files
+
+
+def test_a_fit_that_was_stopped_goes_on_to_the_same_end(tmp_path, net):
+    whole = fit("multiclass", net, transforms=TRANSFORMS, weight="weight")
+    checkpoint = FileCheckpoint(tmp_path / "checkpoints" / "one")
+    prepared = prepare(model("multiclass", net, transforms=TRANSFORMS, weight="weight"), FEATURES_OF, PARTS)
+    ran: list[int] = []
+
+    def killed(number: int, loss: float) -> None:
+        ran.append(number)
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+
+    task = replace(prepared.task, checkpoint=checkpoint, report=killed)
+    made = model("multiclass", net, transforms=TRANSFORMS, weight="weight")
+    with pytest.raises(KeyboardInterrupt):
+        fit_prepared(made, replace(prepared, task=task))
+    resumed = fit_prepared(made, replace(prepared, task=task))
+    assert ran == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert resumed.files == whole.files
+    assert resumed.curve == whole.curve
+
+
+def test_it_stops_early_and_keeps_the_best_weights(net):
+    made = fit("binary", replace(net, epochs=60, learning_rate=0.02, early_stopping=2), transforms=TRANSFORMS)
+    losses = made.curve["validation"]
+    assert len(losses) < 60
+    assert int(np.argmin(losses)) == len(losses) - 3
+
+
+def test_a_loss_that_is_no_number_ends_the_fit(net):
+    with pytest.raises(TrainingError, match=r"(?s)the loss is (nan|inf) after epoch \d.*Standardise"):
+        fit("regression", replace(net, learning_rate=1e30), transforms=TRANSFORMS)
+
+
+def test_missing_numbers_are_refused_by_name(net):
+    with pytest.raises(TrainingError, match=r"(?s)takes no missing numbers, and there are some in: v:a.*Impute"):
+        fit("binary", net, features=("v:a", "v:b"), transforms=())
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, net, monkeypatch):
+    checkpoint = FileCheckpoint(tmp_path / "one")
+    checkpoint.write(b"before")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"(?s)No space left on device.*still there"):
+        checkpoint.write(b"after")
+    assert checkpoint.read() == b"before"
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_kill_9_in_the_middle_of_a_net_and_training_again_ends_with_the_same_model(fresh, tmp_path):
+    text = (fresh.root / "definitions.py").read_text()
+    transforms = "transforms=(carrara.Impute(), carrara.Standardise()),"
+    net = f"trainer=carrara.Torch(epochs=40, early_stopping=40, batch_rows=8),\n    {transforms}"
+    (fresh.root / "definitions.py").write_text(text.replace("trainer=carrara.XGBoost(trees=40, depth=3),", net))
+    fresh.close()
+    shutil.copytree(fresh.root, tmp_path / "other")
+
+    command = [sys.executable, "-m", "carrara", "train", "late", "--json", "-w"]
+    process = subprocess.Popen([*command, str(fresh.root)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = fresh.root / ".carrara" / "checkpoints"
+    while not (checkpoints.exists() and [path for path in checkpoints.iterdir() if path.suffix != ".partial"]):
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    for folder in (fresh.root, tmp_path / "other"):
+        done = subprocess.run([*command, str(folder)], capture_output=True, text=True)
+        assert done.returncode in (0, 3), done.stderr
+    assert list(checkpoints.iterdir()) == []
+    with Workspace(fresh.root) as killed, Workspace(tmp_path / "other") as whole:
+        one, other = (ws.models.record("late@1") for ws in (killed, whole))
+    assert one["parameters"]["learned"] == other["parameters"]["learned"]
+    assert one["metrics"] == other["metrics"]
