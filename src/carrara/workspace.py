@@ -20,7 +20,7 @@ from carrara.core.clock import Clock, now
 from carrara.core.columns import utc_times
 from carrara.core.config import Configuration, find_root, read_configuration
 from carrara.core.definitions import Definitions, load_definitions
-from carrara.core.errors import CarraraError
+from carrara.core.errors import CarraraError, UnavailableError
 from carrara.core.progress import Progress
 from carrara.data import (
     Anomaly,
@@ -62,7 +62,8 @@ from carrara.features.suggestion import Suggestion, label_of, suggest
 from carrara.features.verification import Verified, verify
 from carrara.metadata.deployments import Deployment, current_aliases, current_deployments, move_alias
 from carrara.metadata.lineage import Edge, downstream, upstream
-from carrara.metadata.runs import Run, list_runs
+from carrara.metadata.run_metrics import read_metrics
+from carrara.metadata.runs import Run, get_run, list_runs
 from carrara.metadata.trials import RecordedTrial, list_trials
 from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
 from carrara.monitoring.live import MonitorReport, monitor
@@ -79,6 +80,9 @@ from carrara.pipelines import (
     train,
 )
 from carrara.pipelines.prepare import describe_ingest, entity_of, refresh_former_views, stored_views
+from carrara.pipelines.reproduce import Reproduction, reproduce
+from carrara.pipelines.reproduce import diff_versions as diff_models
+from carrara.pipelines.run_log import read_log_of_run
 from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
 from carrara.pipelines.status import FeatureStatus, feature_status
 from carrara.serving.batch import predict_batch
@@ -217,6 +221,41 @@ class Workspace:
         """What an address such as `model:late_arrival@1` was made from, and what was made of it."""
         metadata = self.stores.metadata
         return {"upstream": upstream(metadata, address), "downstream": downstream(metadata, address)}
+
+    def run(self, run_id: str) -> Run:
+        """A run by its id, or by the first letters of it."""
+        return get_run(self.stores.metadata, run_id)
+
+    def run_metrics(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """What a run measures while it runs, by name: (round, value)."""
+        return read_metrics(self.stores.metadata, self.run(run_id).id)
+
+    def run_log(self, run_id: str) -> str:
+        """What a training said so far, and how it failed."""
+        return read_log_of_run(self.stores, self.run(run_id).id)
+
+    def stop(self, run_id: str) -> Run:
+        """Ask a run of this machine to stop. Raises UnavailableError where it is over, or on another machine."""
+        found = self.run(run_id)
+        if found.state != "running" or found.process is None:
+            raise UnavailableError(f"run {found.id} is not running: it is {found.state}")
+        if not found.process.is_here:
+            raise UnavailableError(f"run {found.id} is on {found.process.host}", hint="Stop it there.")
+        found.process.stop()
+        return found
+
+    def resume(self, run_id: str, *, progress: Progress | None = None) -> Trained:
+        """Go on with a training: what it had done is not done again."""
+        found = self.run(run_id)
+        if found.kind != "train":
+            raise UnavailableError(
+                f"run {found.id} is of the kind '{found.kind}', and trainings are gone on with",
+                hint="Run its command again: what was complete is not done again.",
+            )
+        if found.state == "running":
+            raise UnavailableError(f"run {found.id} is running", hint=f"carrara run stop {found.id}")
+        asked = found.parameters
+        return self.train(found.name, trials=asked.get("trials", 0), jobs=asked.get("jobs", 1), progress=progress)
 
     def runs(self, kind: str | None = None) -> list[Run]:
         """The newest runs first."""
@@ -521,6 +560,14 @@ class Models:
         if model is not None:
             resolve(self.workspace.stores, model)
         return list_models(self.workspace.stores, model)
+
+    def reproduce(self, address: str) -> Reproduction:
+        """Build a version again by its record, and compare digests; nothing is registered."""
+        return reproduce(self.workspace.stores, self.get(address))
+
+    def diff(self, one: str, other: str) -> list[tuple[str, Any, Any]]:
+        """What differs between two versions in configuration, data, code, environment and metrics, field by field."""
+        return diff_models(self.workspace.stores, self.get(one), self.get(other))
 
     def trials(self, model: str) -> list[RecordedTrial]:
         """Every trial of a model's hyper-parameters, in the order in which they ended."""

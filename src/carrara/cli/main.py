@@ -9,9 +9,11 @@ import typer
 
 from carrara import __version__
 from carrara.cli import dataset, definitions, demo, doctor, endpoint, feature, model, monitoring, scheduler
+from carrara.cli import run as run_commands
 from carrara.cli.context import JsonOption
 from carrara.cli.output import print_json, say
 from carrara.core.errors import CarraraError
+from carrara.core.processes import Stopped
 
 app = typer.Typer(
     help="From raw tables to monitored predictions.",
@@ -29,6 +31,7 @@ app.add_typer(feature.app, name="feature")
 app.command("scheduler")(scheduler.scheduler)
 app.command("train")(model.train)
 app.add_typer(model.app, name="model")
+app.add_typer(run_commands.app, name="run")
 app.command("deploy")(endpoint.deploy)
 app.command("serve")(endpoint.serve)
 app.command("predict")(endpoint.predict)
@@ -60,6 +63,9 @@ def run() -> None:
         for line in [f"error: {error}", *(f"  {note}" for note in getattr(error, "__notes__", ()))]:
             print(line, file=sys.stderr)
         sys.exit(error.exit_code)
+    except Stopped:
+        print("stopped; carrara run resume goes on with it", file=sys.stderr)
+        sys.exit(128 + 15)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -23,7 +23,9 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train, evaluate, judge and register a model; exit code 3 when a gate failed."""
-    with open_workspace(workspace) as ws:
+    from carrara.core.processes import stoppable
+
+    with open_workspace(workspace) as ws, stoppable():
         trained = ws.train(model, trials=trials, jobs=jobs, progress=TerminalProgress(quiet=as_json))
         if as_json:
             print_json({**trained.version.as_dict(), "gates": trained.gates, "reused": trained.reused})
@@ -35,6 +37,36 @@ def train(
             say(f"{trained.version} {state}. Next: {_next(trained.version, bool(trained.gates['passed']))}")
     if not trained.gates["passed"]:
         raise typer.Exit(3)
+
+
+@app.command()
+def reproduce(address: AddressArgument, workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """Build a version again by its record, and compare digests; exit code 3 where something differs."""
+    with open_workspace(workspace) as ws:
+        found = ws.models.reproduce(address)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        for one in found.compared:
+            say(f"  {one.what:<28}{'equal' if one.equal else 'differs'}  {one.found[:12]}")
+        for name, (then, now) in found.environment.items() if not found.equal else ():
+            say(f"  {name} was {then or 'not installed'}, and is {now or 'not installed'}")
+        say(f"{found.version} is reproduced" if found.equal else f"first difference: {found.first_difference}")
+    if not found.equal:
+        raise typer.Exit(3)
+
+
+@app.command()
+def diff(
+    one: AddressArgument, other: AddressArgument, workspace: WorkspaceOption = HERE, as_json: JsonOption = False
+) -> None:
+    """What differs between two versions: configuration, data, code, environment, metrics."""
+    with open_workspace(workspace) as ws:
+        found = ws.models.diff(one, other)
+    if as_json:
+        print_json([{"field": field, "one": a, "other": b} for field, a, b in found])
+        return
+    print_table(["field", one, other], [(field, str(a), str(b)) for field, a, b in found])
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -26,6 +26,7 @@ class Progress:
     """Runs steps and keeps them; the command line draws them by overriding the three methods below."""
 
     steps: list[Step] = field(default_factory=list)
+    watchers: list[Callable[[Step], None]] = field(default_factory=list)
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
@@ -40,6 +41,8 @@ class Progress:
         step.seconds = time.perf_counter() - started
         self.steps.append(step)
         self.ended(step)
+        for watcher in self.watchers:
+            watcher(step)
 
     def begin(self, name: str) -> Step:
         return Step(name)

@@ -57,6 +57,18 @@ def build_training_set(
     became known). Rows without a label time are an error, not dropped.
     """
     tables = {view.name: current_table(stores, view) for view, _ in service.stored}
+    return _record(stores, name, training_rows(stores, service, labels, tables, time, keep), labels, tables, run_id)
+
+
+def training_rows(
+    stores: Stores,
+    service: ResolvedFeatures,
+    labels: DatasetVersion,
+    tables: dict[str, FeatureTable],
+    time: str,
+    keep: tuple[str, ...],
+) -> pl.DataFrame:
+    """The rows of a training set from a version of its labels and of each view's table."""
     frame = read_dataset(stores, labels.name, labels.version).collect()
     _check_labels(frame, f"dataset '{labels.name}'", time)
     joined = join_features(stores, service, frame, time, where=f"dataset '{labels.name}'", tables=tables)
@@ -65,8 +77,7 @@ def build_training_set(
         require_column(frame.schema, column, f"dataset '{labels.name}'")
     # A total order, so that equal rows train the same model whatever order an engine read them in.
     order = [time, *(column for column in carried if column != time)]
-    result = pl.concat([frame.select(carried), joined], how="horizontal").sort(order, nulls_last=True)
-    return _record(stores, name, result, labels, tables, run_id)
+    return pl.concat([frame.select(carried), joined], how="horizontal").sort(order, nulls_last=True)
 
 
 def join_features(

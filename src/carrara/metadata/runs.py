@@ -13,13 +13,14 @@ from sqlalchemy import insert, select, update
 from carrara.core.clock import from_microseconds, microseconds, now
 from carrara.core.errors import NotFoundError
 from carrara.core.identity import current_user, new_id
+from carrara.core.processes import Process, Stopped
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import runs, steps
 
 
 @dataclass(frozen=True)
 class Run:
-    """One execution; `state` is running, complete or failed."""
+    """One execution; `state` is running, complete, failed, stopped, or lost: its process is no more."""
 
     id: str
     kind: str
@@ -30,6 +31,13 @@ class Run:
     ended_at: datetime | None
     parameters: dict[str, Any]
     error: str | None
+    process: Process | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        ended = self.ended_at.isoformat() if self.ended_at else None
+        where = f"{self.process.host}, process {self.process.number}" if self.process else None
+        told = {name: getattr(self, name) for name in ("id", "kind", "name", "state", "user", "parameters", "error")}
+        return {**told, "from": self.started_at.isoformat(), "to": ended, "on": where}
 
 
 @dataclass(frozen=True)
@@ -46,11 +54,16 @@ class RecordedStep:
 def run(metadata: Metadata, kind: str, name: str, parameters: dict[str, Any]) -> Iterator[str]:
     """Record a run around a block: complete at its end, failed with the error when it raises."""
     run_id = new_id()
-    values = {"id": run_id, "kind": kind, "name": name, "state": "running", "user": current_user()}
+    here = Process.current()
+    values: dict[str, Any] = {"id": run_id, "kind": kind, "name": name, "state": "running", "user": current_user()}
+    values |= {"host": here.host, "process": here.number, "began": here.began}
     with metadata.begin() as connection:
         connection.execute(insert(runs).values(**values, started_at=microseconds(now()), parameters=parameters))
     try:
         yield run_id
+    except Stopped:
+        _end(metadata, run_id, "stopped", None)
+        raise
     except BaseException as error:
         _end(metadata, run_id, "failed", f"{type(error).__name__}: {error}")
         raise
@@ -58,11 +71,13 @@ def run(metadata: Metadata, kind: str, name: str, parameters: dict[str, Any]) ->
 
 
 def get_run(metadata: Metadata, run_id: str) -> Run:
+    """A run by its id, or by the first letters of it that no other run has."""
     with metadata.begin() as connection:
-        row = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
-    if row is None:
-        raise NotFoundError("run", run_id)
-    return _run(row)
+        rows = connection.execute(select(runs).where(runs.c.id.startswith(run_id, autoescape=True))).mappings().all()
+    if len(rows) != 1:
+        several = f"{len(rows)} runs begin with it." if rows else "carrara run list shows them."
+        raise NotFoundError("run", run_id, hint=several)
+    return _run(rows[0])
 
 
 def list_runs(metadata: Metadata, kind: str | None = None, limit: int = 100) -> list[Run]:
@@ -103,4 +118,9 @@ def _end(metadata: Metadata, run_id: str, state: str, error: str | None) -> None
 
 def _run(row: Any) -> Run:
     ended = from_microseconds(row["ended_at"]) if row["ended_at"] is not None else None
-    return Run(**{**row, "started_at": from_microseconds(row["started_at"]), "ended_at": ended})
+    values = dict(row)
+    host, number, began = (values.pop(name) for name in ("host", "process", "began"))
+    process = Process(host, number, began) if host is not None else None
+    if values["state"] == "running" and process is not None and not process.is_alive:
+        values["state"] = "lost"
+    return Run(**{**values, "started_at": from_microseconds(row["started_at"]), "ended_at": ended}, process=process)

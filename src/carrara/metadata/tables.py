@@ -15,7 +15,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The migration that these tables stand for."""
 
 tables = MetaData()
@@ -47,6 +47,9 @@ runs = Table(
     Column("ended_at", BigInteger),
     Column("parameters", JSON, nullable=False),
     Column("error", Text),
+    Column("host", String(200)),
+    Column("process", BigInteger),
+    Column("began", String(60)),
     Index("runs_by_name", "kind", "name", "started_at"),
 )
 
@@ -141,4 +144,14 @@ trials = Table(
     Column("error", Text),
     Column("ended_at", BigInteger, nullable=False),
     Index("trials_by_model", "model"),
+)
+
+run_metrics = Table(
+    "run_metrics",
+    tables,
+    Column("run_id", String(36), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("value", Float, nullable=False),
+    Column("at", BigInteger, nullable=False),
 )

@@ -26,7 +26,7 @@ from carrara.storage import Stores
 KIND = "model"
 _RECORD = "record.json"
 _DEFINITIONS = "definitions/"
-_SERVABLE = "servable/"
+SERVABLE = "servable/"
 LEARNED = "learned/"
 
 
@@ -68,7 +68,7 @@ def register(
 
     The files are stored and verified first; the row that makes them a version is written last.
     """
-    files = {f"{_SERVABLE}{name}": data for name, data in servable.items()}
+    files = {f"{SERVABLE}{name}": data for name, data in servable.items()}
     files |= {f"{LEARNED}{name}": data for name, data in learned.items()}
     files |= {f"{_DEFINITIONS}{name}": text.encode() for name, text in definitions.items()}
     files[_RECORD] = msgspec.json.encode(record.as_dict())
@@ -149,7 +149,7 @@ def open_version(stores: Stores, version: ModelVersion) -> Servable:
     # A runtime has read its files when it is open: the folder may go.
     with tempfile.TemporaryDirectory(prefix="carrara-") as folder:
         stores.artifacts.unpack(version.manifest, Path(folder))
-        return open_servable(version.format, Path(folder) / _SERVABLE, signature)
+        return open_servable(version.format, Path(folder) / SERVABLE, signature)
 
 
 def _deployment(found: deployments.Deployment) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from carrara.evaluation import Evaluation, RateBaseline, evaluate, judge_gates, 
 from carrara.features import ResolvedFeatures, TrainingSet, build_training_set, read_training_set, resolve_features
 from carrara.features.offline import current_table
 from carrara.features.training_set import training_set_key
+from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.runs import run
 from carrara.metadata.trials import add_trial, list_trials
 from carrara.models.registry import ModelVersion, champion, read_record, register, resolve
@@ -31,11 +32,12 @@ from carrara.models.signature import Signature
 from carrara.monitoring.drift import ReferenceDistribution, one_score
 from carrara.pipelines.prepare import compute_features, ingest_for
 from carrara.pipelines.record import model_record
+from carrara.pipelines.run_log import logged
 from carrara.pipelines.steps import remembered
 from carrara.storage import Stores
-from carrara.training import FittedModel, Model, fit_model
+from carrara.training import FittedModel, Model
 from carrara.training.checkpoints import FileCheckpoint
-from carrara.training.fit import prepare
+from carrara.training.fit import fit_prepared, prepare
 from carrara.training.labels import encoded
 from carrara.training.proof import said
 from carrara.training.tuning import Trial, best_of, search_space, tune, tuned_metric, with_parameters
@@ -81,7 +83,8 @@ def train(
     """
     model = definitions.get("model", name, Model)
     service = resolve_features(definitions, model.features, where=f"model '{name}'")
-    with run(stores.metadata, "train", name, {"definition": model.spec()}) as run_id:
+    asked = {"definition": model.spec(), "trials": trials, "jobs": jobs}
+    with run(stores.metadata, "train", name, asked) as run_id, logged(stores, run_id, progress):
         work = _Work(stores, definitions, model, service, run_id)
         with progress.step("datasets") as step:
             ingested = ingest_for(stores, definitions, [model.label.dataset, *(v.source for v, _ in service.stored)])
@@ -116,8 +119,7 @@ def _training_set(work: _Work, step: Step) -> TrainingSet:
     model, service, stores = work.model, work.service, work.stores
     labels = dataset_version(stores, model.label.dataset)
     tables = {view.name: current_table(stores, view) for view, _ in service.stored}
-    carried = (model.label.column, model.label.known_at, model.weight, *model.slices, *model.baseline)
-    keep = tuple(dict.fromkeys(column for column in carried if column))
+    keep = carried_columns(model)
 
     def build() -> dict[str, Any]:
         made = build_training_set(
@@ -128,6 +130,12 @@ def _training_set(work: _Work, step: Step) -> TrainingSet:
     key = digest_data(["training set", model.name, training_set_key(service, labels, tables, model.label.time), keep])
     outputs = remembered(stores, work.run_id, step, key, build)
     return read_training_set(stores, model.name, outputs["version"])[0]
+
+
+def carried_columns(model: Model) -> tuple[str, ...]:
+    """The columns of the labels that a training set carries beside keys, times and features."""
+    named = (model.label.column, model.label.known_at, model.weight, *model.slices, *model.baseline)
+    return tuple(dict.fromkeys(column for column in named if column))
 
 
 def _parts(work: _Work, training_set: TrainingSet) -> dict[str, pl.DataFrame]:
@@ -188,8 +196,12 @@ def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataF
     checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
 
     def fit() -> dict[str, Any]:
-        started = now()
-        made = fit_model(model, work.service.features, parts, step.advance, checkpoint)
+        started, live = now(), LiveMetric(stores.metadata, work.run_id, "validation loss")
+        prepared = prepare(model, work.service.features, parts, step.advance, checkpoint)
+        try:
+            made = fit_prepared(model, replace(prepared, task=replace(prepared.task, report=live.add)))
+        finally:
+            live.flush()
         return {
             **_described(made),
             "servable": stores.artifacts.put_files(made.files),

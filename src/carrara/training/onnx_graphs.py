@@ -19,15 +19,22 @@ def with_output(model: Any, kind: Kind, source: str, *, columns: int) -> bytes:
     """
     onnx = require("onnx", extra="xgboost", purpose="the export to ONNX")
     helper, graph, name = onnx.helper, model.graph, OUTPUTS[kind]
-    if kind == "multiclass":
-        if source != name:
-            graph.node.append(helper.make_node("Identity", [source], [name]))
-    elif columns > 1:
-        graph.initializer.append(helper.make_tensor("positive", onnx.TensorProto.INT64, [], [1]))
-        graph.node.append(helper.make_node("Gather", [source, "positive"], [name], axis=1))
+    if kind == "regression":
+        graph.initializer.append(helper.make_tensor("carrara.flat", onnx.TensorProto.INT64, [1], [-1]))
+        graph.node.append(helper.make_node("Reshape", [source, "carrara.flat"], [name]))
     else:
-        graph.initializer.append(helper.make_tensor("flat", onnx.TensorProto.INT64, [1], [-1]))
-        graph.node.append(helper.make_node("Reshape", [source, "flat"], [name]))
+        if kind == "binary":
+            graph.initializer.append(helper.make_tensor("carrara.positive", onnx.TensorProto.INT64, [], [1]))
+            graph.node.append(helper.make_node("Gather", [source, "carrara.positive"], ["carrara.one"], axis=1))
+            source = "carrara.one"
+        elif source == name:
+            source = _renamed(graph, source)
+        # Sums of float32 may come to a little more than 1.
+        for bound, value in (("carrara.least", 0.0), ("carrara.most", 1.0)):
+            graph.initializer.append(helper.make_tensor(bound, onnx.TensorProto.FLOAT, [], [value]))
+        # Max and Min are the same in every version of the operators that converters choose; Clip is not.
+        graph.node.append(helper.make_node("Max", [source, "carrara.least"], ["carrara.not_below"]))
+        graph.node.append(helper.make_node("Min", ["carrara.not_below", "carrara.most"], [name]))
     del graph.output[:]
     shape = [None, columns] if kind == "multiclass" else [None]
     graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
@@ -38,3 +45,12 @@ def with_output(model: Any, kind: Kind, source: str, *, columns: int) -> bytes:
     graph.name = "model"
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _renamed(graph: Any, tensor: str) -> str:
+    """Give another name to a tensor that some node makes, and return it."""
+    name = f"{tensor} as converted"
+    for node in graph.node:
+        node.output[:] = [name if one == tensor else one for one in node.output]
+        node.input[:] = [name if one == tensor else one for one in node.input]
+    return name

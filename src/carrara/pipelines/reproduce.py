@@ -1,0 +1,127 @@
+"""Reproduction: a version built again from its record, and what is equal; and what differs between two versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from carrara.core.digests import digest_bytes
+from carrara.core.environment import environment
+from carrara.core.errors import DataError
+from carrara.core.html import html_table
+from carrara.data import dataset_version
+from carrara.data.table_digest import digest_frame
+from carrara.features import resolve_features
+from carrara.features.offline import former_table
+from carrara.features.training_set import read_training_set, training_rows
+from carrara.models.registry import LEARNED, SERVABLE, ModelVersion, read_record, recorded_definitions
+from carrara.pipelines.plan import differences
+from carrara.pipelines.train import carried_columns
+from carrara.storage import Stores
+from carrara.training import Model, fit_model
+from carrara.training.tuning import with_parameters
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One thing that was built again: its digest, and the recorded one."""
+
+    what: str
+    recorded: str
+    found: str
+
+    @property
+    def equal(self) -> bool:
+        return self.recorded == self.found
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What was built again of a version, in the order in which it depends on each other, and which installed
+    distributions are others than those that trained it."""
+
+    version: str
+    compared: tuple[Compared, ...]
+    environment: dict[str, tuple[str | None, str | None]]
+
+    @property
+    def equal(self) -> bool:
+        return all(one.equal for one in self.compared)
+
+    @property
+    def first_difference(self) -> str | None:
+        return next((one.what for one in self.compared if not one.equal), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        compared = [{**vars(one), "equal": one.equal} for one in self.compared]
+        return {**vars(self), "equal": self.equal, "first_difference": self.first_difference, "compared": compared}
+
+    def _repr_html_(self) -> str:
+        rows = [(one.what, "equal" if one.equal else "differs") for one in self.compared]
+        return html_table(self.version, ["built again", ""], rows)
+
+
+def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
+    """Build a version's training set and model again, by its record: from the recorded versions of data, with the
+    recorded definitions and hyper-parameters, in this environment.
+
+    Nothing is registered. Raises DataError where data of the record are no longer there.
+    """
+    record, definitions = read_record(stores, version), recorded_definitions(stores, version)
+    model = definitions.get("model", version.model, Model)
+    tuning = record["summary"].get("tuning")
+    if tuning:
+        model = with_trainer(model, tuning["parameters"])
+    service = resolve_features(definitions, model.features, where=f"model '{version}'")
+    kept, rows = read_training_set(stores, version.model, record["datasets"]["training_set"]["version"])
+    name, number, _ = kept.dataset
+    tables = {}
+    for view, _ in service.stored:
+        table = former_table(stores, view, kept.tables[view.name][0])
+        if table is None:
+            raise DataError(f"the table of '{view.name}' that {version} was trained on is no longer there")
+        tables[view.name] = table
+    labels = dataset_version(stores, name, number)
+    rebuilt = training_rows(stores, service, labels, tables, model.label.time, carried_columns(model))
+    parts = model.split.split(rows.collect(), time=model.label.time, known_at=model.label.known_at)
+    made = fit_model(model, service.features, parts)
+    files = {f"{SERVABLE}{name}": data for name, data in made.files.items()}
+    files |= {f"{LEARNED}{name}": data for name, data in made.learned.items()}
+    recorded = {
+        name: str(entry["sha256"]) for name, entry in record["files"].items() if name.startswith((SERVABLE, LEARNED))
+    }
+    compared = [Compared("training set", kept.digest, digest_frame(rebuilt))]
+    for name in sorted({*recorded, *files}):
+        digest = digest_bytes(files[name]) if name in files else "(absent)"
+        compared.append(Compared(name, recorded.get(name, "(absent)"), digest))
+    return Reproduction(str(version), tuple(compared), _environment(record["environment"]["distributions"]))
+
+
+def with_trainer(model: Model, parameters: Mapping[str, Any]) -> Model:
+    return replace(model, trainer=with_parameters(model.trainer, parameters))
+
+
+def diff_versions(stores: Stores, one: ModelVersion, other: ModelVersion) -> list[tuple[str, Any, Any]]:
+    """What made two versions what they are, where it differs: configuration, data, code and environment."""
+    first, second = (_made_of(read_record(stores, version)) for version in (one, other))
+    return differences(first, second)
+
+
+def _made_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    configuration = {name: value for name, value in record["configuration"].items() if name != "run"}
+    datasets = {name: record["datasets"][name] for name in ("training_set", "sources", "feature_tables")}
+    code = {name: value for name, value in record["code"].items() if name != "command"}
+    return {
+        "configuration": configuration,
+        "datasets": datasets,
+        "code": code,
+        "environment": record["environment"],
+        "metrics": {name: value["value"] for name, value in record["metrics"]["test"].items()},
+    }
+
+
+def _environment(recorded: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    here = environment()["distributions"]
+    names = sorted({*recorded, *here})
+    return {n: (recorded.get(n), here.get(n)) for n in names if recorded.get(n) != here.get(n)}

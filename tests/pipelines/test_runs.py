@@ -1,0 +1,108 @@
+"""Runs are seen while they run, stopped, and gone on with; a killed one is known to be lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from carrara.core.errors import NotFoundError, TrainingError, UnavailableError
+from carrara.core.processes import Process
+from carrara.workspace import Workspace
+
+SLOW = """trainer=carrara.Torch(epochs=2_000, early_stopping=2_000, batch_rows=4),
+    transforms=(carrara.Impute(), carrara.Standardise()),"""
+
+
+def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    whole = [sys.executable, "-m", "carrara", *words, "-w", str(folder)]
+    return subprocess.run(whole, capture_output=True, text=True)
+
+
+@pytest.fixture
+def running(fresh):
+    """A training that measures, and takes long; and its workspace."""
+    text = (fresh.root / "definitions.py").read_text()
+    (fresh.root / "definitions.py").write_text(text.replace("trainer=carrara.XGBoost(trees=40, depth=3),", SLOW))
+    fresh.close()
+    words = [sys.executable, "-m", "carrara", "train", "late", "-w", str(fresh.root)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with Workspace(fresh.root) as workspace:
+        while not (found := workspace.runs("train")) or not workspace.run_metrics(found[0].id):
+            assert process.poll() is None
+        yield workspace, process, found[0]
+    process.kill()
+    process.wait()
+
+
+def test_a_run_is_seen_while_it_runs_and_stopped_and_gone_on_with(running):
+    workspace, process, run = running
+    assert (run.state, run.process.number) == ("running", process.pid)
+    measured = workspace.run_metrics(run.id)["validation loss"]
+    assert [step for step, _ in measured][:1] == [1]
+    with pytest.raises(UnavailableError, match="is running"):
+        workspace.resume(run.id)
+    assert command("run", "stop", run.id[:13], folder=workspace.root).returncode == 0
+    assert "carrara run resume" in process.communicate()[1]
+    assert process.returncode == 143
+    assert workspace.run(run.id).state == "stopped"
+    log = command("run", "logs", run.id, folder=workspace.root).stdout
+    assert "training set: " in log
+    assert "Stopped" in log
+    with pytest.raises(UnavailableError, match="it is stopped"):
+        workspace.stop(run.id)
+
+    text = (workspace.root / "definitions.py").read_text()
+    (workspace.root / "definitions.py").write_text(text.replace("epochs=2_000", "epochs=1"))
+    done = command("run", "resume", run.id, "--json", folder=workspace.root)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["version"] == 1
+
+
+def test_a_run_that_was_killed_is_lost(running):
+    workspace, process, run = running
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert workspace.run(run.id).state == "lost"
+    listed = json.loads(command("run", "list", "--kind", "train", "--json", folder=workspace.root).stdout)
+    assert [(one["id"], one["state"]) for one in listed] == [(run.id, "lost")]
+    shown = command("run", "show", run.id, folder=workspace.root).stdout
+    assert "validation loss" in shown
+
+
+def test_a_run_that_failed_says_why(fresh):
+    text = (fresh.root / "definitions.py").read_text()
+    (fresh.root / "definitions.py").write_text(
+        text.replace("trainer=carrara.XGBoost(trees=40, depth=3),", "trainer=carrara.Linear(),")
+    )
+    with Workspace(fresh.root) as workspace:
+        with pytest.raises(TrainingError, match="no missing numbers"):
+            workspace.train("late")
+        (run,) = workspace.runs("train")
+        assert run.state == "failed"
+        assert "no missing numbers" in run.error
+        assert "TrainingError" in workspace.run_log(run.id)
+        assert command("run", "list", folder=workspace.root).stdout.count("failed") == 1
+
+
+def test_what_cannot_be_stopped_or_resumed_is_said(trained):
+    run = trained.runs("train")[0]
+    with pytest.raises(UnavailableError, match="is not running: it is complete"):
+        trained.stop(run.id)
+    compute = trained.runs("compute")[0]
+    with pytest.raises(UnavailableError, match="of the kind 'compute'"):
+        trained.resume(compute.id)
+    with pytest.raises(NotFoundError, match=r"(?s)no run 'nonsense'.*carrara run list"):
+        trained.run("nonsense")
+
+
+def test_a_later_process_of_the_same_number_is_another_one():
+    here = Process.current()
+    assert here.is_alive
+    assert not Process(here.host, here.number, here.began + "1").is_alive
+    assert Process("elsewhere", here.number, "").is_alive
