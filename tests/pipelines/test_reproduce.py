@@ -49,12 +49,12 @@ def test_a_tuned_model_is_built_again_with_what_was_found_after_definitions_and_
 
 def test_the_first_difference_is_named(trained, monkeypatch):
     monkeypatch.setattr(reproducing, "with_trainer", lambda model, parameters: model)
-    real = reproducing.fit_model
+    real = reproducing.prepare
 
     def of_fewer(model, features, parts):
         return real(model, features, {**parts, "train": parts["train"][:-1]})
 
-    monkeypatch.setattr(reproducing, "fit_model", of_fewer)
+    monkeypatch.setattr(reproducing, "prepare", of_fewer)
     found = trained.models.reproduce("late@1")
     assert not found.equal
     assert found.first_difference == "learned/learned.json"

@@ -19,7 +19,9 @@ from carrara.models.registry import LEARNED, SERVABLE, ModelVersion, read_record
 from carrara.pipelines.plan import differences
 from carrara.pipelines.train import carried_columns
 from carrara.storage import Stores
-from carrara.training import Model, fit_model
+from carrara.training import Model
+from carrara.training.fit import fit_prepared, prepare
+from carrara.training.partitions import fit_partitioned, inner_features
 from carrara.training.tuning import with_parameters
 
 
@@ -85,7 +87,11 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
     labels = dataset_version(stores, name, number)
     rebuilt = training_rows(stores, service, labels, tables, model.label.time, carried_columns(model))
     parts = model.split.split(rows.collect(), time=model.label.time, known_at=model.label.known_at)
-    made = fit_model(model, service.features, parts)
+    prepared = prepare(model, inner_features(model, service.features), parts)
+    if model.partition_by:
+        made = fit_partitioned(model, service.features, parts, prepared, lambda done, total: None)
+    else:
+        made = fit_prepared(model, prepared)
     files = {f"{SERVABLE}{name}": data for name, data in made.files.items()}
     files |= {f"{LEARNED}{name}": data for name, data in made.learned.items()}
     recorded = {

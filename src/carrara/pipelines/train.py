@@ -39,6 +39,7 @@ from carrara.training import FittedModel, Model
 from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.fit import fit_prepared, prepare
 from carrara.training.labels import encoded
+from carrara.training.partitions import fit_partitioned, inner_features
 from carrara.training.proof import said
 from carrara.training.tuning import Trial, best_of, search_space, tune, tuned_metric, with_parameters
 
@@ -162,7 +163,7 @@ def _tuned(
         def keep(trial: Trial) -> None:
             add_trial(metadata, study, model.name, work.run_id, **{**vars(trial), "parameters": dict(trial.parameters)})
 
-        prepared = prepare(model, work.service.features, parts)
+        prepared = prepare(model, inner_features(model, work.service.features), parts)
         tune(model, prepared, trials=trials, jobs=jobs, known=done, keep=keep, advance=step.advance)
         done = [
             Trial(one.parameters, one.state, one.value, one.losses, one.error)  # type: ignore[arg-type]
@@ -187,7 +188,8 @@ def _short(value: Any) -> str:
 def _learned_from(model: Model) -> dict[str, Any]:
     """What of a model's definition its fit depends on."""
     spec = model.spec()
-    return {name: spec[name] for name in ("features", "label", "split", "trainer", "transforms", "weight", "seed")}
+    names = ("features", "label", "split", "trainer", "transforms", "weight", "partition_by", "partition_rows", "seed")
+    return {name: spec[name] for name in names}
 
 
 def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step) -> dict[str, Any]:
@@ -197,9 +199,14 @@ def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataF
 
     def fit() -> dict[str, Any]:
         started, live = now(), LiveMetric(stores.metadata, work.run_id, "validation loss")
-        prepared = prepare(model, work.service.features, parts, step.advance, checkpoint)
+        features = work.service.features
+        prepared = prepare(model, inner_features(model, features), parts, step.advance, checkpoint)
+        prepared = replace(prepared, task=replace(prepared.task, report=live.add))
         try:
-            made = fit_prepared(model, replace(prepared, task=replace(prepared.task, report=live.add)))
+            if model.partition_by:
+                made = fit_partitioned(model, features, parts, prepared, step.advance)
+            else:
+                made = fit_prepared(model, prepared)
         finally:
             live.flush()
         return {
@@ -241,6 +248,8 @@ def _described(made: FittedModel) -> dict[str, Any]:
 def _fit_said(fitted: Mapping[str, Any]) -> str:
     trees = fitted["summary"].get("trees")
     told = [f"{trees:,} trees"] if trees else []
+    if nodes := fitted["summary"].get("nodes"):
+        told.append(f"{len(nodes):,} nodes")
     return "; ".join([", ".join([*told, said(fitted["export"])]), *fitted["warnings"]])
 
 
@@ -263,7 +272,7 @@ def _evaluated(
             kind=model.label.kind,
             classes=classes,
             metrics=model.measured,
-            slice_columns={name: parts["test"][name].to_numpy() for name in model.slices},
+            slice_columns={name: parts["test"][name].to_numpy() for name in (*model.slices, *model.partition_by)},
             baseline_scores=_baseline_scores(model, parts, labels, classes) if model.baseline else None,
             threshold=model.threshold,
             seed=model.seed,

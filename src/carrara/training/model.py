@@ -46,7 +46,8 @@ class Model:
     dataset to judge separately, `baseline` columns whose positive rates (or means) are what the model has to beat,
     `weight` one that says how much each row counts in training. `metrics` are by default those of the label's kind;
     `transforms` are fitted on the train part, and served in the model; `search` are the hyper-parameters that tuning
-    tries, by default those of the trainer.
+    tries, by default those of the trainer. `partition_by` are features, texts, for each value of which that has
+    `partition_rows` training rows there is a model of its own.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Model:
     metrics: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
     weight: str | None = None
+    partition_by: tuple[str, ...] = ()
+    partition_rows: int = 1_000
     baseline: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     threshold: float = 0.5
@@ -99,6 +102,8 @@ class Model:
             "transforms": [transform.spec() for transform in self.transforms],
             "metrics": list(self.measured),
             "weight": self.weight,
+            "partition_by": list(self.partition_by),
+            "partition_rows": self.partition_rows,
             "slices": list(self.slices),
             "baseline": list(self.baseline),
             "gates": [gate.spec() for gate in self.gates],
