@@ -71,7 +71,7 @@ def served(ws: Workspace) -> tuple[float, float]:
 def test_a_view_is_brought_up_to_date_at_its_moment_and_once(ws):
     done = ws.run_due()
     midnight = START.replace(hour=0)
-    assert [(one.view, one.moments, one.error) for one in done] == [
+    assert [(one.name, one.moments, one.error) for one in done] == [
         ("state", (midnight,), None),
         ("recent", (midnight,), None),
     ]
@@ -171,7 +171,7 @@ def test_two_schedulers_at_once_do_each_interval_once(folder):
         barrier.wait()
         threads[0].join()
         told = json.loads(other.communicate(timeout=60)[0])
-        here, done[:] = [(one.view, moment) for one in done for moment in one.moments], []
+        here, done[:] = [(one.name, moment) for one in done for moment in one.moments], []
         there = [(view, datetime.fromisoformat(moment)) for view, moments in told for moment in moments]
         assert sorted(here + there) == sorted(set(here + there))
         assert {view for view, _ in here + there} == {"state", "recent"}
@@ -187,7 +187,7 @@ from carrara.workspace import Workspace
 
 at = datetime.fromisoformat(sys.argv[2])
 with Workspace(sys.argv[1], clock=lambda: at) as ws:
-    print(json.dumps([(one.view, [m.isoformat() for m in one.moments]) for one in ws.run_due()]))
+    print(json.dumps([(one.name, [m.isoformat() for m in one.moments]) for one in ws.run_due()]))
 """
 
 
@@ -195,9 +195,9 @@ def test_what_a_killed_scheduler_held_is_done_after_its_lease(ws):
     """F46."""
     moment = START.replace(hour=0)
     assert claim(ws.stores.metadata, Claim(KIND, "state", (moment,), "dead"), ws.clock(), timedelta(minutes=5))
-    assert [one.view for one in ws.run_due()] == ["recent"]
+    assert [one.name for one in ws.run_due()] == ["recent"]
     ws.clock.time += timedelta(minutes=5)
-    assert [(one.view, one.moments) for one in ws.run_due()] == [("state", (moment,))]
+    assert [(one.name, one.moments) for one in ws.run_due()] == [("state", (moment,))]
 
 
 def test_a_clock_that_jumps_over_moments_or_back_runs_none_twice(ws):
@@ -232,7 +232,7 @@ def test_the_process_runs_until_it_is_told_to_stop_and_says_what_it_did(folder):
     )
     assert process.stdout is not None
     told = [json.loads(process.stdout.readline()) for _ in range(2)]
-    assert [(one["view"], one["error"]) for one in told] == [("state", None), ("recent", None)]
+    assert [(one["name"], one["error"]) for one in told] == [("state", None), ("recent", None)]
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 0
     once = [sys.executable, "-m", "carrara", "scheduler", "--once", "-w", str(folder)]
@@ -241,3 +241,27 @@ def test_the_process_runs_until_it_is_told_to_stop_and_says_what_it_did(folder):
     found = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
     assert [one["state"] for one in found] == ["fresh", "fresh", "absent"]
     assert datetime.fromisoformat(found[0]["next_run"]) > now()
+
+
+def test_a_model_with_a_schedule_is_trained_when_there_is_something_new(fresh):
+    text = (fresh.root / "definitions.py").read_text()
+    (fresh.root / "definitions.py").write_text(
+        text.replace('    "late",\n', '    "late",\n    schedule="@daily",\n', 1)
+    )
+    fresh.close()
+
+    def at(day: int) -> Workspace:
+        return Workspace(fresh.root, clock=lambda: datetime(2026, 5, day, 1, tzinfo=UTC))
+
+    with at(1) as workspace:
+        assert [(one.kind, one.name, one.error) for one in workspace.run_due()] == [("model", "late", None)]
+        assert workspace.run_due() == []
+        assert [version.version for version in workspace.models.versions()] == [1]
+    with at(2) as workspace:
+        assert [one.name for one in workspace.run_due()] == ["late"]
+        assert [version.version for version in workspace.models.versions()] == [1]
+    lines = (fresh.root / "trips.csv").read_text().splitlines(keepends=True)
+    (fresh.root / "trips.csv").write_text("".join(lines[:-1]))
+    with at(3) as workspace:
+        assert [one.error for one in workspace.run_due()] == [None]
+        assert [version.version for version in workspace.models.versions()] == [1, 2]

@@ -49,4 +49,4 @@ def scheduler(
 def _line(done: Scheduled) -> str:
     missed = f", {len(done.moments)} intervals" if len(done.moments) > 1 else ""
     ended = f"failed: {done.error}" if done.error else "up to date"
-    return f"  {done.view:<24} {done.moments[-1]:%Y-%m-%d %H:%M}{missed}   {ended}"
+    return f"  {done.name:<24} {done.moments[-1]:%Y-%m-%d %H:%M}{missed}   {ended}"

@@ -1,8 +1,9 @@
-"""The scheduler: brings feature views up to date at the moments of their schedules, missed ones too.
+"""The scheduler: brings views up to date and trains models at the moments of their schedules, missed ones too.
 
 An interval of a view ends at a moment of its schedule. All intervals that are due are covered by one run, which
 ingests the view's dataset, computes the view, and materialises it up to the newest of these moments; so a late or
-corrected row is picked up by the next run, whatever its time.
+corrected row is picked up by the next run, whatever its time. A model is trained, after the views that are due with
+it; where nothing has changed there is no new version, and what is deployed stays as it is.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from datetime import datetime, timedelta
 from carrara.core.definitions import Definitions
 from carrara.core.errors import CarraraError
 from carrara.core.identity import new_id
+from carrara.core.progress import Progress
 from carrara.core.schedule import Schedule
 from carrara.features import compute_feature_table
 from carrara.features.service import StoredView
 from carrara.metadata.intervals import Claim, Interval, claim, extend, finish, list_intervals
 from carrara.metadata.runs import run
 from carrara.pipelines.prepare import ingest_for, materialise_views, refresh_former_views, stored_views
+from carrara.pipelines.train import train
 from carrara.storage import Stores
+from carrara.training import Model
 
 KIND = "feature view"
 _log = logging.getLogger(__name__)
@@ -34,33 +38,39 @@ _LONGEST_WAIT_SECONDS = 15.0
 """How soon a changed definition, or the work of a scheduler that died, is noticed."""
 
 
+Timed = StoredView | Model
+"""What may have a schedule."""
+
+
 @dataclass(frozen=True)
 class Scheduled:
-    """What one run of a view did: the moments that it covers, and its error where it failed."""
+    """What one run of a view or a model did: the moments that it covers, and its error where it failed."""
 
-    view: str
+    kind: str
+    name: str
     moments: tuple[datetime, ...]
     error: str | None = None
 
 
-def scheduled_views(definitions: Definitions) -> list[StoredView]:
-    """The views that have a schedule."""
-    return [view for view in stored_views(definitions) if view.schedule is not None]
+def scheduled(definitions: Definitions) -> list[Timed]:
+    """The views that have a schedule, then the models."""
+    everything: list[Timed] = [*stored_views(definitions), *definitions.of_kind("model").values()]
+    return [one for one in everything if one.schedule is not None]
 
 
-def due(stores: Stores, view: StoredView, now: datetime) -> tuple[datetime, ...]:
-    """The moments of a view's schedule that nobody has done nor is doing, oldest first.
+def due(stores: Stores, view: Timed, now: datetime) -> tuple[datetime, ...]:
+    """The moments of a schedule that nobody has done nor is doing, oldest first.
 
-    A view that was never scheduled is due as of the newest moment. After a failure all wait: a minute, then twice as
+    What was never scheduled is due as of the newest moment. After a failure all wait: a minute, then twice as
     long each time, up to half an hour.
     """
     assert view.schedule is not None
-    schedule, last = Schedule.of(view.schedule), list_intervals(stores.metadata, KIND, view.name, limit=1)
+    schedule, last = Schedule.of(view.schedule), list_intervals(stores.metadata, view.kind, view.name, limit=1)
     if not last:
         return (schedule.until(now),)
     if _waits(last[0], now):
         return ()
-    complete = list_intervals(stores.metadata, KIND, view.name, state="complete", limit=1)
+    complete = list_intervals(stores.metadata, view.kind, view.name, state="complete", limit=1)
     oldest = complete[0].until if complete else _oldest(stores, view) - timedelta(microseconds=1)
     return tuple(schedule.between(oldest, now))[-_MOST_MISSED:]
 
@@ -68,10 +78,10 @@ def due(stores: Stores, view: StoredView, now: datetime) -> tuple[datetime, ...]
 def run_due(stores: Stores, definitions: Definitions, *, owner: str = "", lease: timedelta = LEASE) -> list[Scheduled]:
     """Do what is due now and is not another's; a dataset that several views need is ingested once."""
     owner = owner or new_id()
-    claimed: list[tuple[StoredView, Claim]] = []
-    for view in scheduled_views(definitions):
+    claimed: list[tuple[Timed, Claim]] = []
+    for view in scheduled(definitions):
         now = stores.clock()
-        wanted = Claim(KIND, view.name, due(stores, view, now), owner)
+        wanted = Claim(view.kind, view.name, due(stores, view, now), owner)
         if wanted.moments and claim(stores.metadata, wanted, now, lease):
             claimed.append((view, wanted))
     with _held(stores, [one for _, one in claimed], lease):
@@ -101,25 +111,32 @@ def run_scheduler(
             told.wait(_LONGEST_WAIT_SECONDS)
 
 
-def next_moment(stores: Stores, view: StoredView) -> datetime | None:
-    """When a view is due next."""
+def next_moment(stores: Stores, view: Timed) -> datetime | None:
+    """When a view or a model is due next."""
     return Schedule.of(view.schedule).after(stores.clock()) if view.schedule is not None else None
 
 
 def _run(
-    stores: Stores, definitions: Definitions, view: StoredView, held: Claim, ingested: dict[str, str | None]
+    stores: Stores, definitions: Definitions, view: Timed, held: Claim, ingested: dict[str, str | None]
 ) -> Scheduled:
     error = None
     try:
         with run(stores.metadata, "schedule", view.name, {"until": [moment.isoformat() for moment in held.moments]}):
+            if isinstance(view, Model):
+                train(stores, definitions, view.name, Progress())
+                return _finished(stores, view, held, None)
             _ingest(stores, definitions, view.source, ingested)
             compute_feature_table(stores, definitions, view)
             materialise_views(stores, definitions, [view], held.moments[-1])
             refresh_former_views(stores, [view], held.moments[-1])
     except Exception as failed:  # One view's failure stops neither the others nor the scheduler.
         error = str(failed)
+    return _finished(stores, view, held, error)
+
+
+def _finished(stores: Stores, view: Timed, held: Claim, error: str | None) -> Scheduled:
     finish(stores.metadata, held, stores.clock(), error)
-    return Scheduled(view.name, held.moments, error)
+    return Scheduled(view.kind, view.name, held.moments, error)
 
 
 def _ingest(stores: Stores, definitions: Definitions, dataset: str, ingested: dict[str, str | None]) -> None:
@@ -163,11 +180,11 @@ def _waits(last: Interval, now: datetime) -> bool:
     return False
 
 
-def _oldest(stores: Stores, view: StoredView) -> datetime:
-    return list_intervals(stores.metadata, KIND, view.name, limit=_MOST_MISSED)[-1].until
+def _oldest(stores: Stores, view: Timed) -> datetime:
+    return list_intervals(stores.metadata, view.kind, view.name, limit=_MOST_MISSED)[-1].until
 
 
 def _pause(stores: Stores, definitions: Definitions) -> float:
-    moments = [moment for view in scheduled_views(definitions) if (moment := next_moment(stores, view)) is not None]
+    moments = [moment for view in scheduled(definitions) if (moment := next_moment(stores, view)) is not None]
     soonest = min(((moment - stores.clock()).total_seconds() for moment in moments), default=_LONGEST_WAIT_SECONDS)
     return min(max(soonest, 0.0), _LONGEST_WAIT_SECONDS)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from carrara.core.errors import DefinitionError, NotFoundError
+from carrara.core.schedule import Schedule
 from carrara.data.splits import Split
 from carrara.evaluation import Gate
 from carrara.evaluation.metrics import MAIN_METRICS, METRICS_OF, Kind, metric
@@ -47,7 +48,8 @@ class Model:
     `weight` one that says how much each row counts in training. `metrics` are by default those of the label's kind;
     `transforms` are fitted on the train part, and served in the model; `search` are the hyper-parameters that tuning
     tries, by default those of the trainer. `partition_by` are features, texts, for each value of which that has
-    `partition_rows` training rows there is a model of its own.
+    `partition_rows` training rows there is a model of its own. A scheduler trains it by its `schedule`, `"@weekly"` or
+    a cron expression.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Model:
     gates: tuple[Gate, ...] = ()
     threshold: float = 0.5
     seed: int = 0
+    schedule: str | None = None
     description: str = ""
     owner: str = ""
 
@@ -81,6 +84,8 @@ class Model:
             )
         for name in self.metrics:
             metric(name, self.label.kind)
+        if self.schedule is not None:
+            Schedule.of(self.schedule)
         if not hasattr(self.trainer, "with_parameters"):
             known = self.trainer.spec()
             for name in self.search:
@@ -109,6 +114,7 @@ class Model:
             "gates": [gate.spec() for gate in self.gates],
             "threshold": self.threshold,
             "seed": self.seed,
+            "schedule": self.schedule,
             "description": self.description,
             "owner": self.owner,
         }
