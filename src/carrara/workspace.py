@@ -163,12 +163,22 @@ class Workspace:
         apply(self.stores, planned)
         return planned
 
-    def train(self, model: str, *, trials: int = 0, jobs: int = 1, progress: Progress | None = None) -> Trained:
+    def train(
+        self,
+        model: str,
+        *,
+        trials: int = 0,
+        jobs: int = 1,
+        start: str | None = None,
+        progress: Progress | None = None,
+    ) -> Trained:
         """Train, evaluate, judge and register a model; steps that nothing has changed for are reused.
 
-        With `trials` its hyper-parameters are tuned first, `jobs` trials at a time; trials of before count.
+        With `trials` its hyper-parameters are tuned first, `jobs` trials at a time; trials of before count. `start`
+        is the address of a version whose learned parameters training begins with (a warm start).
         """
-        return train(self.stores, self.definitions, model, progress or Progress(), trials=trials, jobs=jobs)
+        told = progress or Progress()
+        return train(self.stores, self.definitions, model, told, trials=trials, jobs=jobs, start=start)
 
     def run_due(self) -> list[Scheduled]:
         """Do what schedules say is due now, and no other scheduler does."""
@@ -254,8 +264,8 @@ class Workspace:
             )
         if found.state == "running":
             raise UnavailableError(f"run {found.id} is running", hint=f"carrara run stop {found.id}")
-        asked = found.parameters
-        return self.train(found.name, trials=asked.get("trials", 0), jobs=asked.get("jobs", 1), progress=progress)
+        asked = {name: found.parameters[name] for name in ("trials", "jobs", "start") if name in found.parameters}
+        return self.train(found.name, **asked, progress=progress)
 
     def runs(self, kind: str | None = None) -> list[Run]:
         """The newest runs first."""

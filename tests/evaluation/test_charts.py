@@ -9,7 +9,7 @@ import pytest
 import vl_convert
 from sklearn import metrics as judge
 
-from carrara.evaluation import binary_charts, feature_importance, measure_slices, slice_bars, theme
+from carrara.evaluation import binary_charts, feature_importance, learning_curve, measure_slices, slice_bars, theme
 from carrara.evaluation.vega import POINTS
 
 RANDOM = np.random.default_rng(0)
@@ -21,6 +21,7 @@ CHARTS = {
     **binary_charts(LABELS, SCORES, 0.5),
     "slice_bars": slice_bars(SLICES, "roc_auc"),
     "feature_importance": feature_importance(["distance", "<b>hour</b>"], [0.25, 0.75]),
+    "learning_curve": learning_curve({"train": [0.7, 0.5, 0.4], "validation": [0.7, 0.6, 0.65]}),
 }
 
 
@@ -38,7 +39,7 @@ def points(value):
 
 def test_a_binary_classifier_has_its_standard_charts():
     standard = ["roc_curve", "pr_curve", "calibration", "score_distribution", "confusion_matrix", "slice_bars"]
-    assert list(CHARTS) == [*standard, "feature_importance"]
+    assert list(CHARTS) == [*standard, "feature_importance", "learning_curve"]
 
 
 @pytest.mark.parametrize("name", CHARTS)
@@ -101,3 +102,10 @@ def test_feature_importance_is_ordered_and_says_what_it_leaves_out():
     (bars,) = points(chart)
     assert [bar["feature"] for bar in bars[:2]] == ["f29", "f28"]
     assert "6 smaller ones are not drawn" in chart["title"]["subtitle"]
+
+
+def test_the_learning_curve_marks_the_round_that_is_kept():
+    assert CHARTS["learning_curve"]["layer"][-1]["data"]["values"] == [{"x": 2, "y": 0.6}]
+    long = learning_curve({"train": np.linspace(1, 0, 5_000).tolist(), "validation": np.linspace(1, 0, 5_000).tolist()})
+    assert len(long["layer"][1]["data"]["values"]) <= 500
+    assert long["layer"][1]["data"]["values"][-1]["x"] == 5_000

@@ -5,7 +5,7 @@ To add a chart: write a function that returns `chart(…)`, and name it in `bina
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -188,6 +188,27 @@ def feature_importance(names: Sequence[str], values: Sequence[float]) -> Spec:
         },
         data={"values": points},
         height={"step": 20},
+    )
+
+
+def learning_curve(losses: Mapping[str, Sequence[float]]) -> Spec:
+    """The loss of each part after each round; the dot is the lowest one of the validation part."""
+    layers = []
+    for part, color in (("train", GREY), ("validation", BLUE)):
+        values = np.asarray(losses.get(part, ()), dtype=np.float64)
+        kept = thinned(np.arange(len(values), dtype=np.float64))
+        layers.append(line(columns_to_points(x=kept + 1, y=values[kept]), color=color))
+    held = np.asarray(losses["validation"], dtype=np.float64)
+    best = int(held.argmin())
+    layers.append(dots(columns_to_points(x=[best + 1], y=[held[best]])))
+    return chart(
+        "Learning curve",
+        f"blue: validation, lowest {held[best]:.4g} after {best + 1:,} rounds · grey: train",
+        layers,
+        {
+            "x": {"field": "x", "type": "quantitative", "title": "Round"},
+            "y": {"field": "y", "type": "quantitative", "title": "Loss", "scale": {"zero": False}},
+        },
     )
 
 

@@ -132,6 +132,12 @@ def recorded_definitions(stores: Stores, version: ModelVersion) -> Definitions:
     return load_recorded_definitions(source, str(version))
 
 
+def learned_files(stores: Stores, version: ModelVersion) -> dict[str, bytes]:
+    """What a version has learned, as its trainer wrote it down."""
+    files = stores.artifacts.get_files(version.manifest)
+    return {name.removeprefix(LEARNED): data for name, data in files.items() if name.startswith(LEARNED)}
+
+
 @contextmanager
 def opened(stores: Stores, version: ModelVersion) -> Iterator[Servable]:
     """The version's servable, closed at the end of the block."""

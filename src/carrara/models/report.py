@@ -51,6 +51,8 @@ def _view(record: Mapping[str, Any]) -> dict[str, Any]:
         "most_important": max((feature.get("importance") or 0.0 for feature in features), default=0.0),
         "gates": record.get("gates") or {},
         "charts": {name: _drawn(name, spec) for name, spec in (record.get("charts") or {}).items()},
+        # Distributions and curves are drawn: their figures are in the record.
+        "summary": {n: v for n, v in (record.get("summary") or {}).items() if n not in ("scores", "curve") and v},
         "duration": _duration(record.get("started_at"), record.get("ended_at")),
     }
 

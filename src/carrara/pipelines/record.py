@@ -14,7 +14,7 @@ from carrara.core.environment import code_version
 from carrara.core.identity import current_user
 from carrara.data import DatasetVersion, dataset_version
 from carrara.data.column_statistics import column_statistics
-from carrara.evaluation import feature_importance
+from carrara.evaluation import feature_importance, learning_curve
 from carrara.features import ResolvedFeatures, TrainingSet
 from carrara.features.training_set import as_numpy
 from carrara.metadata.runs import get_run
@@ -42,6 +42,8 @@ def model_record(
     own = Signature.from_dict(fitted["signature"])
     importance = sorted(fitted["importance"].items(), key=lambda pair: -pair[1])
     charts = {**measured["charts"], "feature_importance": feature_importance(*zip(*importance, strict=True))}
+    if fitted["curve"]:
+        charts["learning_curve"] = learning_curve(fitted["curve"])
     return ModelRecord(
         model=model.name,
         trained_by=current_user(),
@@ -69,6 +71,7 @@ def model_record(
             "fit": _span(fitted),
             "warnings": fitted["warnings"],
             "tuning": fitted["tuning"],
+            "start": fitted["start"],
         },
         signature={
             DEFAULT_SIGNATURE: fitted["signature"],

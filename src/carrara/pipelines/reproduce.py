@@ -15,7 +15,15 @@ from carrara.data.table_digest import digest_frame
 from carrara.features import resolve_features
 from carrara.features.offline import former_table
 from carrara.features.training_set import read_training_set, training_rows
-from carrara.models.registry import LEARNED, SERVABLE, ModelVersion, read_record, recorded_definitions
+from carrara.models.registry import (
+    LEARNED,
+    SERVABLE,
+    ModelVersion,
+    learned_files,
+    read_record,
+    recorded_definitions,
+    resolve,
+)
 from carrara.pipelines.plan import differences
 from carrara.pipelines.train import carried_columns
 from carrara.storage import Stores
@@ -88,6 +96,9 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
     rebuilt = training_rows(stores, service, labels, tables, model.label.time, carried_columns(model))
     parts = model.split.split(rows.collect(), time=model.label.time, known_at=model.label.known_at)
     prepared = prepare(model, inner_features(model, service.features), parts)
+    if record["summary"].get("start"):
+        start = learned_files(stores, resolve(stores, record["summary"]["start"]))
+        prepared = replace(prepared, task=replace(prepared.task, start=start))
     if model.partition_by:
         made = fit_partitioned(model, service.features, parts, prepared, lambda done, total: None)
     else:

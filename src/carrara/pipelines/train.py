@@ -26,7 +26,7 @@ from carrara.features.training_set import training_set_key
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.runs import run
 from carrara.metadata.trials import add_trial, list_trials
-from carrara.models.registry import ModelVersion, champion, read_record, register, resolve
+from carrara.models.registry import ModelVersion, champion, learned_files, read_record, register, resolve
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import Signature
 from carrara.monitoring.drift import ReferenceDistribution, one_score
@@ -69,24 +69,33 @@ class _Work:
     service: ResolvedFeatures
     run_id: str
     tuned: Mapping[str, Any] | None = None
+    start: ModelVersion | None = None
 
 
 def train(
-    stores: Stores, definitions: Definitions, name: str, progress: Progress, *, trials: int = 0, jobs: int = 1
+    stores: Stores,
+    definitions: Definitions,
+    name: str,
+    progress: Progress,
+    *,
+    trials: int = 0,
+    jobs: int = 1,
+    start: str | None = None,
 ) -> Trained:
     """Train a model as its definition says, evaluate the exported artifact, judge it, and register it.
 
     With `trials` its hyper-parameters are tuned first, and the best ones taken; trials of the same search that are
-    recorded already count.
+    recorded already count. `start` is the address of a version to go on from.
 
     Killed anywhere, the next call goes on from the last step that was complete. A version whose gates fail is
     registered too, and cannot be deployed.
     """
     model = definitions.get("model", name, Model)
     service = resolve_features(definitions, model.features, where=f"model '{name}'")
-    asked = {"definition": model.spec(), "trials": trials, "jobs": jobs}
+    begun = resolve(stores, start) if start else None
+    asked = {"definition": model.spec(), "trials": trials, "jobs": jobs, "start": str(begun) if begun else None}
     with run(stores.metadata, "train", name, asked) as run_id, logged(stores, run_id, progress):
-        work = _Work(stores, definitions, model, service, run_id)
+        work = _Work(stores, definitions, model, service, run_id, start=begun)
         with progress.step("datasets") as step:
             ingested = ingest_for(stores, definitions, [model.label.dataset, *(v.source for v, _ in service.stored)])
             step.reused = all(one.reused for one in ingested)
@@ -194,14 +203,16 @@ def _learned_from(model: Model) -> dict[str, Any]:
 
 def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step) -> dict[str, Any]:
     model, stores, installed = work.model, work.stores, environment()["distributions"]
-    key = digest_data(["train", training_set.digest, _learned_from(model), _libraries(installed)])
+    start = work.start.manifest if work.start is not None else None
+    key = digest_data(["train", training_set.digest, _learned_from(model), _libraries(installed), start])
     checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
 
     def fit() -> dict[str, Any]:
         started, live = now(), LiveMetric(stores.metadata, work.run_id, "validation loss")
         features = work.service.features
         prepared = prepare(model, inner_features(model, features), parts, step.advance, checkpoint)
-        prepared = replace(prepared, task=replace(prepared.task, report=live.add))
+        learned = learned_files(stores, work.start) if work.start is not None else {}
+        prepared = replace(prepared, task=replace(prepared.task, report=live.add, start=learned))
         try:
             if model.partition_by:
                 made = fit_partitioned(model, features, parts, prepared, step.advance)
@@ -344,7 +355,7 @@ def _registered(
                 model,
                 service,
                 training_set,
-                {**fitted, "tuning": work.tuned},
+                {**fitted, "tuning": work.tuned, "start": str(work.start) if work.start is not None else None},
                 parts,
                 judged,
                 gates,
@@ -355,7 +366,7 @@ def _registered(
             learned=stores.artifacts.get_files(fitted["learned"]),
             definitions=work.definitions.source,
             run_id=work.run_id,
-            sources=[training_set.address],
+            sources=[training_set.address, *([f"model:{work.start}"] if work.start is not None else [])],
         )
         return {"version": made.version}
 

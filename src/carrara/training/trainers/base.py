@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from carrara.core.errors import TrainingError
 from carrara.evaluation.metrics import Kind
 from carrara.training.checkpoints import Checkpoint, NoCheckpoint
 
@@ -41,7 +42,7 @@ class Task:
     `categories` are the columns that hold places of categories, 0, 1, …, with how many there are, for trainers that
     embed them. `advance(done, total)` tells how far a fit is, `report(round, loss)` the validation loss after a round;
     it raises Pruned where the fit is not worth its end, and a trainer lets that through. `checkpoint` keeps the state
-    of long fits.
+    of long fits; `start` is what an earlier version has learned, to go on from, and empty where there is none.
     """
 
     kind: Kind
@@ -52,6 +53,17 @@ class Task:
     advance: Callable[[int, int], None] = lambda done, total: None
     report: Callable[[int, float], None] = lambda number, loss: None
     checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
+    start: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def started(task: Task, file: str) -> bytes:
+    """A file of what an earlier version has learned; TrainingError where it has none, being of another trainer."""
+    if file not in task.start:
+        raise TrainingError(
+            f"the version to go on from has no {file}, but {', '.join(task.start)}",
+            hint="A trainer goes on from a version of its own.",
+        )
+    return task.start[file]
 
 
 class Pruned(Exception):

@@ -80,6 +80,10 @@ class _KerasNet:
     def weights(self) -> list[Array]:
         return [variable.numpy().copy() for variable in self._model.trainable_variables]
 
+    def begin_with(self, weights: Sequence[Array]) -> None:
+        for variable, values in zip(self._model.trainable_variables, weights, strict=True):
+            variable.assign(values)
+
     def state(self) -> list[Array]:
         return [np.array(variable.numpy()) for variable in self._variables()]
 

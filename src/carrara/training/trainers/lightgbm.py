@@ -13,7 +13,7 @@ import numpy as np
 from carrara.core.plugins import require
 from carrara.training.onnx_graphs import with_output
 from carrara.training.search import Between, Space
-from carrara.training.trainers.base import FEATURES, Fitted, Part, Task
+from carrara.training.trainers.base import FEATURES, Fitted, Part, Task, started
 from carrara.training.trainers.trees import edge_rows
 
 _OBJECTIVES = {
@@ -62,6 +62,7 @@ class LightGBM:
             self._parameters(task),
             data,
             num_boost_round=self.trees,
+            init_model=lightgbm.Booster(model_str=started(task, "learned.txt").decode()) if task.start else None,
             valid_sets=[data, held],
             valid_names=["train", "validation"],
             callbacks=[
@@ -81,7 +82,7 @@ class LightGBM:
             format="lightgbm",
             native={"model.txt": text.encode()},
             edges=edge_rows(_thresholds(saved), validation.features),
-            learned={"learned.json": saved},
+            learned={"learned.json": saved, "learned.txt": text.encode()},
             importance=_importance(booster, task.names),
             curve=losses,
             summary={"trees": booster.num_trees(), "trees_tried": len(losses["train"])},

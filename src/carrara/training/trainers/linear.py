@@ -38,6 +38,8 @@ class Linear:
         require("sklearn", extra="sklearn", purpose="the trainer 'linear'")
         from sklearn.linear_model import LogisticRegression, Ridge
 
+        if task.start:
+            raise TrainingError(f"the trainer '{self.name}' cannot go on from another version")
         _refuse_missing(train, task)
         if task.kind == "regression":
             model = Ridge(alpha=self.l2)

@@ -18,7 +18,7 @@ from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
 from carrara.training.onnx_graphs import IR_VERSION, OPSET
 from carrara.training.search import Between, Space
-from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task
+from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task, started
 
 _MOST_DIMENSIONS = 50
 
@@ -103,6 +103,9 @@ class Net(Protocol):
     def weights(self) -> list[Array]:
         """Embeddings, then of each dense layer the matrix (in, out) and the offsets."""
 
+    def begin_with(self, weights: Sequence[Array]) -> None:
+        """Take weights, as `weights` gives them."""
+
     def state(self) -> list[Array]:
         """All that a step changes."""
 
@@ -114,6 +117,8 @@ def fit_net(trainer: NetTrainer, net: Net, shape: Shape, train: Part, validation
     scale = _Scale.of(train.labels, task)
     train, validation = (Part(p.features, scale.down(p.labels), p.weights) for p in (train, validation))
     curve: dict[str, list[float]] = {"train": [], "validation": []}
+    if task.start:
+        net.begin_with(_learned(shape, task))
     best, done = net.state(), 0
     if (saved := task.checkpoint.read()) is not None:
         done, curve, best = _resumed(net, saved)
@@ -223,6 +228,20 @@ def _resumed(net: Net, saved: bytes) -> tuple[int, dict[str, list[float]], list[
         (epoch, size), train, validation, *arrays = [file[f"arr_{number}"] for number in range(len(file.files))]
     net.restore(arrays[:size])
     return int(epoch), {"train": train.tolist(), "validation": validation.tolist()}, arrays[size:]
+
+
+def _learned(shape: Shape, task: Task) -> list[Array]:
+    """The weights of the version that is gone on with; TrainingError where they are of another shape."""
+    with np.load(io.BytesIO(started(task, "learned.npz")), allow_pickle=False) as file:
+        weights = [file[f"arr_{number}"] for number in range(len(file.files))]
+    tables = [(size, width) for (_, size), width in zip(shape.categories, shape.dimensions, strict=True)]
+    asked = [*tables, *(one for wide, to in shape.widths for one in ((wide, to), (to,)))]
+    if [weight.shape for weight in weights] != asked:
+        raise TrainingError(
+            "the version to go on from is of another shape",
+            hint="Its layers, its columns and its vocabularies must be the same.",
+        )
+    return weights
 
 
 def _packed(arrays: Sequence[Array]) -> bytes:

@@ -47,6 +47,8 @@ class Sklearn:
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         require("sklearn", extra="sklearn", purpose="the trainer 'sklearn'")
+        if task.start:
+            raise TrainingError(f"the trainer '{self.name}' cannot go on from another version")
         from sklearn.base import clone
 
         model = clone(self.estimator)

@@ -78,6 +78,15 @@ class _TorchNet:
         dense = [(one.weight.detach().numpy().T.copy(), one.bias.detach().numpy().copy()) for one in self._dense]
         return [*tables, *(array for pair in dense for array in pair)]
 
+    def begin_with(self, weights: Sequence[Array]) -> None:
+        torch, tables = self._torch, len(self._embeddings)
+        with torch.no_grad():
+            for one, values in zip(self._embeddings, weights, strict=False):
+                one.weight.copy_(torch.from_numpy(values))
+            for number, one in enumerate(self._dense):
+                one.weight.copy_(torch.from_numpy(weights[tables + 2 * number].T.copy()))
+                one.bias.copy_(torch.from_numpy(weights[tables + 2 * number + 1]))
+
     def state(self) -> list[Array]:
         found = [one.detach().numpy().copy() for one in self._all.parameters()]
         for one in self._all.parameters():

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 
+from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
 from carrara.training.onnx_graphs import with_output
 from carrara.training.search import Between, Space
-from carrara.training.trainers.base import FEATURES, Fitted, Part, Task
+from carrara.training.trainers.base import FEATURES, Fitted, Part, Task, started
 from carrara.training.trainers.trees import edge_rows
 
 _OBJECTIVES = {
@@ -57,6 +58,7 @@ class XGBoost:
         data = xgboost.QuantileDMatrix(train.features, train.labels, weight=train.weights)
         held = xgboost.QuantileDMatrix(validation.features, validation.labels, weight=validation.weights, ref=data)
         curve: dict[str, dict[str, list[float]]] = {}
+        before = _before(xgboost, task)
         booster = xgboost.train(
             self._parameters(task),
             data,
@@ -66,6 +68,7 @@ class XGBoost:
             evals_result=curve,
             callbacks=[_telling(xgboost, task, self.trees)],
             verbose_eval=False,
+            xgb_model=before,
         )
         booster = booster[: booster.best_iteration + 1]
         saved = bytes(booster.save_raw("json"))
@@ -95,6 +98,18 @@ class XGBoost:
             "reg_lambda": self.l2,
             "seed": task.seed,
         }
+
+
+def _before(xgboost: Any, task: Task) -> Any:
+    """The booster of the version that is gone on with."""
+    if not task.start:
+        return None
+    booster = xgboost.Booster(model_file=bytearray(started(task, "learned.json")))
+    if booster.num_features() != len(task.names):
+        raise TrainingError(
+            f"the version to go on from has {booster.num_features()} columns, and {len(task.names)} are"
+        )
+    return booster
 
 
 def _telling(xgboost: Any, task: Task, total: int) -> Any:
