@@ -8,7 +8,7 @@ import sys
 import typer
 
 from carrara import __version__
-from carrara.cli import dataset, definitions, demo, doctor, endpoint, feature, model, monitoring, scheduler
+from carrara.cli import dataset, definitions, demo, doctor, endpoint, feature, launch, model, monitoring, scheduler
 from carrara.cli import run as run_commands
 from carrara.cli.context import JsonOption
 from carrara.cli.output import print_json, say
@@ -30,6 +30,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(feature.app, name="feature")
 app.command("scheduler")(scheduler.scheduler)
 app.command("train")(model.train)
+app.command("launch", context_settings={"ignore_unknown_options": True})(launch.launch)
 app.add_typer(model.app, name="model")
 app.add_typer(run_commands.app, name="run")
 app.command("deploy")(endpoint.deploy)

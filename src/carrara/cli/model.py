@@ -20,6 +20,7 @@ def train(
     trials: Annotated[int, typer.Option(help="Tune the hyper-parameters first, by so many trials.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="How many trials at a time.")] = 1,
     start: Annotated[str | None, typer.Option("--from", help="A version whose parameters to begin with.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="How many processes share the fit.")] = 1,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
@@ -27,7 +28,9 @@ def train(
     from carrara.core.processes import stoppable
 
     with open_workspace(workspace) as ws, stoppable():
-        trained = ws.train(model, trials=trials, jobs=jobs, start=start, progress=TerminalProgress(quiet=as_json))
+        trained = ws.train(
+            model, trials=trials, jobs=jobs, start=start, workers=workers, progress=TerminalProgress(quiet=as_json)
+        )
         if as_json:
             print_json({**trained.version.as_dict(), "gates": trained.gates, "reused": trained.reused})
         else:

@@ -72,6 +72,7 @@ def model_record(
             "warnings": fitted["warnings"],
             "tuning": fitted["tuning"],
             "start": fitted["start"],
+            "workers": fitted["workers"],
         },
         signature={
             DEFAULT_SIGNATURE: fitted["signature"],

@@ -96,6 +96,7 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
     rebuilt = training_rows(stores, service, labels, tables, model.label.time, carried_columns(model))
     parts = model.split.split(rows.collect(), time=model.label.time, known_at=model.label.known_at)
     prepared = prepare(model, inner_features(model, service.features), parts)
+    prepared = replace(prepared, task=replace(prepared.task, workers=record["summary"].get("workers", 1)))
     if record["summary"].get("start"):
         start = learned_files(stores, resolve(stores, record["summary"]["start"]))
         prepared = replace(prepared, task=replace(prepared.task, start=start))

@@ -16,6 +16,7 @@ from carrara.core.clock import now
 from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
 from carrara.core.environment import environment
+from carrara.core.errors import TrainingError
 from carrara.core.html import html_table
 from carrara.core.progress import Progress, Step
 from carrara.data import dataset_version
@@ -70,6 +71,7 @@ class _Work:
     run_id: str
     tuned: Mapping[str, Any] | None = None
     start: ModelVersion | None = None
+    workers: int = 1
 
 
 def train(
@@ -81,21 +83,29 @@ def train(
     trials: int = 0,
     jobs: int = 1,
     start: str | None = None,
+    workers: int = 1,
 ) -> Trained:
     """Train a model as its definition says, evaluate the exported artifact, judge it, and register it.
 
     With `trials` its hyper-parameters are tuned first, and the best ones taken; trials of the same search that are
-    recorded already count. `start` is the address of a version to go on from.
+    recorded already count. `start` is the address of a version to go on from. `workers` processes
+    share the fit, where the trainer can.
 
     Killed anywhere, the next call goes on from the last step that was complete. A version whose gates fail is
     registered too, and cannot be deployed.
     """
     model = definitions.get("model", name, Model)
     service = resolve_features(definitions, model.features, where=f"model '{name}'")
+    if workers > 1 and not getattr(model.trainer, "distributed", False):
+        raise TrainingError(
+            f"the trainer '{model.trainer.name}' runs in one process, with all its cores",
+            hint="Train without --workers.",
+        )
     begun = resolve(stores, start) if start else None
     asked = {"definition": model.spec(), "trials": trials, "jobs": jobs, "start": str(begun) if begun else None}
+    asked["workers"] = workers
     with run(stores.metadata, "train", name, asked) as run_id, logged(stores, run_id, progress):
-        work = _Work(stores, definitions, model, service, run_id, start=begun)
+        work = _Work(stores, definitions, model, service, run_id, start=begun, workers=workers)
         with progress.step("datasets") as step:
             ingested = ingest_for(stores, definitions, [model.label.dataset, *(v.source for v, _ in service.stored)])
             step.reused = all(one.reused for one in ingested)
@@ -204,7 +214,7 @@ def _learned_from(model: Model) -> dict[str, Any]:
 def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step) -> dict[str, Any]:
     model, stores, installed = work.model, work.stores, environment()["distributions"]
     start = work.start.manifest if work.start is not None else None
-    key = digest_data(["train", training_set.digest, _learned_from(model), _libraries(installed), start])
+    key = digest_data(["train", training_set.digest, _learned_from(model), _libraries(installed), start, work.workers])
     checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
 
     def fit() -> dict[str, Any]:
@@ -212,7 +222,7 @@ def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataF
         features = work.service.features
         prepared = prepare(model, inner_features(model, features), parts, step.advance, checkpoint)
         learned = learned_files(stores, work.start) if work.start is not None else {}
-        prepared = replace(prepared, task=replace(prepared.task, report=live.add, start=learned))
+        prepared = replace(prepared, task=replace(prepared.task, report=live.add, start=learned, workers=work.workers))
         try:
             if model.partition_by:
                 made = fit_partitioned(model, features, parts, prepared, step.advance)
@@ -225,6 +235,7 @@ def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataF
             "servable": stores.artifacts.put_files(made.files),
             "learned": stores.artifacts.put_files(made.learned),
             "libraries": {name: installed[name] for name in made.libraries if name in installed},
+            "workers": work.workers,
             "started_at": started.isoformat(),
             "ended_at": now().isoformat(),
             "environment": environment(),

@@ -43,6 +43,7 @@ class Task:
     embed them. `advance(done, total)` tells how far a fit is, `report(round, loss)` the validation loss after a round;
     it raises Pruned where the fit is not worth its end, and a trainer lets that through. `checkpoint` keeps the state
     of long fits; `start` is what an earlier version has learned, to go on from, and empty where there is none.
+    `workers` processes share the work, where a trainer is `distributed`.
     """
 
     kind: Kind
@@ -54,6 +55,7 @@ class Task:
     report: Callable[[int, float], None] = lambda number, loss: None
     checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
     start: Mapping[str, bytes] = field(default_factory=dict)
+    workers: int = 1
 
 
 def started(task: Task, file: str) -> bytes:

@@ -73,6 +73,9 @@ class _KerasNet:
             weight += float(given.sum())
         return total / weight
 
+    def end(self) -> None:
+        pass
+
     def predict(self, features: Array) -> Array:
         starts = range(0, len(features), _ROWS_AT_ONCE)
         return np.concatenate([self._margins(features[start : start + _ROWS_AT_ONCE]).numpy() for start in starts])

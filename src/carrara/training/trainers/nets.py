@@ -97,6 +97,9 @@ class Net(Protocol):
 
     def loss(self, part: Part) -> float: ...
 
+    def end(self) -> None:
+        """Called after the last step: what follows is asked of one process alone."""
+
     def predict(self, features: Array) -> Array:
         """Margins, float32 of shape (rows, outputs)."""
 
@@ -141,6 +144,7 @@ def fit_net(trainer: NetTrainer, net: Net, shape: Shape, train: Part, validation
         task.checkpoint.write(_saved(net, epoch, curve, best))
         task.advance(epoch, trainer.epochs)
         task.report(epoch, loss)
+    net.end()
     net.restore(best)
     learned = net.weights()
     return Fitted(
