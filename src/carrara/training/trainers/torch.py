@@ -135,6 +135,7 @@ class _TorchNet:
     def end(self) -> None:
         if self._group.rank:
             sys.exit(0)
+        self._torch.set_num_threads(self._torch.get_num_threads() * self._group.size)
         self._group = _Group(self._torch, 0, 1)
 
     def predict(self, features: Array) -> Array:
