@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,19 @@ def test_a_later_process_of_the_same_number_is_another_one():
     assert here.is_alive
     assert not Process(here.host, here.number, here.began + "1").is_alive
     assert Process("elsewhere", here.number, "").is_alive
+
+
+def test_a_fit_ends_at_its_time_limit_and_a_net_goes_on_from_there(fresh, monkeypatch):
+    monkeypatch.setattr("carrara.pipelines.train.duration", lambda text: timedelta(0))
+    path = fresh.root / "definitions.py"
+    net = "trainer=carrara.Torch(epochs=3, batch_rows=64),\n    transforms=(carrara.Impute(), carrara.Standardise()),"
+    text = path.read_text().replace("trainer=carrara.XGBoost(trees=40, depth=3),", net)
+    path.write_text(text.replace('    "late",\n', '    "late",\n    time_limit="1s",\n', 1))
+    fresh.close()
+    for rounds in (1, 2, 3):
+        with Workspace(fresh.root) as workspace:
+            with pytest.raises(TrainingError, match=rf"(?s)time limit of 1s: {rounds} rounds.*goes on"):
+                workspace.train("late")
+            assert workspace.runs("train")[0].state == "failed"
+    with Workspace(fresh.root) as workspace:
+        assert workspace.train("late").version.version == 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from carrara.core.clock import now
+from carrara.core.clock import duration, now
 from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
 from carrara.core.environment import environment
@@ -222,7 +223,8 @@ def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataF
         features = work.service.features
         prepared = prepare(model, inner_features(model, features), parts, step.advance, checkpoint)
         learned = learned_files(stores, work.start) if work.start is not None else {}
-        prepared = replace(prepared, task=replace(prepared.task, report=live.add, start=learned, workers=work.workers))
+        report = _within(model, started, live.add)
+        prepared = replace(prepared, task=replace(prepared.task, report=report, start=learned, workers=work.workers))
         try:
             if model.partition_by:
                 made = fit_partitioned(model, features, parts, prepared, step.advance)
@@ -244,6 +246,23 @@ def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataF
     fitted = remembered(stores, work.run_id, step, key, fit)
     checkpoint.clear()
     return fitted
+
+
+def _within(model: Model, started: datetime, report: Callable[[int, float], None]) -> Callable[[int, float], None]:
+    """`report`, until the model's time limit is over."""
+    if model.time_limit is None:
+        return report
+    deadline = started + duration(model.time_limit)
+
+    def checked(number: int, loss: float) -> None:
+        report(number, loss)
+        if now() > deadline:
+            raise TrainingError(
+                f"the fit of '{model.name}' took longer than its time limit of {model.time_limit}: {number:,} rounds",
+                hint="A net goes on from here when it is trained again; or raise time_limit.",
+            )
+
+    return checked
 
 
 def _libraries(installed: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from carrara.core.clock import duration
 from carrara.core.errors import DefinitionError, NotFoundError
 from carrara.core.schedule import Schedule
 from carrara.data.splits import Split
@@ -49,7 +50,7 @@ class Model:
     `transforms` are fitted on the train part, and served in the model; `search` are the hyper-parameters that tuning
     tries, by default those of the trainer. `partition_by` are features, texts, for each value of which that has
     `partition_rows` training rows there is a model of its own. A scheduler trains it by its `schedule`, `"@weekly"` or
-    a cron expression.
+    a cron expression; a fit that takes longer than `time_limit`, such as `"2h"`, is ended.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Model:
     threshold: float = 0.5
     seed: int = 0
     schedule: str | None = None
+    time_limit: str | None = None
     description: str = ""
     owner: str = ""
 
@@ -84,6 +86,8 @@ class Model:
             )
         for name in self.metrics:
             metric(name, self.label.kind)
+        if self.time_limit is not None:
+            duration(self.time_limit)
         if self.schedule is not None:
             Schedule.of(self.schedule)
         if not hasattr(self.trainer, "with_parameters"):
@@ -115,6 +119,7 @@ class Model:
             "threshold": self.threshold,
             "seed": self.seed,
             "schedule": self.schedule,
+            "time_limit": self.time_limit,
             "description": self.description,
             "owner": self.owner,
         }
