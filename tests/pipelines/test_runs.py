@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -111,8 +110,7 @@ def test_a_later_process_of_the_same_number_is_another_one():
 
 
 def test_a_fit_ends_at_its_time_limit_and_a_net_goes_on_from_there(fresh, monkeypatch):
-    module = importlib.import_module("carrara.pipelines.train")
-    monkeypatch.setattr(module, "duration", lambda text: timedelta(0))
+    monkeypatch.setattr("carrara.pipelines.fit_step.duration", lambda text: timedelta(0))
     path = fresh.root / "definitions.py"
     net = "trainer=carrara.Torch(epochs=3, batch_rows=64),\n    transforms=(carrara.Impute(), carrara.Standardise()),"
     text = path.read_text().replace("trainer=carrara.XGBoost(trees=40, depth=3),", net)

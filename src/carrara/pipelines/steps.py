@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from carrara.core.clock import now
+from carrara.core.definitions import Definitions
 from carrara.core.progress import Step
+from carrara.features import ResolvedFeatures
 from carrara.metadata.runs import record_step, recorded_step
+from carrara.models.registry import ModelVersion
 from carrara.storage import Stores
+from carrara.training import Model
+
+
+@dataclass(frozen=True)
+class TrainingWork:
+    """What every step of one training run needs."""
+
+    stores: Stores
+    definitions: Definitions
+    model: Model
+    service: ResolvedFeatures
+    run_id: str
+    tuned: Mapping[str, Any] | None = None
+    start: ModelVersion | None = None
+    workers: int = 1
 
 
 def remembered(stores: Stores, run_id: str, step: Step, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-import numpy as np
 import polars as pl
 
-from carrara.core.clock import duration, now
 from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
-from carrara.core.environment import environment
 from carrara.core.errors import TrainingError
 from carrara.core.html import html_table
 from carrara.core.progress import Progress, Step
 from carrara.data import dataset_version
-from carrara.evaluation import Evaluation, RateBaseline, evaluate, judge_gates, measure
-from carrara.features import ResolvedFeatures, TrainingSet, build_training_set, read_training_set, resolve_features
+from carrara.evaluation import Evaluation, judge_gates
+from carrara.features import TrainingSet, build_training_set, read_training_set, resolve_features
 from carrara.features.offline import current_table
 from carrara.features.training_set import training_set_key
-from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.runs import run
-from carrara.metadata.trials import add_trial, list_trials
-from carrara.models.registry import ModelVersion, champion, learned_files, read_record, register, resolve
-from carrara.models.runtimes.base import Servable, open_servable
-from carrara.models.signature import Signature
-from carrara.monitoring.drift import ReferenceDistribution, one_score
+from carrara.models.registry import ModelVersion, champion, read_record, register, resolve
+from carrara.pipelines.evaluate_step import evaluate_step
+from carrara.pipelines.fit_step import fit_said, fit_step, tune_step
 from carrara.pipelines.prepare import compute_features, ingest_for
 from carrara.pipelines.record import model_record
 from carrara.pipelines.run_log import logged
-from carrara.pipelines.steps import remembered
+from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage import Stores
-from carrara.training import FittedModel, Model
-from carrara.training.checkpoints import FileCheckpoint
-from carrara.training.fit import fit_prepared, prepare
-from carrara.training.labels import encoded
-from carrara.training.partitions import fit_partitioned, inner_features
-from carrara.training.proof import said
-from carrara.training.tuning import Trial, best_of, search_space, tune, tuned_metric, with_parameters
+from carrara.training import Model
 
 
 @dataclass(frozen=True)
@@ -59,20 +43,6 @@ class Trained:
         baseline = {name: value.value for name, value in self.evaluation.baseline.items()}
         rows = [(name, v.value, v.low, v.high, baseline.get(name)) for name, v in self.evaluation.metrics.items()]
         return html_table(str(self.version), ["metric", "value", "from", "to", "baseline"], rows)
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What every step of one training run needs."""
-
-    stores: Stores
-    definitions: Definitions
-    model: Model
-    service: ResolvedFeatures
-    run_id: str
-    tuned: Mapping[str, Any] | None = None
-    start: ModelVersion | None = None
-    workers: int = 1
 
 
 def train(
@@ -106,7 +76,7 @@ def train(
     asked = {"definition": model.spec(), "trials": trials, "jobs": jobs, "start": str(begun) if begun else None}
     asked["workers"] = workers
     with run(stores.metadata, "train", name, asked) as run_id, logged(stores, run_id, progress):
-        work = _Work(stores, definitions, model, service, run_id, start=begun, workers=workers)
+        work = TrainingWork(stores, definitions, model, service, run_id, start=begun, workers=workers)
         with progress.step("datasets") as step:
             ingested = ingest_for(stores, definitions, [model.label.dataset, *(v.source for v, _ in service.stored)])
             step.reused = all(one.reused for one in ingested)
@@ -121,12 +91,12 @@ def train(
         parts = _parts(work, training_set)
         if trials:
             with progress.step("tune") as step:
-                work = _tuned(work, training_set, parts, step, trials, jobs)
+                work = tune_step(work, training_set, parts, step, trials, jobs)
         with progress.step("train") as step:
-            fitted = _fitted(work, training_set, parts, step)
-            step.said = _fit_said(fitted)
+            fitted = fit_step(work, training_set, parts, step)
+            step.said = fit_said(fitted)
         with progress.step("evaluate") as step:
-            evaluation, judged = _evaluated(work, training_set, fitted, parts, step)
+            evaluation, judged = evaluate_step(work, training_set, fitted, parts, step)
             step.said = _headline(evaluation)
         with progress.step("register") as step:
             version = _registered(work, training_set, fitted, parts, evaluation, judged, step)
@@ -136,7 +106,7 @@ def train(
     return Trained(version, evaluation, gates, step.reused)
 
 
-def _training_set(work: _Work, step: Step) -> TrainingSet:
+def _training_set(work: TrainingWork, step: Step) -> TrainingSet:
     model, service, stores = work.model, work.service, work.stores
     labels = dataset_version(stores, model.label.dataset)
     tables = {view.name: current_table(stores, view) for view, _ in service.stored}
@@ -159,211 +129,14 @@ def carried_columns(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column for column in named if column))
 
 
-def _parts(work: _Work, training_set: TrainingSet) -> dict[str, pl.DataFrame]:
+def _parts(work: TrainingWork, training_set: TrainingSet) -> dict[str, pl.DataFrame]:
     rows = work.stores.lake.scan(training_set.lake_table).collect()
     label = work.model.label
     return work.model.split.split(rows, time=label.time, known_at=label.known_at)
 
 
-def _tuned(
-    work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step, trials: int, jobs: int
-) -> _Work:
-    """The work with the best hyper-parameters that were found."""
-    model, metadata = work.model, work.stores.metadata
-    space = {name: one.spec() for name, one in search_space(model).items()}
-    (name, more_is_better), libraries = tuned_metric(model), _libraries(environment()["distributions"])
-    study = digest_data(["tune", model.name, training_set.digest, _learned_from(model), space, name, libraries])
-    done = [
-        Trial(one.parameters, one.state, one.value, one.losses, one.error)  # type: ignore[arg-type]
-        for one in list_trials(metadata, study=study)
-    ]
-    step.reused = len(done) >= trials
-    if not step.reused:
-
-        def keep(trial: Trial) -> None:
-            add_trial(metadata, study, model.name, work.run_id, **{**vars(trial), "parameters": dict(trial.parameters)})
-
-        prepared = prepare(model, inner_features(model, work.service.features), parts)
-        tune(model, prepared, trials=trials, jobs=jobs, known=done, keep=keep, advance=step.advance)
-        done = [
-            Trial(one.parameters, one.state, one.value, one.losses, one.error)  # type: ignore[arg-type]
-            for one in list_trials(metadata, study=study)
-        ]
-    best = best_of(done, more_is_better)
-    tuned = {"study": study, "metric": name, "value": best.value, "trials": len(done), "search": space}
-    pruned = sum(trial.state == "pruned" for trial in done)
-    chosen = ", ".join(f"{key} {_short(value)}" for key, value in best.parameters.items())
-    step.said = f"{len(done)} trials, {pruned} given up early; {name} {best.value:.4f} with {chosen}"
-    return replace(
-        work,
-        model=replace(model, trainer=with_parameters(model.trainer, best.parameters)),
-        tuned={**tuned, "parameters": dict(best.parameters)},
-    )
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _learned_from(model: Model) -> dict[str, Any]:
-    """What of a model's definition its fit depends on."""
-    spec = model.spec()
-    names = ("features", "label", "split", "trainer", "transforms", "weight", "partition_by", "partition_rows", "seed")
-    return {name: spec[name] for name in names}
-
-
-def _fitted(work: _Work, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step) -> dict[str, Any]:
-    model, stores, installed = work.model, work.stores, environment()["distributions"]
-    start = work.start.manifest if work.start is not None else None
-    key = digest_data(["train", training_set.digest, _learned_from(model), _libraries(installed), start, work.workers])
-    checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
-
-    def fit() -> dict[str, Any]:
-        started, live = now(), LiveMetric(stores.metadata, work.run_id, "validation loss")
-        features = work.service.features
-        prepared = prepare(model, inner_features(model, features), parts, step.advance, checkpoint)
-        learned = learned_files(stores, work.start) if work.start is not None else {}
-        report = _within(model, started, live.add)
-        prepared = replace(prepared, task=replace(prepared.task, report=report, start=learned, workers=work.workers))
-        try:
-            if model.partition_by:
-                made = fit_partitioned(model, features, parts, prepared, step.advance)
-            else:
-                made = fit_prepared(model, prepared)
-        finally:
-            live.flush()
-        return {
-            **_described(made),
-            "servable": stores.artifacts.put_files(made.files),
-            "learned": stores.artifacts.put_files(made.learned),
-            "libraries": {name: installed[name] for name in made.libraries if name in installed},
-            "workers": work.workers,
-            "started_at": started.isoformat(),
-            "ended_at": now().isoformat(),
-            "environment": environment(),
-        }
-
-    fitted = remembered(stores, work.run_id, step, key, fit)
-    checkpoint.clear()
-    return fitted
-
-
-def _within(model: Model, started: datetime, report: Callable[[int, float], None]) -> Callable[[int, float], None]:
-    """`report`, until the model's time limit is over."""
-    if model.time_limit is None:
-        return report
-    deadline = started + duration(model.time_limit)
-
-    def checked(number: int, loss: float) -> None:
-        report(number, loss)
-        if now() > deadline:
-            raise TrainingError(
-                f"the fit of '{model.name}' took longer than its time limit of {model.time_limit}: {number:,} rounds",
-                hint="A net goes on from here when it is trained again; or raise time_limit.",
-            )
-
-    return checked
-
-
-def _libraries(installed: Mapping[str, str]) -> dict[str, str]:
-    """The versions that a fitted model may depend on."""
-    trees = ("xgboost", "xgboost-cpu", "lightgbm", "scikit-learn")
-    names = (*trees, "tensorflow", "tensorflow-cpu", "keras", "torch", "onnx", "onnxmltools", "skl2onnx")
-    return {name: installed[name] for name in names if name in installed}
-
-
-def _described(made: FittedModel) -> dict[str, Any]:
-    """What is worth keeping of a fit besides its files, as plain data."""
-    return {
-        "format": made.format,
-        "signature": made.signature.as_dict(),
-        "classes": list(made.classes),
-        "importance": dict(made.importance),
-        "curve": dict(made.curve),
-        "summary": dict(made.summary),
-        "export": dict(made.export),
-        "warnings": list(made.warnings),
-    }
-
-
-def _fit_said(fitted: Mapping[str, Any]) -> str:
-    trees = fitted["summary"].get("trees")
-    told = [f"{trees:,} trees"] if trees else []
-    if nodes := fitted["summary"].get("nodes"):
-        told.append(f"{len(nodes):,} nodes")
-    return "; ".join([", ".join([*told, said(fitted["export"])]), *fitted["warnings"]])
-
-
-def _evaluated(
-    work: _Work, training_set: TrainingSet, fitted: Mapping[str, Any], parts: Mapping[str, pl.DataFrame], step: Step
-) -> tuple[Evaluation, dict[str, Any]]:
-    model, stores = work.model, work.stores
-
-    def judge() -> dict[str, Any]:
-        servable = _open(stores, fitted)
-        try:
-            scores = {name: _scores(servable, parts[name]) for name in ("validation", "test")}
-        finally:
-            servable.close()
-        classes, where = tuple(fitted["classes"]), f"part of '{model.name}'"
-        labels = {name: encoded(model.label, parts[name], classes, f"the {name} {where}") for name in parts}
-        evaluation = evaluate(
-            labels["test"],
-            scores["test"],
-            kind=model.label.kind,
-            classes=classes,
-            metrics=model.measured,
-            slice_columns={name: parts["test"][name].to_numpy() for name in (*model.slices, *model.partition_by)},
-            baseline_scores=_baseline_scores(model, parts, labels, classes) if model.baseline else None,
-            threshold=model.threshold,
-            seed=model.seed,
-        )
-        validation = measure(
-            labels["validation"],
-            scores["validation"],
-            model.measured,
-            kind=model.label.kind,
-            threshold=model.threshold,
-        )
-        result = {
-            "evaluation": evaluation.as_dict(),
-            "validation": {name: value.as_dict() for name, value in validation.items()},
-            "scores": ReferenceDistribution.from_values(one_score(scores["test"])).as_dict(),
-        }
-        return {"result": stores.artifacts.put(msgspec.json.encode(result))}
-
-    spec = {
-        name: model.spec()[name] for name in ("label", "split", "metrics", "slices", "baseline", "threshold", "seed")
-    }
-    key = digest_data(["evaluate", training_set.digest, fitted["servable"], fitted["signature"], spec])
-    outputs = remembered(stores, work.run_id, step, key, judge)
-    result = msgspec.json.decode(stores.artifacts.get(outputs["result"], name="evaluation"))
-    return Evaluation.from_dict(result["evaluation"]), result
-
-
-def _open(stores: Stores, fitted: Mapping[str, Any]) -> Servable:
-    """The exported artifact, from the store: what is measured is what will be served."""
-    with tempfile.TemporaryDirectory(prefix="carrara-") as folder:
-        stores.artifacts.unpack(fitted["servable"], Path(folder))
-        return open_servable(fitted["format"], Path(folder), Signature.from_dict(fitted["signature"]))
-
-
-def _scores(servable: Servable, rows: pl.DataFrame) -> Any:
-    return servable.run(servable.signature.tensors(rows))[servable.signature.outputs[0].name]
-
-
-def _baseline_scores(
-    model: Model, parts: Mapping[str, pl.DataFrame], labels: Mapping[str, Any], classes: tuple[str, ...]
-) -> Any:
-    columns = {part: {name: parts[part][name].to_numpy() for name in model.baseline} for part in ("train", "test")}
-    if not classes:
-        return RateBaseline.fit(columns["train"], labels["train"]).score(columns["test"])
-    one_each = [labels["train"] == place for place in range(len(classes))]
-    return np.column_stack([RateBaseline.fit(columns["train"], one).score(columns["test"]) for one in one_each])
-
-
 def _registered(
-    work: _Work,
+    work: TrainingWork,
     training_set: TrainingSet,
     fitted: Mapping[str, Any],
     parts: Mapping[str, pl.DataFrame],

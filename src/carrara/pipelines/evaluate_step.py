@@ -1,0 +1,97 @@
+"""The step of a training that judges: the exported artifact, opened as it will be served, on the test part."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from carrara.core.digests import digest_data
+from carrara.core.progress import Step
+from carrara.evaluation import Evaluation, RateBaseline, evaluate, measure
+from carrara.features import TrainingSet
+from carrara.models.runtimes.base import Servable, open_servable
+from carrara.models.signature import Signature
+from carrara.monitoring.drift import ReferenceDistribution, one_score
+from carrara.pipelines.steps import TrainingWork, remembered
+from carrara.storage import Stores
+from carrara.training import Model
+from carrara.training.labels import encoded
+
+
+def evaluate_step(
+    work: TrainingWork,
+    training_set: TrainingSet,
+    fitted: Mapping[str, Any],
+    parts: Mapping[str, pl.DataFrame],
+    step: Step,
+) -> tuple[Evaluation, dict[str, Any]]:
+    """The evaluation, and all of what was measured as plain data."""
+    model, stores = work.model, work.stores
+
+    def judge() -> dict[str, Any]:
+        servable = _open(stores, fitted)
+        try:
+            scores = {name: _scores(servable, parts[name]) for name in ("validation", "test")}
+        finally:
+            servable.close()
+        classes, where = tuple(fitted["classes"]), f"part of '{model.name}'"
+        labels = {name: encoded(model.label, parts[name], classes, f"the {name} {where}") for name in parts}
+        evaluation = evaluate(
+            labels["test"],
+            scores["test"],
+            kind=model.label.kind,
+            classes=classes,
+            metrics=model.measured,
+            slice_columns={name: parts["test"][name].to_numpy() for name in (*model.slices, *model.partition_by)},
+            baseline_scores=_baseline_scores(model, parts, labels, classes) if model.baseline else None,
+            threshold=model.threshold,
+            seed=model.seed,
+        )
+        validation = measure(
+            labels["validation"],
+            scores["validation"],
+            model.measured,
+            kind=model.label.kind,
+            threshold=model.threshold,
+        )
+        result = {
+            "evaluation": evaluation.as_dict(),
+            "validation": {name: value.as_dict() for name, value in validation.items()},
+            "scores": ReferenceDistribution.from_values(one_score(scores["test"])).as_dict(),
+        }
+        return {"result": stores.artifacts.put(msgspec.json.encode(result))}
+
+    spec = {
+        name: model.spec()[name] for name in ("label", "split", "metrics", "slices", "baseline", "threshold", "seed")
+    }
+    key = digest_data(["evaluate", training_set.digest, fitted["servable"], fitted["signature"], spec])
+    outputs = remembered(stores, work.run_id, step, key, judge)
+    result = msgspec.json.decode(stores.artifacts.get(outputs["result"], name="evaluation"))
+    return Evaluation.from_dict(result["evaluation"]), result
+
+
+def _open(stores: Stores, fitted: Mapping[str, Any]) -> Servable:
+    """The exported artifact, from the store: what is measured is what will be served."""
+    with tempfile.TemporaryDirectory(prefix="carrara-") as folder:
+        stores.artifacts.unpack(fitted["servable"], Path(folder))
+        return open_servable(fitted["format"], Path(folder), Signature.from_dict(fitted["signature"]))
+
+
+def _scores(servable: Servable, rows: pl.DataFrame) -> Any:
+    return servable.run(servable.signature.tensors(rows))[servable.signature.outputs[0].name]
+
+
+def _baseline_scores(
+    model: Model, parts: Mapping[str, pl.DataFrame], labels: Mapping[str, Any], classes: tuple[str, ...]
+) -> Any:
+    columns = {part: {name: parts[part][name].to_numpy() for name in model.baseline} for part in ("train", "test")}
+    if not classes:
+        return RateBaseline.fit(columns["train"], labels["train"]).score(columns["test"])
+    one_each = [labels["train"] == place for place in range(len(classes))]
+    return np.column_stack([RateBaseline.fit(columns["train"], one).score(columns["test"]) for one in one_each])

@@ -1,0 +1,161 @@
+"""The steps of a training that learn: tuning, and the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from carrara.core.clock import duration, now
+from carrara.core.digests import digest_data
+from carrara.core.environment import environment
+from carrara.core.errors import TrainingError
+from carrara.core.progress import Step
+from carrara.features import TrainingSet
+from carrara.metadata.run_metrics import LiveMetric
+from carrara.metadata.trials import add_trial, list_trials
+from carrara.models.registry import learned_files
+from carrara.pipelines.steps import TrainingWork, remembered
+from carrara.storage import Stores
+from carrara.training import FittedModel, Model
+from carrara.training.checkpoints import FileCheckpoint
+from carrara.training.fit import fit_prepared, prepare
+from carrara.training.partitions import fit_partitioned, inner_features
+from carrara.training.proof import said
+from carrara.training.tuning import Trial, best_of, search_space, tune, tuned_metric, with_parameters
+
+
+def tune_step(
+    work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step, trials: int, jobs: int
+) -> TrainingWork:
+    """The work with the best hyper-parameters that were found."""
+    model, metadata = work.model, work.stores.metadata
+    space = {name: one.spec() for name, one in search_space(model).items()}
+    (name, more_is_better), libraries = tuned_metric(model), _libraries(environment()["distributions"])
+    study = digest_data(["tune", model.name, training_set.digest, _learned_from(model), space, name, libraries])
+    done = _trials(work.stores, study)
+    step.reused = len(done) >= trials
+    if not step.reused:
+
+        def keep(trial: Trial) -> None:
+            add_trial(metadata, study, model.name, work.run_id, **{**vars(trial), "parameters": dict(trial.parameters)})
+
+        prepared = prepare(model, inner_features(model, work.service.features), parts)
+        tune(model, prepared, trials=trials, jobs=jobs, known=done, keep=keep, advance=step.advance)
+        done = _trials(work.stores, study)
+    best = best_of(done, more_is_better)
+    tuned = {"study": study, "metric": name, "value": best.value, "trials": len(done), "search": space}
+    pruned = sum(trial.state == "pruned" for trial in done)
+    chosen = ", ".join(f"{key} {_short(value)}" for key, value in best.parameters.items())
+    step.said = f"{len(done)} trials, {pruned} given up early; {name} {best.value:.4f} with {chosen}"
+    return replace(
+        work,
+        model=replace(model, trainer=with_parameters(model.trainer, best.parameters)),
+        tuned={**tuned, "parameters": dict(best.parameters)},
+    )
+
+
+def _trials(stores: Stores, study: str) -> list[Trial]:
+    return [
+        Trial(one.parameters, one.state, one.value, one.losses, one.error)  # type: ignore[arg-type]
+        for one in list_trials(stores.metadata, study=study)
+    ]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _learned_from(model: Model) -> dict[str, Any]:
+    """What of a model's definition its fit depends on."""
+    spec = model.spec()
+    names = ("features", "label", "split", "trainer", "transforms", "weight", "partition_by", "partition_rows", "seed")
+    return {name: spec[name] for name in names}
+
+
+def fit_step(
+    work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step
+) -> dict[str, Any]:
+    """What was fitted and exported, from its checkpoint where it was begun before."""
+    model, stores, installed = work.model, work.stores, environment()["distributions"]
+    start = work.start.manifest if work.start is not None else None
+    key = digest_data(["train", training_set.digest, _learned_from(model), _libraries(installed), start, work.workers])
+    checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
+
+    def fit() -> dict[str, Any]:
+        started, live = now(), LiveMetric(stores.metadata, work.run_id, "validation loss")
+        features = work.service.features
+        prepared = prepare(model, inner_features(model, features), parts, step.advance, checkpoint)
+        learned = learned_files(stores, work.start) if work.start is not None else {}
+        report = _within(model, started, live.add)
+        prepared = replace(prepared, task=replace(prepared.task, report=report, start=learned, workers=work.workers))
+        try:
+            if model.partition_by:
+                made = fit_partitioned(model, features, parts, prepared, step.advance)
+            else:
+                made = fit_prepared(model, prepared)
+        finally:
+            live.flush()
+        return {
+            **_described(made),
+            "servable": stores.artifacts.put_files(made.files),
+            "learned": stores.artifacts.put_files(made.learned),
+            "libraries": {name: installed[name] for name in made.libraries if name in installed},
+            "workers": work.workers,
+            "started_at": started.isoformat(),
+            "ended_at": now().isoformat(),
+            "environment": environment(),
+        }
+
+    fitted = remembered(stores, work.run_id, step, key, fit)
+    checkpoint.clear()
+    return fitted
+
+
+def _within(model: Model, started: datetime, report: Callable[[int, float], None]) -> Callable[[int, float], None]:
+    """`report`, until the model's time limit is over."""
+    if model.time_limit is None:
+        return report
+    deadline = started + duration(model.time_limit)
+
+    def checked(number: int, loss: float) -> None:
+        report(number, loss)
+        if now() > deadline:
+            raise TrainingError(
+                f"the fit of '{model.name}' took longer than its time limit of {model.time_limit}: {number:,} rounds",
+                hint="A net goes on from here when it is trained again; or raise time_limit.",
+            )
+
+    return checked
+
+
+def _libraries(installed: Mapping[str, str]) -> dict[str, str]:
+    """The versions that a fitted model may depend on."""
+    trees = ("xgboost", "xgboost-cpu", "lightgbm", "scikit-learn")
+    names = (*trees, "tensorflow", "tensorflow-cpu", "keras", "torch", "onnx", "onnxmltools", "skl2onnx")
+    return {name: installed[name] for name in names if name in installed}
+
+
+def _described(made: FittedModel) -> dict[str, Any]:
+    """What is worth keeping of a fit besides its files, as plain data."""
+    return {
+        "format": made.format,
+        "signature": made.signature.as_dict(),
+        "classes": list(made.classes),
+        "importance": dict(made.importance),
+        "curve": dict(made.curve),
+        "summary": dict(made.summary),
+        "export": dict(made.export),
+        "warnings": list(made.warnings),
+    }
+
+
+def fit_said(fitted: Mapping[str, Any]) -> str:
+    trees = fitted["summary"].get("trees")
+    told = [f"{trees:,} trees"] if trees else []
+    if nodes := fitted["summary"].get("nodes"):
+        told.append(f"{len(nodes):,} nodes")
+    return "; ".join([", ".join([*told, said(fitted["export"])]), *fitted["warnings"]])
