@@ -19,9 +19,11 @@ from carrara.serving.contract import Target
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.protocols.messages import message
+from carrara.serving.protocols.rest import Reply
 from carrara.serving.server import ModelServer
 from carrara.serving.transports.grpc import GrpcTransport
 from carrara.serving.transports.grpc_native import NativeGrpcTransport
+from carrara.serving.transports.http import HttpTransport
 
 NAMES = np.array(["a", "b"], dtype=object)
 INPUTS = {"x": np.array([1.0, 2.0], np.float32), "name": NAMES}
@@ -236,3 +238,13 @@ def test_a_port_that_is_taken_is_named():
 def test_the_server_refuses_to_listen_beyond_loopback():
     with pytest.raises(ConfigurationError, match="no authentication"):
         ModelServer(manager_of(Doubling()), host="0.0.0.0", grpc_port=0, rest_port=0)
+
+
+def test_a_started_server_refuses_no_connection():
+    for _ in range(20):
+        transport = HttpTransport("127.0.0.1", 0, lambda method, path, body: Reply(200, b"{}"))
+        transport.start()
+        connection = http.client.HTTPConnection("127.0.0.1", transport.port, timeout=20)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
+        transport.stop(5)

@@ -127,7 +127,7 @@ class Retriever:
                 fallbacks[source.view.name] = fallback
         for on_demand in self.service.on_demand:
             found.update(self._on_demand(on_demand, keys, request, found))
-        if tuple(found) != self.service.features:
+        if not self._is_in_order:
             found = {name: found[name] for name in self.service.features}
         return FeatureValues(found, times, fallbacks)
 
@@ -147,6 +147,13 @@ class Retriever:
             else _RowSource(view, entity, online_table(view, entity), RowLayout.of(view))
             for view, entity in self.service.stored
         )
+
+    @cached_property
+    def _is_in_order(self) -> bool:
+        """Whether what is read is the service's features, and in their order."""
+        read = [name for source in self._sources for name in source.names]
+        made = [f"{view.name}:{name}" for view in self.service.on_demand for name in view.feature_types]
+        return (*read, *made) == self.service.features
 
     @cached_property
     def _whole_numbers(self) -> dict[str, bool]:
@@ -202,6 +209,11 @@ class _RowSource:
         return None if self.view.ttl is None else microseconds(duration(self.view.ttl))
 
     @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The features in the order of `columns`."""
+        return (*self._numbers, *(f"{self.view.name}:{name}" for name in self.layout.texts))
+
+    @cached_property
     def _numbers(self) -> tuple[str, ...]:
         return tuple(f"{self.view.name}:{name}" for name in self.layout.numbers)
 
@@ -219,11 +231,16 @@ class _EventSource:
     entity: Entity
     table: str
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features in the order of `columns`."""
+        return tuple(f"{self.view.name}:{name}" for name in self.view.feature_types)
+
     def columns(self, rows: Rows, places: Array, at: Array, *, known: bool) -> dict[str, Array]:
         """The features at `places` among the rows; none where nothing is known, since no events are not 0 events."""
         values = window_values(self.view, unpack_events(self.view.columns, rows), places, at)
         nothing = np.full(len(places), np.nan)
-        return {f"{self.view.name}:{name}": column if known else nothing for name, column in values.items()}
+        return {f"{self.view.name}:{name}": values[name] if known else nothing for name in self.view.feature_types}
 
 
 def _with_default(values: Array, default: bool | float | str) -> Array:

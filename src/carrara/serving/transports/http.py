@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +19,7 @@ Answerer = Callable[[str, str, bytes], Reply]
 
 _JSON = [("content-type", "application/json")]
 _THREADS = 4
+_POLL_SECONDS = 0.001
 
 
 class HttpTransport:
@@ -27,20 +29,29 @@ class HttpTransport:
         require("granian", extra="serve", purpose="REST serving")
         self._host, self._answer = host, answer
         self._pool = ThreadPoolExecutor(_THREADS, "rest")
-        self.port = _free_port(host, port)
+        self._reserved = _reserve(host, port)
+        self.port = int(self._reserved.getsockname()[1])
         self._loop = asyncio.new_event_loop()
-        self._listening = threading.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
         """Return when the server accepts connections."""
         self._thread.start()
-        self._listening.wait()
+        # Granian listens in a thread of its own some time after its hooks of a start: only a connection tells.
+        while not self._accepts():
+            if not self._thread.is_alive():
+                raise UnavailableError(f"REST cannot listen on {self._host}:{self.port}")
+            time.sleep(_POLL_SECONDS)
+        self._reserved.close()
 
     def stop(self, grace_seconds: float) -> None:
         self._loop.call_soon_threadsafe(self._server.stop)
         self._thread.join(grace_seconds)
         self._pool.shutdown()
+
+    def _accepts(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex((self._host, self.port)) == 0
 
     def _run(self) -> None:
         from granian.constants import Interfaces
@@ -48,8 +59,6 @@ class HttpTransport:
 
         asyncio.set_event_loop(self._loop)
         self._server = Server(self._application, self._host, self.port, interface=Interfaces.RSGI, log_enabled=False)
-        # Granian opens its socket before it runs the hooks of a start, so that connections wait and none is refused.
-        self._server.on_startup(self._listening.set)
         self._loop.run_until_complete(self._server.serve())
 
     async def _application(self, scope: Any, protocol: Any) -> None:
@@ -62,8 +71,8 @@ class HttpTransport:
         protocol.response_bytes(reply.status, _JSON, reply.body)
 
 
-def _free_port(host: str, port: int) -> int:
-    """The port, checked to be free, or a free one for 0."""
+def _reserve(host: str, port: int) -> socket.socket:
+    """A socket that holds the port, or a free one for 0, until Granian shares it; refused where another listens."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -73,4 +82,8 @@ def _free_port(host: str, port: int) -> int:
                 f"REST cannot listen on {host}:{port}: {error.strerror}",
                 hint="Stop what is there, or choose --rest-port.",
             ) from error
-        return int(probe.getsockname()[1])
+        found = int(probe.getsockname()[1])
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind((host, found))
+    return held
