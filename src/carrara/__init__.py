@@ -65,6 +65,8 @@ if TYPE_CHECKING:
         Torch,
         Vocabulary,
         XGBoost,
+        tf_dataset,
+        torch_dataset,
         trainer,
     )
     from carrara.workspace import Workspace
@@ -117,7 +119,6 @@ _HOMES = {
         "NGrams",
         "OneHot",
         "OneOf",
-        "OneOf",
         "Part",
         "Sklearn",
         "Standardise",
@@ -125,6 +126,8 @@ _HOMES = {
         "Torch",
         "Vocabulary",
         "XGBoost",
+        "tf_dataset",
+        "torch_dataset",
         "trainer",
     ),
     "carrara.workspace": ("Workspace",),
@@ -188,6 +191,8 @@ __all__ = [
     "std",
     "top_k",
     "total",
+    "tf_dataset",
+    "torch_dataset",
     "trainer",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from carrara.core.errors import DefinitionError, TrainingError
-from carrara.data import TimeSplit
+from carrara.core.errors import DefinitionError, StorageError, TrainingError
+from carrara.data import TimeSplit, rows
 from carrara.models.runtimes.base import open_servable
 from carrara.training import (
     Fitted,
@@ -30,11 +31,15 @@ from carrara.training import (
     OneHot,
     Sklearn,
     Standardise,
+    Torch,
     XGBoost,
     fit_model,
+    inputs,
     trainer,
 )
 from carrara.training import proof as proving
+from carrara.training.fit import fit_prepared, prepare
+from carrara.training.trainers import xgboost_data
 
 RANDOM = np.random.default_rng(0)
 ROWS = 3_000
@@ -249,3 +254,45 @@ def test_a_feature_that_tells_the_label_almost_alone_is_flagged():
         made = fit_model(model(kind, XGBoost(trees=5)), FEATURES_OF, leaking)
         assert [warning.partition(" tells")[0] for warning in made.warnings] == ["'v:c'"] * threshold
     assert fit("binary", XGBoost(trees=5)).warnings == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_matrix_in_a_file_trains_the_model_of_one_in_memory(kind, tmp_path, monkeypatch):
+    in_memory = fit(kind, Torch(epochs=2))
+    # Room for the features, so that transforms learn from every row, and not for their matrix.
+    monkeypatch.setattr(inputs, "MOST_IN_MEMORY", PARTS["train"].height * len(FEATURES_OF) + 1)
+    monkeypatch.setattr(rows, "BATCH_ROWS", 300)
+    asked = model(kind, Torch(epochs=2))
+    prepared = prepare(asked, asked.features, PARTS, folder=tmp_path)
+    assert isinstance(prepared.train.features.base, np.memmap)
+    assert not list(tmp_path.iterdir()), "the file has no name, so that it ends with the process"
+    assert fit_prepared(asked, prepared).files == in_memory.files
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_xgboost_learns_from_files_what_it_learns_in_memory(kind, tmp_path, monkeypatch):
+    in_memory = fit(kind, XGBoost(trees=20), weight="weight")
+    monkeypatch.setattr(xgboost_data, "MOST_IN_MEMORY", 1)
+    monkeypatch.setattr(xgboost_data, "_BATCH_ROWS", 1_000)
+    from_files = fit(kind, XGBoost(trees=20), weight="weight")
+    (tmp_path / "one").mkdir(), (tmp_path / "other").mkdir()
+    one, other = scores(in_memory, tmp_path / "one"), scores(from_files, tmp_path / "other")
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.99
+
+
+def test_a_matrix_without_room_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "MOST_IN_MEMORY", 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        asked = model("binary", Linear())
+        with pytest.raises(StorageError, match=r"no room in .* for a matrix of 2,000"):
+            prepare(asked, asked.features, PARTS, folder=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_transforms_of_a_large_part_learn_from_rows_of_all_of_it(monkeypatch):
+    monkeypatch.setattr(inputs, "MOST_IN_MEMORY", 1_000 * 4)
+    made = fit("binary", Linear())
+    assert {one["rows"] for one in msgspec.json.decode(made.learned["transforms.json"])} == {667}

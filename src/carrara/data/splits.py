@@ -17,7 +17,10 @@ PARTS = ("train", "validation", "test")
 
 
 class Split(Protocol):
-    """A rule that gives every row a part."""
+    """A rule that gives every row a part; `columns` are those that it looks at beside the times."""
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
 
     def spec(self) -> dict[str, Any]: ...
 
@@ -39,6 +42,8 @@ class TimeSplit:
 
     validation_from: str
     test_from: str
+
+    columns = ()
 
     def __post_init__(self) -> None:
         if parse_time(self.validation_from) >= parse_time(self.test_from):
@@ -89,6 +94,10 @@ class HashSplit:
     def __post_init__(self) -> None:
         _check_shares(self.validation, self.test)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.key
+
     def spec(self) -> dict[str, Any]:
         return {**vars(self), "key": list(self.key)}
 
@@ -113,6 +122,10 @@ class StratifiedSplit:
 
     def __post_init__(self) -> None:
         _check_shares(self.validation, self.test)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.by, *self.key)
 
     def spec(self) -> dict[str, Any]:
         return {**vars(self), "key": list(self.key)}

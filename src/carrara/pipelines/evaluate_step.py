@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import polars as pl
 
 from carrara.core.digests import digest_data
 from carrara.core.progress import Step
+from carrara.data.rows import Rows, batches
 from carrara.evaluation import Evaluation, RateBaseline, evaluate, measure
 from carrara.features import TrainingSet
 from carrara.models.runtimes.base import Servable, open_servable
@@ -28,7 +28,7 @@ def evaluate_step(
     work: TrainingWork,
     training_set: TrainingSet,
     fitted: Mapping[str, Any],
-    parts: Mapping[str, pl.DataFrame],
+    parts: Mapping[str, Rows],
     step: Step,
 ) -> tuple[Evaluation, dict[str, Any]]:
     """The evaluation, and all of what was measured as plain data."""
@@ -83,12 +83,14 @@ def _open(stores: Stores, fitted: Mapping[str, Any]) -> Servable:
         return open_servable(fitted["format"], Path(folder), Signature.from_dict(fitted["signature"]))
 
 
-def _scores(servable: Servable, rows: pl.DataFrame) -> Any:
-    return servable.run(servable.signature.tensors(rows))[servable.signature.outputs[0].name]
+def _scores(servable: Servable, rows: Rows) -> Any:
+    signature = servable.signature
+    read = batches(rows, [spec.name for spec in signature.inputs])
+    return np.concatenate([servable.run(signature.tensors(one))[signature.outputs[0].name] for one in read])
 
 
 def _baseline_scores(
-    model: Model, parts: Mapping[str, pl.DataFrame], labels: Mapping[str, Any], classes: tuple[str, ...]
+    model: Model, parts: Mapping[str, Rows], labels: Mapping[str, Any], classes: tuple[str, ...]
 ) -> Any:
     columns = {part: {name: parts[part][name].to_numpy() for name in model.baseline} for part in ("train", "test")}
     if not classes:

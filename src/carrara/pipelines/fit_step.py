@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 from carrara.core.clock import duration, now
 from carrara.core.digests import digest_data
 from carrara.core.environment import environment
 from carrara.core.errors import TrainingError
 from carrara.core.progress import Step
+from carrara.data.rows import Rows
 from carrara.features import TrainingSet
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.trials import add_trial, list_trials
@@ -29,7 +29,7 @@ from carrara.training.tuning import Trial, best_of, search_space, tune, tuned_me
 
 
 def tune_step(
-    work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step, trials: int, jobs: int
+    work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, Rows], step: Step, trials: int, jobs: int
 ) -> TrainingWork:
     """The work with the best hyper-parameters that were found."""
     model, metadata = work.model, work.stores.metadata
@@ -43,7 +43,7 @@ def tune_step(
         def keep(trial: Trial) -> None:
             add_trial(metadata, study, model.name, work.run_id, **{**vars(trial), "parameters": dict(trial.parameters)})
 
-        prepared = prepare(model, inner_features(model, work.service.features), parts)
+        prepared = prepare(model, inner_features(model, work.service.features), parts, folder=_scratch(work.stores))
         tune(model, prepared, trials=trials, jobs=jobs, known=done, keep=keep, advance=step.advance)
         done = _trials(work.stores, study)
     best = best_of(done, more_is_better)
@@ -76,9 +76,7 @@ def _learned_from(model: Model) -> dict[str, Any]:
     return {name: spec[name] for name in names}
 
 
-def fit_step(
-    work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, pl.DataFrame], step: Step
-) -> dict[str, Any]:
+def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, Rows], step: Step) -> dict[str, Any]:
     """What was fitted and exported, from its checkpoint where it was begun before."""
     model, stores, installed = work.model, work.stores, environment()["distributions"]
     start = work.start.manifest if work.start is not None else None
@@ -88,7 +86,7 @@ def fit_step(
     def fit() -> dict[str, Any]:
         started, live = now(), LiveMetric(stores.metadata, work.run_id, "validation loss")
         features = work.service.features
-        prepared = prepare(model, inner_features(model, features), parts, step.advance, checkpoint)
+        prepared = prepare(model, inner_features(model, features), parts, step.advance, checkpoint, _scratch(stores))
         learned = learned_files(stores, work.start) if work.start is not None else {}
         report = _within(model, started, live.add)
         prepared = replace(prepared, task=replace(prepared.task, report=report, start=learned, workers=work.workers))
@@ -113,6 +111,11 @@ def fit_step(
     fitted = remembered(stores, work.run_id, step, key, fit)
     checkpoint.clear()
     return fitted
+
+
+def _scratch(stores: Stores) -> Path:
+    """Beside the lake, where there is room for what is made of it."""
+    return stores.root / ".carrara"
 
 
 def _within(model: Model, started: datetime, report: Callable[[int, float], None]) -> Callable[[int, float], None]:

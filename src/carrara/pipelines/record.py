@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import polars as pl
-
 from carrara.core.clock import now
 from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
@@ -14,6 +12,7 @@ from carrara.core.environment import code_version
 from carrara.core.identity import current_user
 from carrara.data import DatasetVersion, dataset_version
 from carrara.data.column_statistics import column_statistics
+from carrara.data.rows import Rows
 from carrara.evaluation import feature_importance, learning_curve
 from carrara.features import ResolvedFeatures, TrainingSet
 from carrara.features.training_set import as_numpy
@@ -32,7 +31,7 @@ def model_record(
     service: ResolvedFeatures,
     training_set: TrainingSet,
     fitted: Mapping[str, Any],
-    parts: Mapping[str, pl.DataFrame],
+    parts: Mapping[str, Rows],
     judged: Mapping[str, Any],
     gates: Mapping[str, Any],
     run_id: str,
@@ -92,7 +91,7 @@ def _datasets(
     model: Model,
     service: ResolvedFeatures,
     training_set: TrainingSet,
-    parts: Mapping[str, pl.DataFrame],
+    parts: Mapping[str, Rows],
 ) -> dict[str, Any]:
     time = model.label.time
     sources = {v.source for v, _ in service.stored} | {model.label.dataset}
@@ -108,19 +107,22 @@ def _datasets(
     }
 
 
-def _features(service: ResolvedFeatures, importance: Mapping[str, float], rows: pl.DataFrame) -> list[dict[str, Any]]:
-    statistics = column_statistics(rows.select(service.features))
-    return [
-        {
-            "name": name,
-            "view": name.partition(":")[0],
-            "dtype": statistics[name]["type"],
-            "importance": importance[name],
-            "statistics": statistics[name],
-            "distribution": ReferenceDistribution.from_values(as_numpy(rows[name])).as_dict(),
-        }
-        for name in service.features
-    ]
+def _features(service: ResolvedFeatures, importance: Mapping[str, float], rows: Rows) -> list[dict[str, Any]]:
+    found = []
+    for name in service.features:
+        values = rows[name]
+        statistics = column_statistics(values.to_frame())[name]
+        found.append(
+            {
+                "name": name,
+                "view": name.partition(":")[0],
+                "dtype": statistics["type"],
+                "importance": importance[name],
+                "statistics": statistics,
+                "distribution": ReferenceDistribution.from_values(as_numpy(values)).as_dict(),
+            }
+        )
+    return found
 
 
 def _span(fitted: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
-
 from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
 from carrara.core.errors import TrainingError
 from carrara.core.html import html_table
 from carrara.core.progress import Progress, Step
 from carrara.data import dataset_version
+from carrara.data.rows import Rows, StoredRows, split_table
 from carrara.evaluation import Evaluation, judge_gates
 from carrara.features import TrainingSet, build_training_set, read_training_set, resolve_features
 from carrara.features.offline import current_table
@@ -129,17 +128,16 @@ def carried_columns(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column for column in named if column))
 
 
-def _parts(work: TrainingWork, training_set: TrainingSet) -> dict[str, pl.DataFrame]:
-    rows = work.stores.lake.scan(training_set.lake_table).collect()
-    label = work.model.label
-    return work.model.split.split(rows, time=label.time, known_at=label.known_at)
+def _parts(work: TrainingWork, training_set: TrainingSet) -> dict[str, StoredRows]:
+    table, label = work.stores.lake.scan(training_set.lake_table), work.model.label
+    return split_table(table, work.model.split, time=label.time, known_at=label.known_at)
 
 
 def _registered(
     work: TrainingWork,
     training_set: TrainingSet,
     fitted: Mapping[str, Any],
-    parts: Mapping[str, pl.DataFrame],
+    parts: Mapping[str, Rows],
     evaluation: Evaluation,
     judged: Mapping[str, Any],
     step: Step,

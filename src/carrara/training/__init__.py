@@ -3,6 +3,7 @@
 In: a training set. Out: a servable artifact and what was learned.
 """
 
+from carrara.training.feeds import tf_dataset, torch_dataset
 from carrara.training.fit import FittedModel, fit_model
 from carrara.training.model import Label, Model
 from carrara.training.search import Between, OneOf
@@ -42,5 +43,7 @@ __all__ = [
     "Vocabulary",
     "XGBoost",
     "fit_model",
+    "tf_dataset",
+    "torch_dataset",
     "trainer",
 ]

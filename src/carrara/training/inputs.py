@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from carrara.core.columns import require_column, type_name
-from carrara.core.errors import ColumnTypeMismatch, TrainingError
+from carrara.core.errors import ColumnTypeMismatch, StorageError, TrainingError
+from carrara.data.rows import Rows, batches
 from carrara.models.runtimes.onnx import session
 from carrara.models.signature import TensorSpec
-from carrara.training.trainers.base import Array
+from carrara.training.trainers.base import MOST_IN_MEMORY, Array
 from carrara.training.transforms.base import Transform
 from carrara.training.transforms.graph import Column, Graph
 
@@ -39,12 +43,21 @@ class Inputs:
     graph: bytes | None = None
     learned: list[dict[str, Any]] = field(default_factory=list)
 
-    def matrix(self, rows: pl.DataFrame) -> Array:
-        """The columns of the matrix, float32 of shape (rows, columns), NaN for missing."""
-        if self.graph is None:
-            return _numbers([spec.name for spec in self.features], rows)
-        (found,) = session(self.graph).run([_OUTPUT], _given(self.features, rows))
-        return np.ascontiguousarray(found)
+    def matrix(self, rows: Rows, folder: Path | None = None) -> Array:
+        """The columns of the matrix, float32 of shape (rows, columns), NaN for missing.
+
+        One that is larger than MOST_IN_MEMORY is in a file in `folder`, which is gone when nobody uses it any more.
+        Raises StorageError where there is no room for it.
+        """
+        made, names, done = _room(rows.height, len(self.names), folder), [spec.name for spec in self.features], 0
+        graph = None if self.graph is None else session(self.graph)
+        for batch in batches(rows, names):
+            place, done = done, done + batch.height
+            if graph is None:
+                made[place:done] = _numbers(names, batch)
+            else:
+                (made[place:done],) = graph.run([_OUTPUT], _given(self.features, batch))
+        return made
 
     def importance(self, by_column: Mapping[str, float]) -> dict[str, float]:
         """Each feature's share, from those of the matrix's columns; a cross is shared evenly."""
@@ -55,8 +68,9 @@ class Inputs:
         return found
 
 
-def fit_inputs(features: tuple[str, ...], transforms: tuple[Transform, ...], rows: pl.DataFrame) -> Inputs:
-    """Fit transforms on the training rows, in the order of their declaration.
+def fit_inputs(features: tuple[str, ...], transforms: tuple[Transform, ...], rows: Rows) -> Inputs:
+    """Fit transforms on the training rows, in the order of their declaration; of more than MOST_IN_MEMORY numbers,
+    on every n-th row.
 
     Raises ColumnTypeMismatch for a feature that is no number, boolean or text; TrainingError for a text that no
     transform makes a number of, and for a feature that is missing in every row.
@@ -68,14 +82,15 @@ def fit_inputs(features: tuple[str, ...], transforms: tuple[Transform, ...], row
     if not transforms:
         _refuse_texts([spec.name for spec in specs if spec.dtype == "string"])
         return Inputs(specs, features, {name: (name,) for name in features})
-    given = _given(specs, rows)
+    looked_at = rows.gather_every(1 + rows.height * len(features) // MOST_IN_MEMORY).select(features)
+    given = _given(specs, looked_at)
     graph, learned = Graph(), []
     columns = _columns(graph, specs, given)
     untouched = dict(columns)
     for transform in transforms:
         made, found = transform.fit(columns, graph)
         columns |= made
-        learned.append({**transform.spec(), "learned": found})
+        learned.append({**transform.spec(), "rows": looked_at.height, "learned": found})
     used = {name: column for name, column in columns.items() if not (column.is_text and _is_used(name, columns))}
     _refuse_texts([name for name, column in used.items() if column.is_text])
     raw = [name for name, column in used.items() if column is untouched.get(name)]
@@ -118,7 +133,7 @@ def _is_used(name: str, columns: Mapping[str, Column]) -> bool:
     return any(name in column.sources and other != name for other, column in columns.items() if not column.is_text)
 
 
-def _spec(name: str, rows: pl.DataFrame) -> TensorSpec:
+def _spec(name: str, rows: Rows) -> TensorSpec:
     dtype = require_column(rows.schema, name, _WHERE)
     if dtype == pl.String:
         return TensorSpec(name, "string")
@@ -146,6 +161,21 @@ def _given(specs: tuple[TensorSpec, ...], rows: pl.DataFrame) -> dict[str, Array
     texts = {s.name: rows[s.name].fill_null("").to_numpy().astype(object) for s in specs if s.dtype == "string"}
     numbers = _number_names(specs)
     return {**({NUMBERS: _numbers(numbers, rows)} if numbers else {}), **texts}
+
+
+def _room(rows: int, columns: int, folder: Path | None) -> Array:
+    if rows * columns <= MOST_IN_MEMORY:
+        return np.empty((rows, columns), np.float32)
+    with tempfile.TemporaryFile(dir=folder, prefix="matrix-") as file:
+        try:
+            # A file with holes in it would kill the process where the disk is full.
+            os.posix_fallocate(file.fileno(), 0, rows * columns * np.dtype(np.float32).itemsize)
+        except OSError as error:
+            raise StorageError(
+                f"there is no room in {folder or tempfile.gettempdir()} for a matrix of {rows:,} × {columns:,} numbers",
+                hint="It takes 4 bytes a number.",
+            ) from error
+        return np.asarray(np.memmap(file, np.float32, "r+", shape=(rows, columns)))
 
 
 def _numbers(names: tuple[str, ...] | list[str], rows: pl.DataFrame) -> Array:

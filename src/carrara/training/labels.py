@@ -7,11 +7,12 @@ import polars as pl
 
 from carrara.core.columns import require_column, type_name
 from carrara.core.errors import ColumnTypeMismatch, TrainingError
+from carrara.data.rows import Rows
 from carrara.training.model import Label
 from carrara.training.trainers.base import Array
 
 
-def classes_of(label: Label, rows: pl.DataFrame, where: str) -> tuple[str, ...]:
+def classes_of(label: Label, rows: Rows, where: str) -> tuple[str, ...]:
     """The classes of a label of several, as texts in their order; empty for other kinds."""
     if label.kind != "multiclass":
         return ()
@@ -24,7 +25,7 @@ def classes_of(label: Label, rows: pl.DataFrame, where: str) -> tuple[str, ...]:
     return tuple(map(str, values))
 
 
-def encoded(label: Label, rows: pl.DataFrame, classes: tuple[str, ...], where: str) -> Array:
+def encoded(label: Label, rows: Rows, classes: tuple[str, ...], where: str) -> Array:
     """The labels of rows: 0 and 1, places among `classes`, or numbers, as float64 of shape (rows,).
 
     Raises ColumnTypeMismatch for a column of another type, TrainingError for labels that are missing, infinite, or

@@ -15,6 +15,7 @@ import msgspec
 import polars as pl
 
 from carrara.core.errors import TrainingError
+from carrara.data.rows import Rows
 from carrara.models.runtimes.partitioned import INDEX, NODE
 from carrara.models.signature import Signature, TensorSpec
 from carrara.training.fit import FittedModel, Prepared, fit_model, fit_prepared
@@ -42,18 +43,20 @@ def inner_features(model: Model, features: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def fit_partitioned(
-    model: Model, features: tuple[str, ...], parts: Mapping[str, pl.DataFrame], root: Prepared, advance: Advance
+    model: Model, features: tuple[str, ...], parts: Mapping[str, Rows], root: Prepared, advance: Advance
 ) -> FittedModel:
     """The root by what was prepared of all rows, then every node that has enough.
 
     Raises TrainingError where the root cannot be learned; a node that cannot is left to its parent, and told.
     """
-    _check(model, parts["train"])
+    _check(model, parts["train"].schema)
+    needed = dict.fromkeys((*features, model.label.column, *([model.weight] if model.weight else [])))
+    tables = {name: part.select(list(needed)) for name, part in parts.items()}
     nodes = [_Node((), parts["train"].height, fit_prepared(model, root))]
     left: dict[str, str] = {}
-    inner, groups = inner_features(model, features), list(_groups(model, parts["train"]))
+    inner, groups = inner_features(model, features), list(_groups(model, tables["train"]))
     for number, (key, rows) in enumerate(groups, start=1):
-        mine = {name: _of(part, model.partition_by, key) for name, part in parts.items()}
+        mine = {name: _of(part, model.partition_by, key) for name, part in tables.items()}
         try:
             nodes.append(_Node(key, rows, fit_model(model, inner, mine)))
         except TrainingError as error:
@@ -65,9 +68,9 @@ def fit_partitioned(
 Advance = Callable[[int, int], None]
 
 
-def _check(model: Model, rows: pl.DataFrame) -> None:
+def _check(model: Model, schema: pl.Schema) -> None:
     for name in model.partition_by:
-        if rows.schema[name] != pl.String:
+        if schema[name] != pl.String:
             raise TrainingError(
                 f"'{name}', which model '{model.name}' is partitioned by, is no text",
                 hint="Make it one in its view's function.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,10 +26,15 @@ FEATURES = "features"
 """The input of a trainer's ONNX graph: float32 of shape (rows, features)."""
 
 
+MOST_IN_MEMORY = 250_000_000
+"""How many numbers a matrix in memory has at most, and how many a transform learns from: a gigabyte of float32."""
+
+
 @dataclass(frozen=True)
 class Part:
-    """One part of a training set: `features` float32 of shape (rows, features); `labels` float32 of shape (rows,): 0
-    and 1, places of classes, or numbers; `weights` float32 of shape (rows,), or None where all rows count the same."""
+    """One part of a training set: `features` float32 of shape (rows, features), in a file where they are more than
+    MOST_IN_MEMORY; `labels` float32 of shape (rows,): 0 and 1, places of classes, or numbers; `weights` float32 of
+    shape (rows,), or None where all rows count the same."""
 
     features: Array
     labels: Array
@@ -43,7 +49,7 @@ class Task:
     embed them. `advance(done, total)` tells how far a fit is, `report(round, loss)` the validation loss after a round;
     it raises Pruned where the fit is not worth its end, and a trainer lets that through. `checkpoint` keeps the state
     of long fits; `start` is what an earlier version has learned, to go on from, and empty where there is none.
-    `workers` processes share the work, where a trainer is `distributed`.
+    `workers` processes share the work, where a trainer is `distributed`. In `folder` there is room for large files.
     """
 
     kind: Kind
@@ -56,6 +62,7 @@ class Task:
     checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
     start: Mapping[str, bytes] = field(default_factory=dict)
     workers: int = 1
+    folder: Path | None = None
 
 
 def started(task: Task, file: str) -> bytes:

@@ -16,6 +16,7 @@ import numpy as np
 
 from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
+from carrara.training.feeds import batches
 from carrara.training.onnx_graphs import IR_VERSION, OPSET
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task, started
@@ -129,7 +130,7 @@ def fit_net(trainer: NetTrainer, net: Net, shape: Shape, train: Part, validation
         if _has_stopped(curve["validation"], trainer.early_stopping):
             break
         net.begin(epoch)
-        for rows in _batches(len(train.labels), trainer.batch_rows, task.seed, epoch):
+        for rows in batches(train, trainer.batch_rows, seed=task.seed, epoch=epoch):
             weights = np.ones(len(rows), np.float32) if train.weights is None else train.weights[rows]
             net.step(train.features[rows], train.labels[rows], weights)
         curve["train"].append(net.loss(train))
@@ -187,12 +188,6 @@ class _Scale:
 
     def up(self, scores: Array) -> Array:
         return np.asarray(scores * np.float32(self.std) + np.float32(self.mean))
-
-
-def _batches(rows: int, size: int, seed: int, epoch: int) -> list[Array]:
-    """The rows in an order of the epoch's own, in batches."""
-    order = np.random.default_rng([seed, epoch]).permutation(rows)
-    return [order[start : start + size] for start in range(0, rows, size)]
 
 
 def _has_stopped(losses: Sequence[float], patience: int) -> bool:

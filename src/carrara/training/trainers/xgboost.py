@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,12 +17,16 @@ from carrara.training.onnx_graphs import with_output
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import FEATURES, Fitted, Part, Task, started
 from carrara.training.trainers.trees import edge_rows
+from carrara.training.trainers.xgboost_data import quantised
 
 _OBJECTIVES = {
     "binary": {"objective": "binary:logistic", "eval_metric": "logloss"},
     "multiclass": {"objective": "multi:softprob", "eval_metric": "mlogloss"},
     "regression": {"objective": "reg:squarederror", "eval_metric": "rmse"},
 }
+
+Grown = tuple[Any, dict[str, list[float]]]
+"""A booster, and the loss of each tree by part."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,29 @@ class XGBoost:
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         xgboost = require("xgboost", extra="xgboost", purpose="the trainer 'xgboost'")
-        data = xgboost.QuantileDMatrix(train.features, train.labels, weight=train.weights)
-        held = xgboost.QuantileDMatrix(validation.features, validation.labels, weight=validation.weights, ref=data)
+        booster, curve = self._grown(xgboost, train, validation, task)
+        saved = bytes(booster.save_raw("json"))
+        return Fitted(
+            predict=lambda rows: np.asarray(booster.inplace_predict(rows)),
+            to_onnx=lambda: _graph(booster, task),
+            format="xgboost",
+            native={"model.ubj": bytes(booster.save_raw("ubj"))},
+            edges=edge_rows(_thresholds(saved), validation.features),
+            learned={"learned.json": saved},
+            importance=_importance(booster, task.names),
+            curve=curve,
+            summary={**_summary(booster, saved), "trees_tried": len(curve["train"])},
+            libraries=("xgboost-cpu", "xgboost", "onnx", "onnxmltools"),
+        )
+
+    def _grown(self, xgboost: Any, train: Part, validation: Part, task: Task) -> Grown:
+        """The booster up to its best tree, and the loss of each."""
+        with tempfile.TemporaryDirectory(dir=task.folder, prefix="quantised-") as folder:
+            # The data are let go of before their files are.
+            return self._boosted(xgboost, *quantised(xgboost, train, validation, Path(folder)), task)
+
+    def _boosted(self, xgboost: Any, data: Any, held: Any, task: Task) -> Grown:
         curve: dict[str, dict[str, list[float]]] = {}
-        before = _before(xgboost, task)
         booster = xgboost.train(
             self._parameters(task),
             data,
@@ -68,23 +93,10 @@ class XGBoost:
             evals_result=curve,
             callbacks=[_telling(xgboost, task, self.trees)],
             verbose_eval=False,
-            xgb_model=before,
+            xgb_model=_before(xgboost, task),
         )
-        booster = booster[: booster.best_iteration + 1]
-        saved = bytes(booster.save_raw("json"))
         losses = {part: next(iter(values.values())) for part, values in curve.items()}
-        return Fitted(
-            predict=lambda rows: np.asarray(booster.inplace_predict(rows)),
-            to_onnx=lambda: _graph(booster, task),
-            format="xgboost",
-            native={"model.ubj": bytes(booster.save_raw("ubj"))},
-            edges=edge_rows(_thresholds(saved), validation.features),
-            learned={"learned.json": saved},
-            importance=_importance(booster, task.names),
-            curve=losses,
-            summary={**_summary(booster, saved), "trees_tried": len(losses["train"])},
-            libraries=("xgboost-cpu", "xgboost", "onnx", "onnxmltools"),
-        )
+        return booster[: booster.best_iteration + 1], losses
 
     def _parameters(self, task: Task) -> dict[str, Any]:
         return {
