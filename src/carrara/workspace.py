@@ -85,6 +85,7 @@ from carrara.pipelines.reproduce import diff_versions as diff_models
 from carrara.pipelines.run_log import read_log_of_run
 from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
 from carrara.pipelines.status import FeatureStatus, feature_status
+from carrara.pipelines.trees import Trees, largest_trees, read_trees
 from carrara.serving.batch import predict_batch
 from carrara.serving.entities import entity_columns
 from carrara.serving.predictor import ModelPredictor, open_predictor, retriever_of
@@ -583,6 +584,11 @@ class Models:
         """What differs between two versions in configuration, data, code, environment and metrics, field by field."""
         return diff_models(self.workspace.stores, self.get(one), self.get(other))
 
+    def trees(self, address: str, *, node: str | None = None, seen: bool = True) -> Trees:
+        """The trees of a version of XGBoost or LightGBM, with its training rows at their nodes; of a partitioned model
+        those of a `node`."""
+        return read_trees(self.workspace.stores, self.get(address), node=node, seen=seen)
+
     def trials(self, model: str) -> list[RecordedTrial]:
         """Every trial of a model's hyper-parameters, in the order in which they ended."""
         return list_trials(self.workspace.stores.metadata, model=model)
@@ -606,7 +612,8 @@ class Models:
         version = self.get(address)
         target = path or self.workspace.root / "reports" / f"{version.model}-{version.version}.html"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(render_report(self.record(address)), encoding="utf-8")
+        trees = largest_trees(self.workspace.stores, version)
+        target.write_text(render_report(self.record(address), trees), encoding="utf-8")
         return target
 
     def features_absent_online(self, address: str) -> list[str]:

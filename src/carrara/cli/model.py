@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
+from carrara.cli.model_tree import tree
 from carrara.cli.output import TerminalProgress, print_json, print_table, say
 
-app = typer.Typer(help="Model versions: list, show, report.", no_args_is_help=True)
+app = typer.Typer(help="Model versions: list, show, look into, report.", no_args_is_help=True)
+app.command("tree")(tree)
 
 AddressArgument = Annotated[str, typer.Argument(help="NAME, NAME@3 or NAME@ALIAS.")]
 

@@ -11,25 +11,26 @@ from typing import Any
 from xml.etree import ElementTree
 
 from carrara.core.plugins import require
+from carrara.models.learned.tree_view import TreeView
 
 _PURPOSE = "the HTML report"
 _UNSAFE_ELEMENTS = {"script", "foreignObject", "image", "use", "style"}
 _MOST_ENTRIES = 60
 
 
-def render_report(record: Mapping[str, Any]) -> str:
-    """The HTML page of a model record; what is missing in the record is left out of the page.
+def render_report(record: Mapping[str, Any], trees: Sequence[TreeView] = ()) -> str:
+    """The HTML page of a model record, with some of its trees; what is missing in the record is left out of the page.
 
     The page loads nothing and runs nothing, and every value in it is escaped. Raises MissingExtra when the
     libraries of `carrara[report]` are not installed.
     """
     jinja2 = require("jinja2", extra="report", purpose=_PURPOSE)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    loader = jinja2.FunctionLoader(lambda name: files("carrara.models").joinpath(name).read_text("utf-8"))
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
         number=_number, exact=_exact, share=_share, when=_when, words=_words, entries=_entries, kind=_kind, bars=_bars
     )
-    template = environment.from_string(files("carrara.models").joinpath("report.html.j2").read_text("utf-8"))
-    page: str = template.render(_view(record))
+    page: str = environment.get_template("report.html.j2").render(_view(record), trees=trees)
     return page
 
 

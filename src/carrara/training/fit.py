@@ -15,7 +15,7 @@ from carrara.core.errors import TrainingError
 from carrara.data.rows import Rows
 from carrara.evaluation import binary
 from carrara.evaluation.ranked import RankedRows
-from carrara.models.runtimes.base import TRANSFORMS
+from carrara.models.runtimes.base import COLUMNS, TRANSFORMS
 from carrara.models.signature import Signature, TensorSpec
 from carrara.training.checkpoints import Checkpoint, NoCheckpoint
 from carrara.training.inputs import Inputs, fit_inputs
@@ -111,7 +111,11 @@ def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
         files = {"model.onnx": graph if inputs.graph is None else joined(inputs.graph, graph, FEATURES)}
     else:
         files = {**fitted.native, **({} if inputs.graph is None else {TRANSFORMS: inputs.graph})}
-    learned = dict(fitted.learned)
+    # What was learned is of the matrix's columns: to read it, one needs their names and how they are made.
+    columns = {name: list(inputs.sources[name]) for name in inputs.names}
+    learned = {**fitted.learned, COLUMNS: msgspec.json.encode(columns)}
+    if inputs.graph is not None:
+        learned[TRANSFORMS] = inputs.graph
     if inputs.learned:
         learned["transforms.json"] = msgspec.json.encode(inputs.learned)
     shape = (None, len(classes)) if classes else (None,)

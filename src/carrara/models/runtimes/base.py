@@ -21,6 +21,9 @@ TRANSFORMS = "transforms.onnx"
 """The file with a model's transforms, beside a model that is in its own format: what its runtime takes is the matrix
 that they make, float32 of shape (rows, columns)."""
 
+COLUMNS = "columns.json"
+"""The file, beside what was learned, with that matrix's columns: their names, and the features each is made of."""
+
 
 class Servable(Protocol):
     """A loaded model version; the same object evaluates, predicts in batch and serves."""

@@ -1,0 +1,8 @@
+"""What a version has learned, read back without the framework that wrote it.
+
+In: the learned files of a version. Out: a `Forest` of plain arrays.
+"""
+
+from carrara.models.learned.forest import Forest, Tree, read_forest
+
+__all__ = ["Forest", "Tree", "read_forest"]

@@ -1,0 +1,159 @@
+"""The tree viewer: the trees of a version, with the rows of its training set at their nodes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from carrara.core.columns import require_column
+from carrara.core.errors import CarraraError, NotFoundError
+from carrara.features.training_set import read_training_set
+from carrara.metadata.versions import find_version
+from carrara.models.learned import Forest, read_forest
+from carrara.models.learned.forest import Array
+from carrara.models.learned.tree_view import RowPath, Seen, TreeView, gain_shares, row_path, view_tree
+from carrara.models.registry import SERVABLE, ModelVersion, learned_files, read_record, recorded_definitions
+from carrara.models.runtimes.base import COLUMNS, TRANSFORMS
+from carrara.models.runtimes.onnx import Matrix
+from carrara.models.runtimes.partitioned import INDEX
+from carrara.models.signature import DEFAULT_SIGNATURE, Signature
+from carrara.storage import Stores
+from carrara.training import Model
+from carrara.training.labels import encoded
+
+
+@dataclass(frozen=True)
+class Trees:
+    """The trees of a version, and the matrix that they split: the names of its columns, and how features become it."""
+
+    version: str
+    forest: Forest
+    columns: tuple[str, ...]
+    signature: Signature
+    classes: tuple[str, ...]
+    transforms: bytes | None
+    seen: Seen | None = None
+
+    def view(self, number: int) -> TreeView:
+        """One tree; NotFoundError says how many there are."""
+        if not 0 <= number < len(self.forest.trees):
+            there = f"{self.version} has trees 0 to {len(self.forest.trees) - 1}."
+            raise NotFoundError("tree", str(number), hint=there)
+        return view_tree(self.forest, self.columns, number, classes=self.classes, seen=self.seen)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Every tree in a line: its size, its share of the gain of all, and what it splits by most."""
+        gains = [float(tree.gain[tree.left >= 0].sum()) for tree in self.forest.trees]
+        total = sum(gains) or 1.0
+        return [
+            {
+                "tree": number,
+                "output": self.classes[tree.output] if len(self.forest.base) > 1 else None,
+                "leaves": tree.leaves,
+                "depth": int(tree.depths().max()),
+                "gain": gain / total,
+                "features": gain_shares(tree, self.columns),
+            }
+            for number, (tree, gain) in enumerate(zip(self.forest.trees, gains, strict=True))
+        ]
+
+    def paths(self, rows: pl.DataFrame, tree: int | None = None) -> list[RowPath]:
+        """The way of each row of features; ColumnMissing names a feature that is not there."""
+        matrix = matrix_of(self.signature, self.transforms, rows)
+        return [row_path(self.forest, matrix, number, tree) for number in range(len(matrix))]
+
+
+def read_trees(stores: Stores, version: ModelVersion, *, node: str | None = None, seen: bool = False) -> Trees:
+    """The trees of a version, read without the framework that grew them; CarraraError where it has none.
+
+    Of a partitioned model those of a `node`, by default of the root. With `seen`, the training rows come by, where the
+    training set is still there.
+    """
+    record, place = read_record(stores, version), _place(stores, version, node)
+    files = learned_files(stores, version)
+    learned = {name.removeprefix(place.folder): data for name, data in files.items() if name.startswith(place.folder)}
+    forest = read_forest(learned)
+    if forest is None:
+        raise CarraraError(
+            f"{version} has no trees that can be read",
+            hint=f"Those of XGBoost and LightGBM can; carrara model show {version} tells what it has learned.",
+        )
+    signature = place.signature or Signature.from_dict(record["signature"][DEFAULT_SIGNATURE])
+    classes = tuple(record["parameters"].get("classes", ()))
+    trees = Trees(
+        str(version), forest, tuple(msgspec.json.decode(learned[COLUMNS])), signature, classes, learned.get(TRANSFORMS)
+    )
+    return replace(trees, seen=_seen(stores, version, record, trees, place)) if seen else trees
+
+
+def largest_trees(stores: Stores, version: ModelVersion, most: int = 8) -> list[TreeView]:
+    """The trees of a version that have gained most, in their order; empty where it has none."""
+    prefix = _place(stores, version, None).folder
+    if read_forest({n.removeprefix(prefix): data for n, data in learned_files(stores, version).items()}) is None:
+        return []
+    trees = read_trees(stores, version, seen=True)
+    largest = sorted(trees.table(), key=lambda tree: -tree["gain"])[:most]
+    return [trees.view(number) for number in sorted(tree["tree"] for tree in largest)]
+
+
+def matrix_of(signature: Signature, transforms: bytes | None, rows: pl.DataFrame) -> Array:
+    """What a trainer was given of rows of features, float32 of shape (rows, columns); ColumnMissing names a feature
+    that is not there."""
+    for spec in signature.inputs:
+        require_column(rows.schema, spec.name, "the rows")
+    with tempfile.TemporaryDirectory(prefix="carrara-") as folder:
+        if transforms is not None:
+            (Path(folder) / TRANSFORMS).write_bytes(transforms)
+        return Matrix(Path(folder), signature)(signature.tensors(rows))
+
+
+def training_parts(stores: Stores, version: ModelVersion, record: Mapping[str, Any]) -> dict[str, pl.DataFrame] | None:
+    """The parts of the training set of a version, None where it is no longer there."""
+    kept = record["datasets"]["training_set"]
+    found = find_version(stores.metadata, "training_set", version.model, kept["version"])
+    if found is None or found.digest != kept["digest"]:
+        return None
+    model = recorded_definitions(stores, version).get("model", version.model, Model)
+    _, rows = read_training_set(stores, version.model, kept["version"])
+    return model.split.split(rows.collect(), time=model.label.time, known_at=model.label.known_at)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where what was learned is among the files of a version, and of which rows."""
+
+    folder: str = ""
+    signature: Signature | None = None
+    rows: Mapping[str, str] = field(default_factory=dict)
+
+
+def _place(stores: Stores, version: ModelVersion, node: str | None) -> _Place:
+    if version.format != "partitioned":
+        if node is not None:
+            raise NotFoundError("node", node, where=str(version), hint=f"{version} is one model, without nodes.")
+        return _Place()
+    index = msgspec.json.decode(stores.artifacts.get_files(version.manifest)[f"{SERVABLE}{INDEX}"])
+    nodes = {one["name"]: one for one in index["nodes"]}
+    wanted = node or index["nodes"][0]["name"]
+    if wanted not in nodes:
+        raise NotFoundError("node", wanted, nodes, where=str(version))
+    found = nodes[wanted]
+    rows = dict(zip(index["by"], found["key"], strict=False))
+    return _Place(f"{found['folder']}/", Signature.from_dict(found["signature"]), rows)
+
+
+def _seen(stores: Stores, version: ModelVersion, record: Mapping[str, Any], trees: Trees, place: _Place) -> Seen | None:
+    parts = training_parts(stores, version, record)
+    if parts is None:
+        return None
+    train = parts["train"].filter(*(pl.col(name) == value for name, value in place.rows.items()))
+    label = recorded_definitions(stores, version).get("model", version.model, Model).label
+    labels = encoded(label, train, trees.classes, f"the train part of '{version}'")
+    return Seen(matrix_of(trees.signature, trees.transforms, train), np.asarray(labels, np.float64))
