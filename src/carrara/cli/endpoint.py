@@ -33,8 +33,21 @@ def deploy(
 
 
 def serve(
-    grpc_port: Annotated[int | None, typer.Option(help="By default as carrara.toml says; 0 for a free one.")] = None,
-    rest_port: Annotated[int | None, typer.Option(help="By default as carrara.toml says; 0 for a free one.")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option("--grpc-port", "--port", help="By default as carrara.toml says; 0 for a free one.")
+    ] = None,
+    rest_port: Annotated[
+        int | None,
+        typer.Option("--rest-port", "--rest_api_port", help="By default as carrara.toml says; 0 for a free one."),
+    ] = None,
+    model_base_path: Annotated[
+        Path | None,
+        typer.Option("--model_base_path", help="Serve this folder of numbered ONNX versions, with no workspace."),
+    ] = None,
+    model_name: Annotated[str, typer.Option("--model_name", help="The folder's model by name.")] = "default",
+    poll_seconds: Annotated[
+        float, typer.Option("--file_system_poll_wait_seconds", min=0.01, help="How often the folder is looked at.")
+    ] = 1.0,
     until_eof: Annotated[
         bool,
         typer.Option("--until-eof", help="Stop as well when standard input ends, as it does when its parent dies."),
@@ -42,9 +55,20 @@ def serve(
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve every deployment over gRPC and REST, until it is told to stop."""
-    from carrara.serving.run import serve_workspace
+    """Serve every deployment, or a folder, over gRPC and REST, until it is told to stop."""
+    from carrara.serving.run import serve_folder, serve_workspace
 
+    if model_base_path is not None:
+        serve_folder(
+            model_name,
+            model_base_path,
+            grpc_port=8500 if grpc_port is None else grpc_port,
+            rest_port=8501 if rest_port is None else rest_port,
+            poll_seconds=poll_seconds,
+            ready=_ready_json if as_json else _ready,
+            until_eof=until_eof,
+        )
+        return
     with open_workspace(workspace) as ws:
         named = ws.configuration.serving
         serve_workspace(

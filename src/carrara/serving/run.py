@@ -8,16 +8,20 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from carrara.metadata.deployments import current_deployments
 from carrara.models.address import ModelAddress
 from carrara.models.registry import resolve
 from carrara.monitoring.prediction_log import PredictionLog
 from carrara.serving.contract import Predictor, Target
+from carrara.serving.folder import VersionFolder
 from carrara.serving.manager import ModelManager
 from carrara.serving.predictor import open_predictor
 from carrara.serving.server import ModelServer
 from carrara.storage import Stores
+
+Ready = Callable[[ModelServer, list[str]], None]
 
 
 def serve_workspace(
@@ -26,7 +30,7 @@ def serve_workspace(
     host: str,
     grpc_port: int,
     rest_port: int,
-    ready: Callable[[ModelServer, list[str]], None],
+    ready: Ready,
     until_eof: bool = False,
 ) -> None:
     """Start a server, call `ready` with it and its endpoints, and wait for SIGTERM or SIGINT,
@@ -34,12 +38,6 @@ def serve_workspace(
 
     Requests under way are finished and the prediction log is written before this returns.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    if until_eof:
-        threading.Thread(target=_set_at_eof, args=(told,), daemon=True).start()
 
     def desired() -> list[Target]:
         return [Target(d.endpoint, d.model, d.version) for d in current_deployments(stores.metadata)]
@@ -51,12 +49,38 @@ def serve_workspace(
     manager = ModelManager(desired, load)
     try:
         server = ModelServer(manager, host=host, grpc_port=grpc_port, rest_port=rest_port, log=log.append)
-        server.start()
-        ready(server, manager.endpoints())
-        told.wait()
-        server.stop()
+        _serve(server, manager, ready, until_eof)
     finally:
         log.close()
+
+
+def serve_folder(
+    name: str,
+    folder: Path,
+    *,
+    grpc_port: int,
+    rest_port: int,
+    poll_seconds: float,
+    ready: Ready,
+    until_eof: bool = False,
+) -> None:
+    """Serve the newest version in `folder` as `name`, as `serve_workspace` does, with no workspace at all."""
+    source = VersionFolder(name, folder)
+    manager = ModelManager(source.desired, source.load, poll_seconds=poll_seconds)
+    _serve(ModelServer(manager, grpc_port=grpc_port, rest_port=rest_port), manager, ready, until_eof)
+
+
+def _serve(server: ModelServer, manager: ModelManager, ready: Ready, until_eof: bool) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    if until_eof:
+        threading.Thread(target=_set_at_eof, args=(told,), daemon=True).start()
+    server.start()
+    ready(server, manager.endpoints())
+    told.wait()
+    server.stop()
 
 
 def _set_at_eof(told: threading.Event) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from carrara.core.errors import DataError
 from carrara.models.runtimes.base import TRANSFORMS, Tensors
-from carrara.models.signature import NUMPY_TYPES, Signature
+from carrara.models.signature import NUMPY_TYPES, Signature, TensorSpec
+
+_GRAPH_TYPES = {"float": "float32", "double": "float64"} | {n: n for n in ("int32", "int64", "bool", "string")}
 
 
 def session(model: bytes) -> Any:
@@ -21,6 +24,26 @@ def session(model: bytes) -> Any:
     # Converters declare loose output shapes, and a warning for each batch would fill the log.
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def read_signature(path: Path) -> Signature:
+    """The signature that a graph itself declares; DataError for a type that no signature has."""
+    graph = session(path.read_bytes())
+    return Signature(_specs(graph.get_inputs(), path), _specs(graph.get_outputs(), path))
+
+
+def _specs(nodes: Any, path: Path) -> tuple[TensorSpec, ...]:
+    for node in nodes:
+        if node.type.removeprefix("tensor(").removesuffix(")") not in _GRAPH_TYPES:
+            raise DataError(f"'{node.name}' of {path} has the type {node.type}, which cannot be served")
+    return tuple(
+        TensorSpec(
+            node.name,
+            _GRAPH_TYPES[node.type.removeprefix("tensor(").removesuffix(")")],
+            tuple(size if isinstance(size, int) else None for size in node.shape),
+        )
+        for node in nodes
+    )
 
 
 class OnnxServable:
@@ -76,12 +99,16 @@ class Matrix:
 
 def zeros(signature: Signature) -> dict[str, np.ndarray[Any, Any]]:
     """One row of zeros and empty texts."""
-    return {spec.name: _tensor(np.zeros(1, NUMPY_TYPES[spec.dtype]), spec.dtype) for spec in signature.inputs}
+    return {
+        spec.name: _tensor(np.zeros([size or 1 for size in spec.shape], NUMPY_TYPES[spec.dtype]), spec.dtype)
+        for spec in signature.inputs
+    }
 
 
 def _tensor(values: Any, dtype: str) -> np.ndarray[Any, Any]:
     found = np.asarray(values, NUMPY_TYPES[dtype])
     if dtype == "string":
         # A missing text is the empty one; a graph knows no other.
-        found = np.array([value if isinstance(value, str) else "" for value in found], dtype=object)
+        texts = [value if isinstance(value, str) else "" for value in found.ravel()]
+        found = np.array(texts, dtype=object).reshape(found.shape)
     return found

@@ -134,7 +134,7 @@ def _encoded(answer: Answer, row_format: bool) -> bytes:
 def _plain(array: Array) -> list[Any]:
     """Floats go through their own shortest text: 0.1 as float32 is 0.1, not 0.10000000149."""
     if array.dtype == np.float32:
-        return [float(str(value)) for value in array.ravel()]
+        array = np.array([float(str(value)) for value in array.ravel()]).reshape(array.shape)
     plain: list[Any] = array.tolist()
     return plain
 
