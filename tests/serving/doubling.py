@@ -10,12 +10,20 @@ import numpy as np
 
 from carrara.core.errors import RequestError
 from carrara.models.signature import Signature, TensorSpec
-from carrara.serving.contract import Prediction
+from carrara.serving.contract import Choice, Endpoint, Prediction, Target
 
 SIGNATURE = Signature(
     inputs=(TensorSpec("x", "float32"), TensorSpec("name", "string")),
     outputs=(TensorSpec("doubled", "float32"), TensorSpec("name", "string")),
 )
+
+
+def endpoint(*versions: int, **labels: int) -> Endpoint:
+    """The endpoint `doubling`, as it should serve these versions."""
+    return Endpoint("doubling", tuple(Target("doubling", "doubling", version) for version in versions), labels)
+
+
+NEWEST = Choice("doubling")
 
 
 class Doubling:

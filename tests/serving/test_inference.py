@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from doubling import Doubling
+from doubling import NEWEST, Doubling, endpoint
 
 from carrara.core.errors import NotFoundError, RequestError
-from carrara.serving.contract import Target
+from carrara.serving.contract import Choice
 from carrara.serving.inference import Answer, Inference, Request
 from carrara.serving.manager import ModelManager
 
@@ -21,14 +21,14 @@ def predictor():
 
 @pytest.fixture
 def manager(predictor):
-    made = ModelManager(lambda: [Target("doubling", "doubling", 1)], lambda target: predictor)
+    made = ModelManager(lambda: [endpoint(1)], lambda target: predictor)
     made.reconcile()
     return made
 
 
 def request(x, names=None, **more) -> Request:
     column = np.array(names or ["n"] * len(x), dtype=object)
-    return Request("doubling", {"x": np.array(x, np.float32), "name": column}, **more)
+    return Request(NEWEST, {"x": np.array(x, np.float32), "name": column}, **more)
 
 
 def test_requests_that_wait_together_share_one_run(manager, predictor):
@@ -44,7 +44,7 @@ def test_a_poison_request_fails_alone(manager, predictor):
 
 
 def test_a_request_of_the_wrong_type_fails_alone(manager):
-    odd = Request("doubling", {"x": np.array(["a"], dtype=object), "name": np.array(["n"], dtype=object)})
+    odd = Request(NEWEST, {"x": np.array(["a"], dtype=object), "name": np.array(["n"], dtype=object)})
     good, bad = Inference(manager).answer_all([request([1.0]), odd])
     assert isinstance(good, Answer)
     assert isinstance(bad, RequestError)
@@ -75,7 +75,7 @@ def test_only_the_outputs_that_were_asked_for_are_given(manager):
 
 
 def test_an_unknown_endpoint_names_the_nearest_and_spoils_no_other_request(manager):
-    unknown = Request("dubling", {})
+    unknown = Request(Choice("dubling"), {})
     bad, good = Inference(manager).answer_all([unknown, request([1.0])])
     assert isinstance(bad, NotFoundError)
     assert "doubling" in str(bad)

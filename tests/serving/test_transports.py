@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 import pytest
-from doubling import Doubling
+from doubling import Doubling, endpoint
 
 from carrara.core.errors import ConfigurationError, UnavailableError
-from carrara.serving.contract import Target
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.protocols.messages import message
@@ -30,7 +29,7 @@ INPUTS = {"x": np.array([1.0, 2.0], np.float32), "name": NAMES}
 
 
 def manager_of(predictor: Doubling) -> ModelManager:
-    return ModelManager(lambda: [Target("doubling", "doubling", predictor.version)], lambda target: predictor)
+    return ModelManager(lambda: [endpoint(predictor.version, stable=predictor.version)], lambda target: predictor)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +95,16 @@ def test_an_unknown_version_is_not_found(call):
     assert "Specific(doubling, 9)" in details
 
 
+def test_a_label_stands_for_its_version(call):
+    made = predict_request()
+    made.model_spec.version_label = "stable"
+    assert wire.decode_response(call(made.SerializeToString()))[0] == 1
+    made.model_spec.version_label = "stabel"
+    code, details = refused(call, made.SerializeToString())
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert details == "Unrecognized servable version label: stabel. Did you mean 'stable'?"
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
@@ -156,11 +165,16 @@ def test_rest_answers_rows_with_rows_and_columns_with_columns(server):
     columns = {"inputs": {"x": [1.5, 2], "name": ["a", "b"]}}
     _, data = rest(server, "POST", "/v1/models/doubling/versions/1:predict", json.dumps(columns).encode())
     assert json.loads(data) == {"outputs": {"doubled": [3.0, 4.0], "name": ["a", "b"]}}
+    _, data = rest(server, "POST", "/v1/models/doubling/labels/stable:predict", json.dumps(rows).encode())
+    assert json.loads(data)["predictions"][0] == {"doubled": 3.0, "name": "a"}
 
 
 def test_rest_tells_the_status_and_the_health(server):
     status, data = rest(server, "GET", "/v1/models/doubling")
     assert (status, json.loads(data)["model_version_status"][0]["state"]) == (200, "AVAILABLE")
+    for part in ("versions/1", "labels/stable"):
+        assert rest(server, "GET", f"/v1/models/doubling/{part}") == (status, data)
+    assert rest(server, "GET", "/v1/models/doubling/versions/2")[0] == 404
     assert [rest(server, "GET", f"/v2/health/{probe}")[0] for probe in ("live", "ready")] == [200, 200]
 
 

@@ -8,7 +8,19 @@ import sys
 import typer
 
 from carrara import __version__
-from carrara.cli import dataset, definitions, demo, doctor, endpoint, feature, launch, model, monitoring, scheduler
+from carrara.cli import (
+    dataset,
+    definitions,
+    demo,
+    doctor,
+    endpoint,
+    feature,
+    launch,
+    model,
+    monitoring,
+    scheduler,
+    serve,
+)
 from carrara.cli import run as run_commands
 from carrara.cli.context import JsonOption
 from carrara.cli.output import print_json, say
@@ -34,7 +46,7 @@ app.command("launch", context_settings={"ignore_unknown_options": True})(launch.
 app.add_typer(model.app, name="model")
 app.add_typer(run_commands.app, name="run")
 app.command("deploy")(endpoint.deploy)
-app.command("serve")(endpoint.serve)
+app.command("serve")(serve.serve)
 app.command("predict")(endpoint.predict)
 app.add_typer(monitoring.app, name="monitor")
 app.command("doctor")(doctor.doctor)

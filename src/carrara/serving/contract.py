@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,8 +39,30 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """What an endpoint should serve now."""
+    """One version that an endpoint should serve."""
 
     endpoint: str
     model: str
     version: int
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What an endpoint should serve now; who asks for no version is answered by the newest."""
+
+    name: str
+    targets: tuple[Target, ...]
+    labels: Mapping[str, int] = field(default_factory=dict)
+    """Names for versions, such as `stable` and `canary`."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which version of an endpoint a request asks for: a number, a label, or none, for the newest."""
+
+    endpoint: str
+    version: int | None = None
+    label: str = ""

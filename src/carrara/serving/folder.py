@@ -1,8 +1,9 @@
-"""A folder of numbered versions as what to serve: FOLDER/1/model.onnx, FOLDER/2/model.onnx; the newest is served."""
+"""A folder of numbered versions as what to serve: FOLDER/1/model.onnx, FOLDER/2/model.onnx, ..."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +13,42 @@ from carrara.core.errors import ConfigurationError, NotFoundError
 from carrara.models.runtimes.base import open_servable
 from carrara.models.runtimes.onnx import read_signature
 from carrara.models.signature import DEFAULT_SIGNATURE
-from carrara.serving.contract import Prediction, Target
+from carrara.serving.contract import Endpoint, Prediction, Target
+from carrara.serving.versions import Latest, VersionPolicy
 
 MODEL = "model.onnx"
 
 
+@dataclass(frozen=True)
 class VersionFolder:
-    """The versions in `folder`, as a manager's targets and loader."""
+    """The versions in `folder` that `policy` chooses, as an endpoint of a manager and its loader."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        if not folder.is_dir():
+    name: str
+    folder: Path
+    policy: VersionPolicy = field(default_factory=Latest)
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
             raise ConfigurationError(
-                f"there is no folder '{folder}' to serve '{name}' from",
+                f"there is no folder '{self.folder}' to serve '{self.name}' from",
                 hint="Give --model_base_path the folder that holds 1/, 2/, ...",
             )
-        self._name, self._folder = name, folder
 
-    def desired(self) -> list[Target]:
-        """The newest version; OSError where the folder cannot be read."""
-        versions = [int(one.name) for one in self._folder.iterdir() if one.name.isdecimal() and one.is_dir()]
-        return [Target(self._name, self._name, max(versions))] if versions else []
+    def endpoint(self) -> Endpoint:
+        """What to serve now; OSError where the folder cannot be read."""
+        versions = self.policy.choose(self._found())
+        return Endpoint(self.name, tuple(Target(self.name, self.name, one) for one in versions), self.labels)
 
     def load(self, target: Target) -> FolderPredictor:
         """The version's model; NotFoundError where its folder has none."""
-        for folder in self._folder.iterdir():
-            if folder.name.isdecimal() and int(folder.name) == target.version:
-                return FolderPredictor(target, folder)
-        raise NotFoundError("version", f"{target.model}, {target.version}")
+        found = self._found()
+        if target.version not in found:
+            raise NotFoundError("version", str(target), where=str(self.folder))
+        return FolderPredictor(target, found[target.version])
+
+    def _found(self) -> dict[int, Path]:
+        return {int(one.name): one for one in self.folder.iterdir() if one.name.isdecimal() and one.is_dir()}
 
 
 class FolderPredictor:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from carrara.core.errors import CarraraError, NotFoundError, RequestError, did_you_mean
-from carrara.serving.contract import Prediction, Predictor
+from carrara.serving.contract import Choice, Prediction, Predictor
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.coercion import coerced
 
@@ -23,11 +23,10 @@ _logger = logging.getLogger("carrara.serving")
 
 @dataclass(frozen=True)
 class Request:
-    """A prediction request of any protocol; `version` None means what the endpoint serves now."""
+    """A prediction request of any protocol."""
 
-    endpoint: str
+    choice: Choice
     inputs: Mapping[str, Array]
-    version: int | None = None
     signature_name: str = ""
     output_filter: tuple[str, ...] = ()
 
@@ -53,7 +52,7 @@ class Inference:
         """An answer or an error for each request; those of one version and form share one run."""
         groups: dict[Any, list[int]] = defaultdict(list)
         for place, request in enumerate(requests):
-            groups[request.endpoint, request.version, request.signature_name, *sorted(request.inputs)].append(place)
+            groups[request.choice, request.signature_name, *_form(request.inputs)].append(place)
         answers: list[Answer | Exception] = [CarraraError("unanswered")] * len(requests)
         for places in groups.values():
             for place, answer in zip(places, self._group([requests[p] for p in places]), strict=True):
@@ -61,9 +60,8 @@ class Inference:
         return answers
 
     def _group(self, requests: list[Request]) -> list[Answer | Exception]:
-        first = requests[0]
         try:
-            with self._manager.acquire(first.endpoint, first.version) as predictor:
+            with self._manager.acquire(requests[0].choice) as predictor:
                 return self._with(predictor, requests)
         except Exception as error:
             return [error] * len(requests)
@@ -92,7 +90,7 @@ class Inference:
         except CarraraError as error:
             return error
         except Exception as error:
-            _logger.exception("a prediction of %s failed", request.endpoint)
+            _logger.exception("a prediction of %s failed", request.choice.endpoint)
             return error
         self._logged(prediction)
         return _answer(predictor, request, prediction, slice(None))
@@ -102,11 +100,16 @@ class Inference:
             self._log(prediction.record)
 
 
+def _form(inputs: Mapping[str, Array]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The names of the inputs and what one row of each looks like; only requests of one form can be joined."""
+    yield from ((name, inputs[name].shape[1:]) for name in sorted(inputs))
+
+
 def _columns(predictor: Predictor, request: Request) -> dict[str, Array]:
     """The inputs in the types of whichever signature knows each of them."""
     inputs, signatures = dict(request.inputs), predictor.signatures
     if request.signature_name and request.signature_name not in signatures:
-        raise NotFoundError("signature", request.signature_name, signatures, where=request.endpoint)
+        raise NotFoundError("signature", request.signature_name, signatures, where=request.choice.endpoint)
     for signature in [signatures[request.signature_name]] if request.signature_name else signatures.values():
         inputs = coerced(inputs, signature)
     return inputs
@@ -126,4 +129,4 @@ def _answer(predictor: Predictor, request: Request, prediction: Prediction, rows
             return RequestError(message, field=name, hint=did_you_mean(name, prediction.outputs))
     wanted = request.output_filter or tuple(prediction.outputs)
     outputs = {name: prediction.outputs[name][rows] for name in wanted}
-    return Answer(request.endpoint, predictor.version, prediction.signature_name, outputs)
+    return Answer(request.choice.endpoint, predictor.version, prediction.signature_name, outputs)

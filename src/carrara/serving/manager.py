@@ -1,53 +1,51 @@
 """The manager: brings what is loaded to what is deployed, without losing a request.
 
-Load, warm up, swap, drain, unload. A version that cannot be loaded never takes traffic, and what was loaded
-before keeps serving; so it does when the metadata store is away.
+Load, warm up, swap, drain, unload. A version that cannot be loaded never takes traffic and is tried again; what
+was loaded before keeps serving until something newer can, and so it does when the metadata store is away.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from carrara.core.errors import NotFoundError, UnavailableError
-from carrara.serving.contract import Predictor, Target
+from carrara.serving.contract import Choice, Endpoint, Predictor, Target
+from carrara.serving.slots import AVAILABLE, DEFAULT_RETRY, LOADING, UNLOADING, Retry, Route, Slot, VersionStatus
 
 _logger = logging.getLogger("carrara.serving")
 
-START, LOADING, AVAILABLE, UNLOADING, END = 10, 20, 30, 40, 50
+Desired = Callable[[], Sequence[Endpoint]]
+Load = Callable[[Target], Predictor]
 
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """The state of one version of an endpoint, as TensorFlow Serving numbers them, and its error."""
-
-    version: int
-    state: int
-    error: str = ""
-
-
-@dataclass
-class _Loaded:
-    target: Target
-    predictor: Predictor
-    users: int = 0
-    retired: bool = False
-    idle: threading.Event = field(default_factory=threading.Event)
+_ENDED_KEPT = 10
 
 
 class ModelManager:
-    """Keeps one predictor per endpoint as `desired` says, checked every `poll_seconds`."""
+    """Keeps one predictor per endpoint and version as `desired` says, checked every `poll_seconds`.
+
+    With `unload_first` what is no longer wanted is unloaded before the new version is loaded: it needs the memory of
+    one version only, and the endpoint answers UNAVAILABLE in between.
+    """
 
     def __init__(
-        self, desired: Callable[[], Sequence[Target]], load: Callable[[Target], Predictor], *, poll_seconds: float = 1.0
+        self,
+        desired: Desired,
+        load: Load,
+        *,
+        poll_seconds: float = 1.0,
+        retry: Retry = DEFAULT_RETRY,
+        unload_first: bool = False,
     ) -> None:
         self._desired, self._load, self._poll_seconds = desired, load, poll_seconds
-        self._loaded: dict[str, _Loaded] = {}
-        self._failed: dict[str, tuple[Target, str]] = {}
+        self._retry, self._unload_first = retry, unload_first
+        self._slots: dict[Target, Slot] = {}
+        self._routes: dict[str, Route] = {}
         self._lock = threading.Lock()
+        self._reconciling = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="model-manager", daemon=True)
 
@@ -61,88 +59,165 @@ class ModelManager:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        with self._lock:
-            loaded, self._loaded = list(self._loaded.values()), {}
-        for one in loaded:
-            self._retire(one)
+        with self._reconciling:
+            for name in self.endpoints():
+                self._unload_all(name)
 
     def reconcile(self) -> None:
         """Bring what is loaded to what is desired, once."""
-        try:
-            targets = {target.endpoint: target for target in self._desired()}
-        except Exception:
-            _logger.exception("what to serve cannot be read; what is loaded keeps serving")
-            return
-        for target in targets.values():
-            current, failed = self._loaded.get(target.endpoint), self._failed.get(target.endpoint)
-            if (current is None or current.target != target) and (failed is None or failed[0] != target):
-                self._swap(target)
-        for endpoint in [name for name in self._loaded if name not in targets]:
-            with self._lock:
-                gone = self._loaded.pop(endpoint)
-            self._retire(gone)
+        with self._reconciling:
+            try:
+                endpoints = {endpoint.name: endpoint for endpoint in self._desired()}
+            except Exception:
+                _logger.exception("what to serve cannot be read; what is loaded keeps serving")
+                return
+            for endpoint in endpoints.values():
+                self._bring(endpoint)
+            for name in {target.endpoint for target in self._slots} - endpoints.keys():
+                self._unload_all(name)
 
     @contextmanager
-    def acquire(self, endpoint: str, version: int | None = None) -> Iterator[Predictor]:
-        """The predictor of an endpoint, which is not closed before the block ends."""
+    def acquire(self, choice: Choice) -> Iterator[Predictor]:
+        """The predictor that a choice stands for now, which is not closed before the block ends."""
         with self._lock:
-            loaded = self._loaded.get(endpoint)
-            if loaded is None:
-                raise self._absent(endpoint)
-            if version is not None and version != loaded.predictor.version:
-                serves = f"It serves version {loaded.predictor.version}."
-                raise NotFoundError("version", f"{endpoint}, {version}", hint=serves)
-            loaded.users += 1
+            route = self._routes.get(choice.endpoint)
+            if route is None:
+                raise self._absent(choice.endpoint)
+            slot = route.slot(choice)
+            slot.users += 1
+            predictor = slot.predictor
+        assert predictor is not None
         try:
-            yield loaded.predictor
+            yield predictor
         finally:
             with self._lock:
-                loaded.users -= 1
-                if loaded.retired and not loaded.users:
-                    loaded.idle.set()
+                slot.users -= 1
+                if slot.state == UNLOADING and not slot.users:
+                    slot.idle.set()
 
-    def status(self, endpoint: str) -> list[VersionStatus]:
-        """The versions of an endpoint with their states; NotFoundError for an unknown one."""
-        loaded, failed = self._loaded.get(endpoint), self._failed.get(endpoint)
-        found = [VersionStatus(loaded.predictor.version, AVAILABLE)] if loaded is not None else []
-        if failed is not None:
-            found.append(VersionStatus(failed[0].version, END, failed[1]))
+    def status(self, choice: Choice) -> list[VersionStatus]:
+        """The versions of an endpoint with their states, the newest first, or the one that is asked for.
+
+        NotFoundError for an endpoint or a version that there never was.
+        """
+        with self._lock:
+            route = self._routes.get(choice.endpoint)
+            wanted = route.slot(choice).target.version if route is not None and choice.label else choice.version
+            slots = self._slots_of(choice.endpoint)
+            found = [slot.status() for slot in slots if wanted in (None, slot.target.version)]
+        if not slots:
+            raise self._absent(choice.endpoint)
         if not found:
-            raise self._absent(endpoint)
-        return found
+            raise NotFoundError("version", f"{choice.endpoint}, {wanted}", [str(slot.target.version) for slot in slots])
+        return sorted(found, key=lambda one: -one.version)
 
     def endpoints(self) -> list[str]:
-        return sorted(self._loaded)
+        """The endpoints that answer."""
+        return sorted(self._routes)
 
-    def _swap(self, target: Target) -> None:
+    def _bring(self, endpoint: Endpoint) -> None:
+        """Load what an endpoint lacks and unload what it no longer needs."""
+        for target in endpoint.targets:
+            self._place(target)
+        if self._unload_first:
+            self._unload_stale(endpoint)
+        for target in endpoint.targets:
+            if self._slots[target].is_due(time.monotonic()):
+                self._try(self._slots[target])
+        self._direct(endpoint)
+        if not endpoint.targets or any(self._slots[target].state == AVAILABLE for target in endpoint.targets):
+            self._unload_stale(endpoint)
+
+    def _place(self, target: Target) -> None:
+        """A slot for a target that has none, or whose earlier life has ended."""
+        with self._lock:
+            if target in self._slots and self._slots[target].has_ended():
+                del self._slots[target]
+            self._slots.setdefault(target, Slot(target))
+
+    def _try(self, slot: Slot) -> None:
+        slot.state = LOADING
         try:
-            predictor = self._load(target)
+            predictor = self._load(slot.target)
             predictor.warm_up()
         except Exception as error:
-            _logger.error("%s@%s cannot serve %s: %s", target.model, target.version, target.endpoint, error)
-            self._failed[target.endpoint] = (target, str(error))
+            if str(error) != slot.error:
+                _logger.error("%s cannot serve %s: %s", slot.target, slot.target.endpoint, error)
+            slot.failed(str(error), self._retry, time.monotonic())
             return
         with self._lock:
-            previous = self._loaded.get(target.endpoint)
-            self._loaded[target.endpoint] = _Loaded(target, predictor)
-            self._failed.pop(target.endpoint, None)
-        _logger.info("%s serves %s@%s", target.endpoint, target.model, target.version)
-        if previous is not None:
-            self._retire(previous)
+            slot.loaded(predictor)
+        _logger.info("%s serves %s", slot.target.endpoint, slot.target)
 
-    def _retire(self, loaded: _Loaded) -> None:
+    def _direct(self, endpoint: Endpoint) -> None:
+        """Lead requests to what is loaded, in one step; what is wanted goes before what is still there."""
         with self._lock:
-            loaded.retired = True
-            busy = loaded.users > 0
+            before = self._routes.get(endpoint.name)
+            loaded = [one for one in self._slots.values() if one.serves(endpoint.name)]
+            if loaded:
+                self._routes[endpoint.name] = Route.over(loaded, endpoint, before)
+
+    def _unload_stale(self, endpoint: Endpoint) -> None:
+        route = self._routes.get(endpoint.name)
+        # A label that waits for its new version keeps its old one.
+        held = {slot.target for slot in route.labels.values()} if route and not self._unload_first else set()
+        for slot in self._slots_of(endpoint.name):
+            if slot.target not in held.union(endpoint.targets):
+                self._unload(slot)
+
+    def _unload_all(self, name: str) -> None:
+        with self._lock:
+            self._routes.pop(name, None)
+        for slot in self._slots_of(name):
+            self._unload(slot)
+
+    def _unload(self, slot: Slot) -> None:
+        """Wait for the requests that use a version, and close it; one that was never loaded is forgotten."""
+        if slot.has_ended():
+            return
+        with self._lock:
+            predictor, busy = slot.retire()
+            if predictor is None:
+                del self._slots[slot.target]
+                return
+            self._leave(slot)
         if busy:
-            loaded.idle.wait()
-        loaded.predictor.close()
+            slot.idle.wait()
+        try:
+            predictor.close()
+        except Exception:
+            _logger.exception("%s could not be closed", slot.target)
+        with self._lock:
+            slot.ended()
+            self._forget(slot.target.endpoint)
+
+    def _leave(self, slot: Slot) -> None:
+        """Lead no more requests to a version."""
+        route = self._routes.pop(slot.target.endpoint, None)
+        left = None if route is None else route.without(slot)
+        if left is not None:
+            self._routes[slot.target.endpoint] = left
+
+    def _forget(self, name: str) -> None:
+        """Of the versions that ended, only the last are remembered."""
+        for slot in [slot for slot in self._slots_of(name) if slot.has_ended()][:-_ENDED_KEPT]:
+            del self._slots[slot.target]
+
+    def _slots_of(self, name: str) -> list[Slot]:
+        return [slot for slot in self._slots.values() if slot.target.endpoint == name]
 
     def _absent(self, endpoint: str) -> NotFoundError | UnavailableError:
-        if endpoint in self._failed:
-            return UnavailableError(f"endpoint '{endpoint}' could not be loaded: {self._failed[endpoint][1]}")
-        return NotFoundError("endpoint", endpoint, self._loaded)
+        slots = [slot for slot in self._slots_of(endpoint) if not slot.has_ended()]
+        errors = [slot.error for slot in slots if slot.error]
+        if errors:
+            return UnavailableError(f"endpoint '{endpoint}' could not be loaded: {errors[-1]}")
+        if slots:
+            return UnavailableError(f"endpoint '{endpoint}' is not loaded yet", hint="Ask again in a moment.")
+        return NotFoundError("endpoint", endpoint, self._routes)
 
     def _watch(self) -> None:
         while not self._stopping.wait(self._poll_seconds):
-            self.reconcile()
+            try:
+                self.reconcile()
+            except Exception:
+                _logger.exception("what is loaded could not be brought to what is deployed; it is tried again")

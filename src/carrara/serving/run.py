@@ -8,15 +8,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from carrara.metadata.deployments import current_deployments
 from carrara.models.address import ModelAddress
 from carrara.models.registry import resolve
 from carrara.monitoring.prediction_log import PredictionLog
-from carrara.serving.contract import Predictor, Target
+from carrara.serving.contract import Endpoint, Predictor, Target
 from carrara.serving.folder import VersionFolder
-from carrara.serving.manager import ModelManager
+from carrara.serving.inference import Log
+from carrara.serving.manager import Desired, Load, ModelManager
+from carrara.serving.options import ServerOptions
 from carrara.serving.predictor import open_predictor
 from carrara.serving.server import ModelServer
 from carrara.storage import Stores
@@ -24,58 +25,43 @@ from carrara.storage import Stores
 Ready = Callable[[ModelServer, list[str]], None]
 
 
-def serve_workspace(
-    stores: Stores,
-    *,
-    host: str,
-    grpc_port: int,
-    rest_port: int,
-    ready: Ready,
-    until_eof: bool = False,
-) -> None:
-    """Start a server, call `ready` with it and its endpoints, and wait for SIGTERM or SIGINT,
-    or with `until_eof` for the end of standard input.
+def serve_workspace(stores: Stores, options: ServerOptions, ready: Ready) -> None:
+    """Start a server, call `ready` with it and its endpoints, and wait for SIGTERM or SIGINT.
 
     Requests under way are finished and the prediction log is written before this returns.
     """
 
-    def desired() -> list[Target]:
-        return [Target(d.endpoint, d.model, d.version) for d in current_deployments(stores.metadata)]
+    def desired() -> list[Endpoint]:
+        return [
+            Endpoint(d.endpoint, (Target(d.endpoint, d.model, d.version),))
+            for d in current_deployments(stores.metadata)
+        ]
 
     def load(target: Target) -> Predictor:
         return open_predictor(stores, resolve(stores, ModelAddress(target.model, target.version)))
 
     log = PredictionLog(stores)
-    manager = ModelManager(desired, load)
     try:
-        server = ModelServer(manager, host=host, grpc_port=grpc_port, rest_port=rest_port, log=log.append)
-        _serve(server, manager, ready, until_eof)
+        _serve(desired, load, options, ready, log.append)
     finally:
         log.close()
 
 
-def serve_folder(
-    name: str,
-    folder: Path,
-    *,
-    grpc_port: int,
-    rest_port: int,
-    poll_seconds: float,
-    ready: Ready,
-    until_eof: bool = False,
-) -> None:
-    """Serve the newest version in `folder` as `name`, as `serve_workspace` does, with no workspace at all."""
-    source = VersionFolder(name, folder)
-    manager = ModelManager(source.desired, source.load, poll_seconds=poll_seconds)
-    _serve(ModelServer(manager, grpc_port=grpc_port, rest_port=rest_port), manager, ready, until_eof)
+def serve_folder(folder: VersionFolder, options: ServerOptions, ready: Ready) -> None:
+    """Serve a folder of versions, as `serve_workspace` does, with no workspace at all."""
+    _serve(lambda: [folder.endpoint()], folder.load, options, ready)
 
 
-def _serve(server: ModelServer, manager: ModelManager, ready: Ready, until_eof: bool) -> None:
+def _serve(desired: Desired, load: Load, options: ServerOptions, ready: Ready, log: Log | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    manager = ModelManager(
+        desired, load, poll_seconds=options.poll_seconds, retry=options.retry, unload_first=options.unload_first
+    )
+    server = ModelServer(manager, host=options.host, grpc_port=options.grpc_port, rest_port=options.rest_port, log=log)
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
-    if until_eof:
+    if options.until_eof:
         threading.Thread(target=_set_at_eof, args=(told,), daemon=True).start()
     server.start()
     ready(server, manager.endpoints())

@@ -77,9 +77,7 @@ class ModelServer:
         return {wire.PREDICT: wire.decode_predict, wire.GET_MODEL_STATUS: self._status}
 
     def _status(self, data: bytes) -> Result:
-        endpoint, version = wire.decode_status(data)
-        found = self._manager.status(endpoint)
-        return Result(wire.encode_status([one for one in found if version in (None, one.version)]))
+        return Result(wire.encode_status(self._manager.status(wire.decode_status(data))))
 
 
 def grpc_transport(host: str, port: int, methods: list[str], handler: Any) -> Transport:

@@ -11,13 +11,18 @@ import msgspec
 import numpy as np
 
 from carrara.core.errors import RequestError
+from carrara.serving.contract import Choice
 from carrara.serving.inference import Answer, Inference, Request
-from carrara.serving.manager import ModelManager, VersionStatus
+from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.status import HTTP_STATUS, status_of
+from carrara.serving.slots import VersionStatus
 
 Array = np.ndarray[Any, Any]
 
-_MODEL = re.compile(r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+))?(?P<verb>:predict|)", re.IGNORECASE)
+_MODEL = re.compile(
+    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?(?P<verb>:predict|)",
+    re.IGNORECASE,
+)
 _STATES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 _EMPTY = b"{}"
 
@@ -60,14 +65,15 @@ class Rest:
         found = _MODEL.fullmatch(path)
         if found is None or (method == "POST") != bool(found["verb"]):
             raise RequestError(f"Malformed request: {method} {path}")
-        name, version = unquote(found["name"]), int(found["version"]) if found["version"] else None
+        version = int(found["version"]) if found["version"] else None
+        choice = Choice(unquote(found["name"]), version, unquote(found["label"] or ""))
         if method != "POST":
-            return Reply(200, _status(self._manager.status(name), version))
-        return self._predict(name, version, body)
+            return Reply(200, _status(self._manager.status(choice)))
+        return self._predict(choice, body)
 
-    def _predict(self, name: str, version: int | None, body: bytes) -> Reply:
+    def _predict(self, choice: Choice, body: bytes) -> Reply:
         parsed = _parsed(body)
-        request = Request(name, parsed.inputs, version, parsed.signature_name)
+        request = Request(choice, parsed.inputs, parsed.signature_name)
         answer = self._inference.answer_all([request])[0]
         if isinstance(answer, Exception):
             return failed(answer)
@@ -139,8 +145,7 @@ def _plain(array: Array) -> list[Any]:
     return plain
 
 
-def _status(found: list[VersionStatus], version: int | None) -> bytes:
-    wanted = [one for one in found if version in (None, one.version)]
+def _status(found: list[VersionStatus]) -> bytes:
     return msgspec.json.encode(
         {
             "model_version_status": [
@@ -149,7 +154,7 @@ def _status(found: list[VersionStatus], version: int | None) -> bytes:
                     "state": _STATES[one.state],
                     "status": {"error_code": "UNKNOWN" if one.error else "OK", "error_message": one.error},
                 }
-                for one in wanted
+                for one in found
             ]
         }
     )

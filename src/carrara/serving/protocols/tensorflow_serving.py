@@ -8,10 +8,11 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from carrara.core.errors import RequestError
+from carrara.serving.contract import Choice
 from carrara.serving.inference import Answer, Request
-from carrara.serving.manager import VersionStatus
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.tensors import Array, from_tensor, to_tensor
+from carrara.serving.slots import VersionStatus
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
@@ -20,10 +21,8 @@ GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 def decode_predict(data: bytes) -> Request:
     """A PredictRequest as a request; RequestError for bytes, tensors or names that make no sense."""
     parsed = _parsed("tensorflow.serving.PredictRequest", data)
-    endpoint, version = _spec(parsed)
     return Request(
-        endpoint=endpoint,
-        version=version,
+        choice=_choice(parsed),
         signature_name=parsed.model_spec.signature_name,
         inputs={name: from_tensor(name, tensor) for name, tensor in parsed.inputs.items()},
         output_filter=tuple(parsed.output_filter),
@@ -41,9 +40,9 @@ def encode_predict(answer: Answer) -> bytes:
     return bytes(response.SerializeToString())
 
 
-def decode_status(data: bytes) -> tuple[str, int | None]:
-    """The endpoint and version that a GetModelStatusRequest asks about."""
-    return _spec(_parsed("tensorflow.serving.GetModelStatusRequest", data))
+def decode_status(data: bytes) -> Choice:
+    """What a GetModelStatusRequest asks about."""
+    return _choice(_parsed("tensorflow.serving.GetModelStatusRequest", data))
 
 
 def encode_status(found: list[VersionStatus]) -> bytes:
@@ -78,10 +77,8 @@ def _parsed(name: str, data: bytes) -> Any:
         raise RequestError(f"the bytes are not a {name}: {error}") from error
 
 
-def _spec(parsed: Any) -> tuple[str, int | None]:
+def _choice(parsed: Any) -> Choice:
     spec = parsed.model_spec
     if not spec.name:
         raise RequestError("Missing ModelSpec", field="model_spec")
-    if spec.WhichOneof("version_choice") == "version_label":
-        raise RequestError(f"Unrecognized servable version label: {spec.version_label}", field="version_label")
-    return spec.name, spec.version.value if spec.HasField("version") else None
+    return Choice(spec.name, spec.version.value if spec.HasField("version") else None, spec.version_label)
