@@ -22,6 +22,14 @@ def test_its_features_are_float64_columns_with_nan_for_missing():
     np.testing.assert_array_equal(made["y"], [0.0, 0.0, 1.0])
 
 
+def test_a_feature_that_is_declared_a_text_is_one_and_none_where_it_is_missing():
+    texts = np.array(["a", None, "c"], dtype=object)
+    view = OnDemandView("v", {"x": "string"}, (), {"y": "string"}, lambda x: {"y": x})
+    assert run_on_demand(view, {"x": texts})["y"].tolist() == ["a", None, "c"]
+    with pytest.raises(DataError, match=r"feature 'v:y' is declared a text, and 1\.5 is none"):
+        run_on_demand(view, {"x": np.array(["a", 1.5], dtype=object)})
+
+
 def test_its_features_come_in_the_order_in_which_they_are_declared():
     made = run_on_demand(view_of(lambda x: {"z": x, "y": x}, ("y", "z")), {"x": X})
     assert list(made) == ["y", "z"]

@@ -50,6 +50,15 @@ def columns(inputs: Inputs, rows: pl.DataFrame) -> dict[str, np.ndarray]:
     return dict(zip(inputs.names, inputs.matrix(rows).T, strict=True))
 
 
+def test_every_column_is_not_the_block_that_another_transform_made():
+    inputs = fitted(("x", "colour"), OneHot("*"), Impute("*", indicator=True), Standardise("*"))
+    made = columns(inputs, TRAIN)
+    assert len(made) == inputs.matrix(TRAIN).shape[1]
+    np.testing.assert_array_equal(made["colour=red"], TRAIN["colour"].eq_missing("red").to_numpy())
+    assert "x is missing" in made
+    assert not [name for name in made if name.startswith("colour") and "missing" in name]
+
+
 def test_without_transforms_the_matrix_is_the_features():
     inputs = fitted(("x", "y", "flag"))
     assert inputs.graph is None

@@ -10,6 +10,7 @@ import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, say
+from carrara.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from carrara.pipelines import Plan
@@ -20,12 +21,27 @@ _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder to make.")] = HERE,
     template: Annotated[str, typer.Option(help="What to start from: empty, or flights.")] = "empty",
+    data: Annotated[Path | None, typer.Option(help="Or from a table: a file of examples.")] = None,
+    label: Annotated[str, typer.Option(help="The table's column to predict.")] = "",
+    time: Annotated[str | None, typer.Option(help="Its column of when each row is predicted.")] = None,
+    trainer: Annotated[str, typer.Option(help="xgboost, lightgbm, linear, keras or torch.")] = "xgboost",
 ) -> None:
-    """Make a workspace: carrara.toml, definitions.py, .gitignore."""
-    from carrara.demo.template import write_template
+    """Make a workspace: carrara.toml, definitions.py, .gitignore; with --data, of a model that can be trained."""
+    from carrara.demo.template import write_template, write_workspace
 
-    write_template(folder, template)
-    say(f"{folder}: workspace made. Next: carrara plan --workspace {folder}")
+    if data is None:
+        write_template(folder, template)
+        say(f"{folder}: workspace made. Next: carrara plan --workspace {folder}")
+        return
+    if not label:
+        raise ConfigurationError("--data without --label", hint="Name the column to predict: --label COLUMN.")
+    from carrara.data.sources.files import read_file
+    from carrara.demo.table import Table, definitions_of, identifier
+
+    address = str(data.resolve())
+    table = Table(address, read_file(address, data.parent), label, time)
+    write_workspace(folder, {"definitions.py": definitions_of(table, trainer)})
+    say(f"{folder}: workspace made. Next: carrara train {identifier(label)} --workspace {folder}")
 
 
 def plan(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:

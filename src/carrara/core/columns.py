@@ -6,7 +6,7 @@ import polars as pl
 
 from carrara.core.errors import ColumnMissing, ColumnTypeMismatch, TimeWithoutZone
 
-_ZONE = r"(Z|z|[+-]\d{2}:?\d{2})$"
+ZONE = r"(Z|z|[+-]\d{2}:?\d{2})$"
 
 UTC_TIME = pl.Datetime("us", "UTC")
 
@@ -59,7 +59,7 @@ def utc_times(values: pl.Series, where: str) -> pl.Series:
     10
     """
     if values.dtype == pl.String:
-        if not values.drop_nulls().str.contains(_ZONE).all():
+        if not values.drop_nulls().str.contains(ZONE).all():
             raise TimeWithoutZone(values.name, where)
         return values.str.to_datetime(time_unit="us", time_zone="UTC")
     if not isinstance(values.dtype, pl.Datetime):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -59,18 +60,25 @@ MONTH = Period("2013-01-01", "2013-02-01", "2013-01-19", "2013-01-22", "0.68", l
 
 
 def write_template(folder: Path, template: str, period: Period = YEAR) -> None:
-    """Write carrara.toml, .gitignore and the template's files; refuses a folder that is a workspace already."""
+    """Write a workspace with the template's files; refuses a folder that is a workspace already."""
     if template not in TEMPLATES:
         raise NotFoundError("template", template, TEMPLATES)
+    texts = {}
+    for source in (files("carrara.demo") / template).iterdir():
+        if source.name.endswith(".tmpl"):
+            text = Template(source.read_text(encoding="utf-8"))
+            filled = text.substitute(vars(period), ask_at=f"{period.live_to:%Y-%m-%dT%H:%M}")
+            texts[source.name.removesuffix(".tmpl")] = filled
+    write_workspace(folder, texts)
+
+
+def write_workspace(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write carrara.toml, .gitignore and the files of `texts`; refuses a folder that is a workspace already."""
     if (folder / FILE_NAME).exists():
         raise CarraraError(f"{folder} is a workspace already", hint="Name another folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    for source in (files("carrara.demo") / template).iterdir():
-        if source.name.endswith(".tmpl"):
-            text = Template(source.read_text(encoding="utf-8")).substitute(
-                vars(period), ask_at=f"{period.live_to:%Y-%m-%dT%H:%M}"
-            )
-            (folder / source.name.removesuffix(".tmpl")).write_text(text, encoding="utf-8")
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
     (folder / ".gitignore").write_text(".carrara/\nreports/\n")
     # Last, because it is what makes the folder a workspace: killed before, the next call starts again.
     (folder / FILE_NAME).write_text(_CONFIGURATION.format(name=folder.resolve().name))

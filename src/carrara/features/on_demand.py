@@ -91,7 +91,7 @@ def on_demand_view(
 
     `request` names the request's fields with their types, `inputs` other features (`view:feature`); the
     function's parameters are these names, in this order. Numbers arrive as float64 with NaN for missing,
-    times as datetime64[us] in UTC, strings as objects.
+    times as datetime64[us] in UTC, strings as objects with None for missing.
 
     >>> @on_demand_view(request={"distance": "float64"}, features={"distance_band": "int64"})
     ... def trip(distance):
@@ -108,7 +108,8 @@ def on_demand_view(
 
 
 def run_on_demand(view: OnDemandView, columns: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-    """The view's features as float64 columns; `columns` holds its request fields and inputs.
+    """The view's features as float64 columns, or objects for those that are declared texts, None for a missing one;
+    `columns` holds its request fields and inputs.
 
     Raises DataError when the function fails, writes into a column, or returns other features than declared.
     """
@@ -120,7 +121,10 @@ def run_on_demand(view: OnDemandView, columns: Mapping[str, np.ndarray[Any, Any]
         found = ", ".join(made) if isinstance(made, Mapping) else type(made).__name__
         raise DataError(f"on-demand view '{view.name}' returned {found}, and declares {', '.join(view.features)}")
     rows = len(next(iter(columns.values())))
-    result = {name: _numbers(made[name], f"{view.name}:{name}") for name in view.features}
+    result = {
+        name: (_texts if declared == "string" else _numbers)(made[name], f"{view.name}:{name}")
+        for name, declared in view.feature_types.items()
+    }
     for name, values in result.items():
         if values.shape != (rows,):
             raise DataError(f"feature '{view.name}:{name}' has shape {values.shape}, and {(rows,)} is expected")
@@ -139,3 +143,11 @@ def _numbers(values: Any, feature: str) -> np.ndarray[Any, Any]:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"feature '{feature}' is not numbers: {error}") from error
+
+
+def _texts(values: Any, feature: str) -> np.ndarray[Any, Any]:
+    found = np.asarray(values, dtype=object)
+    for value in found.ravel():
+        if not (value is None or isinstance(value, str)):
+            raise DataError(f"feature '{feature}' is declared a text, and {value!r} is none")
+    return found

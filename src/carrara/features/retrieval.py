@@ -167,7 +167,7 @@ class Retriever:
 
     @cached_property
     def _types(self) -> dict[str, str]:
-        """The declared type of each stored feature; what on-demand views make is numbers."""
+        """The declared type of each stored feature."""
         return {f"{v.name}:{name}": type_ for v, _ in self.service.stored for name, type_ in v.feature_types.items()}
 
 

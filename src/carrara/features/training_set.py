@@ -129,7 +129,12 @@ def _on_demand_columns(view: OnDemandView, labels: pl.DataFrame, stored: pl.Data
     for reference in view.inputs:
         columns[reference.partition(":")[2]] = as_numpy(stored[reference])
     made = run_on_demand(view, columns)
-    return pl.DataFrame({f"{view.name}:{name}": pl.Series(values).fill_nan(None) for name, values in made.items()})
+    return pl.DataFrame({f"{view.name}:{name}": _series(values) for name, values in made.items()})
+
+
+def _series(values: Any) -> pl.Series:
+    """A column that an on-demand view made."""
+    return pl.Series(values, dtype=pl.String) if values.dtype == object else pl.Series(values).fill_nan(None)
 
 
 def as_numpy(values: pl.Series) -> Any:

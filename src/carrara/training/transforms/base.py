@@ -13,7 +13,7 @@ from carrara.core.errors import NotFoundError, TrainingError
 from carrara.training.transforms.graph import Column, Graph
 
 EVERY = "*"
-"""Stands for every column that the transform can take."""
+"""Stands for every column that the transform can take, except the blocks that another one has made, as OneHot does."""
 
 
 class Transform(Protocol):
@@ -38,7 +38,8 @@ def chosen(
     Raises NotFoundError for one that is not there, TrainingError for one of the other kind.
     """
     if named == EVERY:
-        return {name: column for name, column in columns.items() if column.is_text == texts and not column.categories}
+        taken = {name: column for name, column in columns.items() if column.is_text == texts and not column.categories}
+        return {name: column for name, column in taken.items() if len(column.names) == 1}
     found = {}
     for name in (named,) if isinstance(named, str) else named:
         if name not in columns:

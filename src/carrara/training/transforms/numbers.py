@@ -38,7 +38,7 @@ class Impute:
             learned[name] = value
             if self.indicator:
                 told = graph.add("Cast", missing, to=1)
-                made[f"{name} is missing"] = replace(_changed(column, graph, told), names=(f"{name} is missing",))
+                made[f"{name} is missing"] = replace(_changed(column, graph, told), names=_each_missing(column))
         return made, learned
 
     def _value(self, values: Array, name: str) -> float:
@@ -48,6 +48,10 @@ class Impute:
         if not known.size:
             raise TrainingError(f"'{name}' is missing in every training row", hint="Leave it out of the model.")
         return float(np.mean(known, dtype=np.float64) if self.value == "mean" else np.median(known))
+
+
+def _each_missing(column: Column) -> tuple[str, ...]:
+    return tuple(f"{name} is missing" for name in column.names)
 
 
 @dataclass(frozen=True)
