@@ -1,0 +1,254 @@
+"""The façade: a workspace folder, its stores opened once, and every room's verbs.
+
+Everything that the command line does is a call here, or on what a call here returns.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from carrara.core.clock import Clock, now
+from carrara.core.config import Configuration, find_root, read_configuration
+from carrara.core.definitions import Definitions, load_definitions
+from carrara.core.errors import UnavailableError
+from carrara.core.progress import Progress
+from carrara.features import (
+    Retriever,
+)
+from carrara.features.catalogue import CatalogueEntry
+from carrara.metadata.deployments import Deployment, current_deployments
+from carrara.metadata.lineage import Edge, downstream, upstream
+from carrara.metadata.run_metrics import read_metrics
+from carrara.metadata.runs import Run, get_run, list_runs
+from carrara.models.registry import ModelVersion, champion, resolve
+from carrara.monitoring.live import MonitorReport, monitor
+from carrara.monitoring.prediction_log import PredictionLog, read_log
+from carrara.pipelines import (
+    Plan,
+    Trained,
+    apply,
+    deploy,
+    plan,
+    train,
+)
+from carrara.pipelines.run_log import read_log_of_run
+from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
+from carrara.serving.batch import predict_batch
+from carrara.serving.entities import entity_columns
+from carrara.serving.predictor import ModelPredictor, open_predictor
+from carrara.storage import Stores, open_stores
+from carrara.workspace.datasets import Datasets
+from carrara.workspace.features import Features
+from carrara.workspace.models import Models
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers in the order of the entities: `rows` hold each entity with its outputs."""
+
+    model: str
+    rows: pl.DataFrame
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self.model}</b>{self.rows._repr_html_()}"
+
+
+class Workspace:
+    """A workspace: the folder that holds `carrara.toml`, or any folder below it.
+
+    `clock` tells the time to everything; a test or a replay may bring its own.
+    """
+
+    def __init__(self, path: str | Path = ".", *, clock: Clock = now) -> None:
+        self.configuration: Configuration = read_configuration(find_root(Path(path)))
+        self.clock = clock
+        self._predictors: dict[str, ModelPredictor] = {}
+        self._retrievers: dict[tuple[str, ...], Retriever] = {}
+        self._catalogue: tuple[tuple[int, int], list[CatalogueEntry]] | None = None
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.root)!r})"
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self.configuration.name}</b> at {self.root}{self.models.table()._repr_html_()}"
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def root(self) -> Path:
+        return self.configuration.root
+
+    @cached_property
+    def stores(self) -> Stores:
+        """The stores that `carrara.toml` names, opened at first use."""
+        return open_stores(self.configuration, self.clock)
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        """What the definition files declare, loaded at first use."""
+        return load_definitions(self.configuration.definition_files)
+
+    @property
+    def datasets(self) -> Datasets:
+        return Datasets(self)
+
+    @property
+    def features(self) -> Features:
+        return Features(self)
+
+    @property
+    def models(self) -> Models:
+        return Models(self)
+
+    def plan(self) -> Plan:
+        """What `apply` would change; raises for definitions that do not fit together."""
+        return plan(self.stores, self.definitions, require=self.configuration.features.require)
+
+    def apply(self, planned: Plan | None = None) -> Plan:
+        """Make the definitions the applied ones, all or nothing, and return what was changed."""
+        planned = planned or self.plan()
+        apply(self.stores, planned)
+        return planned
+
+    def train(
+        self,
+        model: str,
+        *,
+        trials: int = 0,
+        jobs: int = 1,
+        start: str | None = None,
+        workers: int = 1,
+        progress: Progress | None = None,
+    ) -> Trained:
+        """Train, evaluate, judge and register a model; steps that nothing has changed for are reused.
+
+        With `trials` its hyper-parameters are tuned first, `jobs` trials at a time; trials of before count. `start`
+        is the address of a version whose learned parameters training begins with (a warm start). `workers` processes
+        share the fit, where the trainer can.
+        """
+        told = progress or Progress()
+        return train(self.stores, self.definitions, model, told, trials=trials, jobs=jobs, start=start, workers=workers)
+
+    def run_due(self) -> list[Scheduled]:
+        """Do what schedules say is due now, and no other scheduler does."""
+        return run_due(self.stores, self.definitions)
+
+    def run_scheduler(self, told: threading.Event, said: Callable[[Scheduled], None]) -> None:
+        """Do what is due at the moments of the schedules, until `told`; changed definitions are taken up."""
+        files = self.configuration.definition_files
+        run_scheduler(self.stores, lambda: load_definitions(files), told, said)
+
+    def deploy(self, address: str, to: str | None = None) -> Deployment:
+        """Make an endpoint (by default the model's name) serve a version."""
+        return deploy(self.stores, address, to)
+
+    def deployments(self) -> list[Deployment]:
+        """What every endpoint serves now."""
+        return current_deployments(self.stores.metadata)
+
+    def predict(self, address: str, entities: Sequence[Mapping[str, Any]], *, log: bool = False) -> Predictions:
+        """Predict in this process, by entity keys and request fields, one mapping per row.
+
+        Features are read from the online store at each row's `event_time` (by default now). `address` without
+        a version means the champion, or the newest version where there is none. Raises RequestError for a row
+        that lacks an entity key.
+        """
+        predictor = self._predictor(address)
+        columns = entity_columns(predictor, entities)
+        prediction = predictor.predict(columns)
+        if log:
+            writer = PredictionLog(self.stores, flush_seconds=0.0)
+            writer.append(prediction.record)
+            writer.close()
+        rows = pl.DataFrame([dict(entity) for entity in entities])
+        outputs = {name: pl.Series(values) for name, values in prediction.outputs.items()}
+        return Predictions(f"{predictor.model}@{predictor.version}", rows.with_columns(**outputs))
+
+    def predict_batch(self, address: str, source: Path, target: Path) -> int:
+        """Predict every row of a CSV or Parquet file into another, and return how many; see `serving.batch`."""
+        return predict_batch(self.stores, self._version(address), source, target)
+
+    def monitor(self, address: str, *, window: timedelta = timedelta(days=7)) -> MonitorReport:
+        """Live quality against the evaluation's, and drift, by window, as of the clock."""
+        return monitor(self.stores, self._version(address), window=window)
+
+    def predictions(self, model: str) -> pl.DataFrame:
+        """The prediction log of a model."""
+        return read_log(self.stores, model)
+
+    def lineage(self, address: str) -> dict[str, list[Edge]]:
+        """What an address such as `model:late_arrival@1` was made from, and what was made of it."""
+        metadata = self.stores.metadata
+        return {"upstream": upstream(metadata, address), "downstream": downstream(metadata, address)}
+
+    def run(self, run_id: str) -> Run:
+        """A run by its id, or by the first letters of it."""
+        return get_run(self.stores.metadata, run_id)
+
+    def run_metrics(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+        """What a run measures while it runs, by name: (round, value)."""
+        return read_metrics(self.stores.metadata, self.run(run_id).id)
+
+    def run_log(self, run_id: str) -> str:
+        """What a training said so far, and how it failed."""
+        return read_log_of_run(self.stores, self.run(run_id).id)
+
+    def stop(self, run_id: str) -> Run:
+        """Ask a run of this machine to stop. Raises UnavailableError where it is over, or on another machine."""
+        found = self.run(run_id)
+        if found.state != "running" or found.process is None:
+            raise UnavailableError(f"run {found.id} is not running: it is {found.state}")
+        if not found.process.is_here:
+            raise UnavailableError(f"run {found.id} is on {found.process.host}", hint="Stop it there.")
+        found.process.stop()
+        return found
+
+    def resume(self, run_id: str, *, progress: Progress | None = None) -> Trained:
+        """Go on with a training: what it had done is not done again."""
+        found = self.run(run_id)
+        if found.kind != "train":
+            raise UnavailableError(
+                f"run {found.id} is of the kind '{found.kind}', and trainings are gone on with",
+                hint="Run its command again: what was complete is not done again.",
+            )
+        if found.state == "running":
+            raise UnavailableError(f"run {found.id} is running", hint=f"carrara run stop {found.id}")
+        asked = {
+            name: found.parameters[name] for name in ("trials", "jobs", "start", "workers") if name in found.parameters
+        }
+        return self.train(found.name, **asked, progress=progress)
+
+    def runs(self, kind: str | None = None) -> list[Run]:
+        """The newest runs first."""
+        return list_runs(self.stores.metadata, kind)
+
+    def close(self) -> None:
+        for predictor in self._predictors.values():
+            predictor.close()
+        self._predictors.clear()
+        self._retrievers.clear()
+        if "stores" in self.__dict__:
+            self.stores.close()
+            del self.__dict__["stores"]
+
+    def _predictor(self, address: str) -> ModelPredictor:
+        version = self._version(address)
+        if str(version) not in self._predictors:
+            self._predictors[str(version)] = open_predictor(self.stores, version)
+        return self._predictors[str(version)]
+
+    def _version(self, address: str) -> ModelVersion:
+        live = champion(self.stores, address) if "@" not in address and ":" not in address else None
+        return live or resolve(self.stores, address)
