@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import polars as pl
 
@@ -17,24 +19,47 @@ DEFAULT_SIGNATURE = "serving_default"
 ENTITIES_SIGNATURE = "entities"
 """The signature of a prediction by entity keys: keys and request fields; the features are looked up."""
 
+PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress"))
+"""What a signature is for: named tensors, or rows of `tf.Example` to classes with scores, or to a number each."""
+
 NUMPY_TYPES: dict[str, np.dtype[Any]] = {
-    "float32": np.dtype("float32"),
-    "float64": np.dtype("float64"),
-    "int32": np.dtype("int32"),
-    "int64": np.dtype("int64"),
-    "bool": np.dtype("bool"),
+    **{name: np.dtype(name) for name in ("float16", "float32", "float64", "complex64", "complex128", "bool")},
+    **{name: np.dtype(name) for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")},
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "string": np.dtype("object"),
+    "bytes": np.dtype("object"),
     "datetime": np.dtype("datetime64[us]"),
 }
+"""How a tensor lies in memory by its type; a `string` is an array of `str`, `bytes` one of `bytes`."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A named tensor: `dtype` is a key of `NUMPY_TYPES`, `shape` has None where any size goes."""
+    """A named tensor: `dtype` is a key of `NUMPY_TYPES`, `shape` has None where any size goes.
+
+    A `shape` that is None itself takes any number of dimensions. `tensor` is what the model's graph calls it.
+    """
 
     name: str
     dtype: str
-    shape: tuple[int | None, ...] = (None,)
+    shape: tuple[int | None, ...] | None = (None,)
+    tensor: str = ""
+
+    def check(self, shape: tuple[int, ...], where: str) -> None:
+        """RequestError when an array of this shape does not fit."""
+        if self.shape is None:
+            return
+        if len(shape) != len(self.shape):
+            raise RequestError(
+                f"input '{self.name}' of {where} has {len(shape)} dimensions, and {len(self.shape)} are expected",
+                field=self.name,
+            )
+        if any(own not in (None, size) for own, size in zip(self.shape, shape, strict=True)):
+            expected = [-1 if size is None else size for size in self.shape]
+            raise RequestError(
+                f"input '{self.name}' of {where} has the shape {list(shape)}, and {expected} is expected",
+                field=self.name,
+            )
 
 
 @dataclass(frozen=True)
@@ -43,6 +68,12 @@ class Signature:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    method: str = PREDICT
+
+    @cached_property
+    def joins(self) -> bool:
+        """Whether rows of several requests can be one run: every tensor has a first axis of any size."""
+        return all(spec.shape and spec.shape[0] is None for spec in (*self.inputs, *self.outputs))
 
     def check(self, inputs: Mapping[str, np.ndarray[Any, Any]], where: str) -> int:
         """The number of rows of `inputs`; raises RequestError when they do not fit this signature."""
@@ -59,11 +90,7 @@ class Signature:
                     hint=f"It takes: {', '.join(names)}.",
                 )
             array = inputs[spec.name]
-            if array.ndim != len(spec.shape):
-                raise RequestError(
-                    f"input '{spec.name}' of {where} has {array.ndim} dimensions, and {len(spec.shape)} are expected",
-                    field=spec.name,
-                )
+            spec.check(array.shape, where)
             if rows is not None and len(array) != rows:
                 raise RequestError(
                     f"input '{spec.name}' of {where} has {len(array)} rows, and the inputs before it {rows}",
@@ -83,14 +110,20 @@ class Signature:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            side: [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in getattr(self, side)]
+            side: [
+                {"name": t.name, "dtype": t.dtype, "shape": None if t.shape is None else list(t.shape)}
+                for t in getattr(self, side)
+            ]
             for side in ("inputs", "outputs")
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Signature:
+        def spec(t: Mapping[str, Any]) -> TensorSpec:
+            return TensorSpec(t["name"], t["dtype"], None if t["shape"] is None else tuple(t["shape"]))
+
         def specs(side: str) -> tuple[TensorSpec, ...]:
-            return tuple(TensorSpec(t["name"], t["dtype"], tuple(t["shape"])) for t in data[side])
+            return tuple(map(spec, data[side]))
 
         return cls(inputs=specs("inputs"), outputs=specs("outputs"))
 

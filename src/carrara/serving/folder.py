@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 
 from carrara.core.errors import ConfigurationError, NotFoundError
-from carrara.models.runtimes.base import open_servable
-from carrara.models.runtimes.onnx import read_signature
+from carrara.models.runtimes.base import open_folder
 from carrara.models.signature import DEFAULT_SIGNATURE
 from carrara.serving.contract import Endpoint, Prediction, Target
 from carrara.serving.versions import Latest, VersionPolicy
-
-MODEL = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -52,25 +49,25 @@ class VersionFolder:
 
 
 class FolderPredictor:
-    """One version of a folder: its graph, by the names that the graph has. Thread-safe."""
+    """One version of a folder: its signatures, by the names that the model itself has. Thread-safe."""
 
     def __init__(self, target: Target, folder: Path) -> None:
-        if not (folder / MODEL).is_file():
-            raise NotFoundError("model file", MODEL, where=str(folder), hint="Only ONNX is served from a folder yet.")
         self.model, self.version = target.model, target.version
-        self._servable = open_servable("onnx", folder, read_signature(folder / MODEL))
-        self.signatures = {DEFAULT_SIGNATURE: self._servable.signature}
+        self._servables = open_folder(folder)
+        self.signatures = {name: servable.signature for name, servable in self._servables.items()}
 
     def predict(self, inputs: Mapping[str, np.ndarray[Any, Any]], signature_name: str = "") -> Prediction:
-        """The graph's outputs; RequestError names a bad input, NotFoundError a signature that is not there."""
+        """The model's outputs; RequestError names a bad input, NotFoundError a signature that is not there."""
         name, where = signature_name or DEFAULT_SIGNATURE, f"{self.model}@{self.version}"
         if name not in self.signatures:
             raise NotFoundError("signature", name, self.signatures, where=where)
         rows = self.signatures[name].check(inputs, where)
-        return Prediction(self._servable.run(inputs), name, rows)
+        return Prediction(self._servables[name].run(inputs), name, rows)
 
     def warm_up(self) -> None:
-        self._servable.warm_up()
+        for servable in self._servables.values():
+            servable.warm_up()
 
     def close(self) -> None:
-        self._servable.close()
+        for servable in self._servables.values():
+            servable.close()

@@ -2,6 +2,7 @@
 
 To add a runtime: write a class with these methods, whose constructor takes (folder, signature),
 and name it in the entry-point group `carrara.runtimes` under the format's name.
+With a `FILE` and an `open_folder`, its format is served from plain folders too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from carrara.core.plugins import plugin
+from carrara.core.errors import NotFoundError
+from carrara.core.plugins import plugin, plugins
 from carrara.models.signature import Signature
 
 Tensors = Mapping[str, np.ndarray[Any, Any]]
@@ -38,6 +40,28 @@ class Servable(Protocol):
 
     def close(self) -> None:
         """Release memory and files; the servable is not used again."""
+
+
+class FolderRuntime(Protocol):
+    """A runtime whose files say by themselves how they are called."""
+
+    FILE: str
+    """The file in a folder that tells this format."""
+
+    @staticmethod
+    def open_folder(folder: Path) -> dict[str, Servable]:
+        """The model in `folder`, loaded once: one servable per signature, by the signature's name."""
+
+
+def open_folder(folder: Path) -> dict[str, Servable]:
+    """Open a plain folder by the runtime whose file is in it; NotFoundError where there is none."""
+    runtimes = [found for found in plugins("carrara.runtimes") if hasattr(found, "FILE")]
+    for runtime in runtimes:
+        if (folder / runtime.FILE).is_file():
+            opened: dict[str, Servable] = runtime.open_folder(folder)
+            return opened
+    known = ", ".join(dict.fromkeys(runtime.FILE for runtime in runtimes))
+    raise NotFoundError("model file", str(folder), hint=f"A version's folder holds one of: {known}.")
 
 
 def open_servable(format_name: str, folder: Path, signature: Signature) -> Servable:

@@ -8,19 +8,27 @@ from typing import Any
 import numpy as np
 
 from carrara.core.plugins import require
-from carrara.models.runtimes.base import Tensors
-from carrara.models.runtimes.onnx import Matrix, zeros
-from carrara.models.signature import Signature
+from carrara.models.runtimes.base import Servable, Tensors
+from carrara.models.runtimes.onnx import Matrix, matrix_signature, zeros
+from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 
 
 class LightGBMServable:
     """A folder with `model.txt`, LightGBM's text format, which carries no code."""
 
+    FILE = "model.txt"
+
     def __init__(self, folder: Path, signature: Signature) -> None:
-        lightgbm = require("lightgbm", extra="lightgbm", purpose="a model in LightGBM's own format")
         self.signature = signature
         self._matrix = Matrix(folder, signature)
-        self._booster = lightgbm.Booster(model_file=str(folder / "model.txt"))
+        self._booster = _booster(folder)
+
+    @staticmethod
+    def open_folder(folder: Path) -> dict[str, Servable]:
+        """The booster: a matrix of its features in, its answers out."""
+        booster = _booster(folder)
+        rows = np.zeros((1, booster.num_feature()), np.float32)
+        return {DEFAULT_SIGNATURE: LightGBMServable(folder, matrix_signature(rows, booster.predict(rows)))}
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
         scores = self._booster.predict(self._matrix(inputs), num_threads=1)
@@ -31,3 +39,8 @@ class LightGBMServable:
 
     def close(self) -> None:
         self._booster = None
+
+
+def _booster(folder: Path) -> Any:
+    lightgbm = require("lightgbm", extra="lightgbm", purpose="a model in LightGBM's own format")
+    return lightgbm.Booster(model_file=str(folder / LightGBMServable.FILE))

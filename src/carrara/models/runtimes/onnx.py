@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from carrara.core.errors import DataError
-from carrara.models.runtimes.base import TRANSFORMS, Tensors
-from carrara.models.signature import NUMPY_TYPES, Signature, TensorSpec
+from carrara.models.runtimes.base import TRANSFORMS, Servable, Tensors
+from carrara.models.signature import DEFAULT_SIGNATURE, NUMPY_TYPES, Signature, TensorSpec
 
-_GRAPH_TYPES = {"float": "float32", "double": "float64"} | {n: n for n in ("int32", "int64", "bool", "string")}
+_GRAPH_TYPES = {"float": "float32", "double": "float64"} | {
+    name: name for name in NUMPY_TYPES if name not in ("float32", "float64", "bytes", "datetime", "bfloat16")
+}
 
 
 def session(model: bytes) -> Any:
@@ -49,11 +51,19 @@ def _specs(nodes: Any, path: Path) -> tuple[TensorSpec, ...]:
 class OnnxServable:
     """A folder with `model.onnx`."""
 
+    FILE = "model.onnx"
+
     def __init__(self, folder: Path, signature: Signature) -> None:
         self.signature = signature
-        self._session = session((folder / "model.onnx").read_bytes())
+        self._session = session((folder / self.FILE).read_bytes())
         self._feed = Feed(self._session, signature)
         self._outputs = [spec.name for spec in signature.outputs]
+
+    @staticmethod
+    def open_folder(folder: Path) -> dict[str, Servable]:
+        """The graph, by the names that it has itself."""
+        signature = read_signature(folder / OnnxServable.FILE)
+        return {DEFAULT_SIGNATURE: OnnxServable(folder, signature)}
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
         return dict(zip(self._outputs, self._session.run(self._outputs, self._feed(inputs)), strict=True))
@@ -97,12 +107,22 @@ class Matrix:
         return np.asarray(found)
 
 
+def matrix_signature(rows: Any, answers: Any) -> Signature:
+    """What a model takes that knows no names: `inputs`, a matrix; and gives: `outputs`; by an example of both."""
+    return Signature(
+        (TensorSpec("inputs", "float32", (None, *rows.shape[1:])),),
+        (TensorSpec("outputs", "float32", (None, *answers.shape[1:])),),
+    )
+
+
 def zeros(signature: Signature) -> dict[str, np.ndarray[Any, Any]]:
     """One row of zeros and empty texts."""
-    return {
-        spec.name: _tensor(np.zeros([size or 1 for size in spec.shape], NUMPY_TYPES[spec.dtype]), spec.dtype)
-        for spec in signature.inputs
-    }
+    return {spec.name: _zero([size or 1 for size in spec.shape or ()], spec.dtype) for spec in signature.inputs}
+
+
+def _zero(shape: list[int], dtype: str) -> np.ndarray[Any, Any]:
+    empty: dict[str, Any] = {"string": "", "bytes": b""}
+    return np.full(shape, empty.get(dtype, 0), NUMPY_TYPES[dtype])
 
 
 def _tensor(values: Any, dtype: str) -> np.ndarray[Any, Any]:

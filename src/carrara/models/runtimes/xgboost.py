@@ -8,19 +8,27 @@ from typing import Any
 import numpy as np
 
 from carrara.core.plugins import require
-from carrara.models.runtimes.base import Tensors
-from carrara.models.runtimes.onnx import Matrix, zeros
-from carrara.models.signature import Signature
+from carrara.models.runtimes.base import Servable, Tensors
+from carrara.models.runtimes.onnx import Matrix, matrix_signature, zeros
+from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 
 
 class XGBoostServable:
     """A folder with `model.ubj`, XGBoost's binary JSON, which carries no code."""
 
+    FILE = "model.ubj"
+
     def __init__(self, folder: Path, signature: Signature) -> None:
-        xgboost = require("xgboost", extra="xgboost", purpose="a model in XGBoost's own format")
         self.signature = signature
         self._matrix = Matrix(folder, signature)
-        self._booster = xgboost.Booster({"nthread": 1}, model_file=str(folder / "model.ubj"))
+        self._booster = _booster(folder)
+
+    @staticmethod
+    def open_folder(folder: Path) -> dict[str, Servable]:
+        """The booster: a matrix of its features in, its answers out."""
+        booster = _booster(folder)
+        rows = np.zeros((1, booster.num_features()), np.float32)
+        return {DEFAULT_SIGNATURE: XGBoostServable(folder, matrix_signature(rows, booster.inplace_predict(rows)))}
 
     def run(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
         scores = self._booster.inplace_predict(self._matrix(inputs))
@@ -31,3 +39,8 @@ class XGBoostServable:
 
     def close(self) -> None:
         self._booster = None
+
+
+def _booster(folder: Path) -> Any:
+    xgboost = require("xgboost", extra="xgboost", purpose="a model in XGBoost's own format")
+    return xgboost.Booster({"nthread": 1}, model_file=str(folder / XGBoostServable.FILE))
