@@ -9,6 +9,7 @@ import typer
 
 from carrara import __version__
 from carrara.cli import (
+    access,
     dataset,
     definitions,
     demo,
@@ -49,6 +50,8 @@ app.command("deploy")(endpoint.deploy)
 app.command("serve")(serve.serve)
 app.command("predict")(endpoint.predict)
 app.add_typer(monitoring.app, name="monitor")
+app.add_typer(access.token_app, name="token")
+app.add_typer(access.audit_app, name="audit")
 app.command("doctor")(doctor.doctor)
 
 

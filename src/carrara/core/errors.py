@@ -18,6 +18,9 @@ CarraraError
 │   └── Overtaken              another writer made the next version first
 ├── TrainingError              a model that cannot be trained                 exit 1
 ├── RequestError               a prediction request that cannot be answered   exit 1
+├── AccessError                who asks may not                               exit 1
+│   ├── Unauthenticated        no token, or one that is not valid
+│   └── Forbidden              a token whose role does not reach
 └── UnavailableError           a server or version that is not ready          exit 1
 """
 
@@ -174,6 +177,25 @@ class RequestError(CarraraError):
         self.field = field
 
 
+class AccessError(CarraraError):
+    pass
+
+
+class Unauthenticated(AccessError):
+    """What was wrong with a token is not said: who has none learns nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("this needs a valid token", hint="carrara token create NAME makes one.")
+
+
+class Forbidden(AccessError):
+    def __init__(self, name: str, role: str, needed: str) -> None:
+        super().__init__(
+            f"'{name}' is {_article(role)}, and this needs {_article(needed)}", hint="Ask an admin for such a token."
+        )
+        self.name, self.role, self.needed = name, role, needed
+
+
 class UnavailableError(CarraraError):
     pass
 
@@ -186,6 +208,10 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.6)
     return f"Did you mean '{near[0]}'?" if near else ""
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _listed(names: Sequence[str], limit: int = 12) -> str:

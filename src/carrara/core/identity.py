@@ -6,6 +6,11 @@ import getpass
 import os
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_acting: ContextVar[str | None] = ContextVar("acting", default=None)
 
 
 def new_id() -> str:
@@ -31,5 +36,21 @@ def new_ids(count: int) -> list[str]:
 
 
 def current_user() -> str:
-    """Who runs this process: CARRARA_USER where a scheduler sets it, else the account's name."""
-    return os.environ.get("CARRARA_USER") or getpass.getuser()
+    """Who works: the holder of the token whom a server acts for; else who runs this process, which is CARRARA_USER
+    where a scheduler sets it, else the account's name."""
+    return _acting.get() or os.environ.get("CARRARA_USER") or getpass.getuser()
+
+
+@contextmanager
+def acting_as(name: str) -> Iterator[None]:
+    """Everything that the block records is recorded as done by `name`: a server acts for whom a token belongs to.
+
+    >>> with acting_as("ada"):
+    ...     current_user()
+    'ada'
+    """
+    before = _acting.set(name)
+    try:
+        yield
+    finally:
+        _acting.reset(before)

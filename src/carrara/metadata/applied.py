@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from carrara.core.clock import microseconds, now
 from carrara.core.digests import digest_data
 from carrara.core.identity import current_user
+from carrara.metadata.audit import record
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import definitions
 
@@ -36,9 +37,12 @@ def replace_applied(
         for key in active:
             if specs.get(key) != active[key]:
                 _remove(connection, key, at)
+                if key not in specs:
+                    record(connection, "remove", key)
         for key, spec in specs.items():
             if active.get(key) != spec:
                 _add(connection, key, spec, at)
+                record(connection, "apply", key, digest=digest_data(spec))
     return True
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, update
 from carrara.core.clock import from_microseconds, microseconds, now
 from carrara.core.html import html_table
 from carrara.core.identity import current_user
+from carrara.metadata.audit import record
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import aliases, deployments
 
@@ -40,6 +41,8 @@ def deploy(metadata: Metadata, endpoint: str, model: str, version: int) -> Deplo
         connection.execute(update(deployments).where(current).values(ended_at=moment))
         made = Deployment(endpoint, model, version, user, from_microseconds(moment), None)
         connection.execute(insert(deployments).values({**vars(made), "started_at": moment}))
+        before = f"{row['model']}@{row['version']}" if row is not None else None
+        record(connection, "deploy", f"endpoint:{endpoint}", serves=f"{model}@{version}", before=before)
     return made
 
 
@@ -62,6 +65,7 @@ def move_alias(metadata: Metadata, model: str, alias: str, version: int) -> None
     values = {"model": model, "alias": alias, "version": version, "moved_by": current_user()}
     with metadata.begin() as connection:
         connection.execute(insert(aliases).values(**values, moved_at=microseconds(now())))
+        record(connection, "move alias", f"model:{model}@{version}", alias=alias)
 
 
 def current_aliases(metadata: Metadata, model: str) -> dict[str, int]:

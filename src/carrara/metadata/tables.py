@@ -15,7 +15,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0004"
+HEAD = "0005"
 """The migration that these tables stand for."""
 
 tables = MetaData()
@@ -154,4 +154,32 @@ run_metrics = Table(
     Column("step", Integer, primary_key=True, autoincrement=False),
     Column("value", Float, nullable=False),
     Column("at", BigInteger, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    tables,
+    Column("id", String(12), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Index("tokens_by_name", "name"),
+)
+
+audit = Table(
+    "audit",
+    tables,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("action", String(60), nullable=False),
+    Column("object", String(300), nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Index("audit_by_object", "object", "number"),
 )

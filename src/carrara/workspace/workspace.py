@@ -24,6 +24,7 @@ from carrara.features import (
     Retriever,
 )
 from carrara.features.catalogue import CatalogueEntry
+from carrara.metadata.audit import record
 from carrara.metadata.deployments import Deployment, current_deployments
 from carrara.metadata.lineage import Edge, downstream, upstream
 from carrara.metadata.run_metrics import read_metrics
@@ -45,6 +46,7 @@ from carrara.serving.batch import predict_batch
 from carrara.serving.entities import entity_columns
 from carrara.serving.predictor import ModelPredictor, open_predictor
 from carrara.storage import Stores, open_stores
+from carrara.workspace.access import Access
 from carrara.workspace.datasets import Datasets
 from carrara.workspace.features import Features
 from carrara.workspace.models import Models
@@ -111,6 +113,10 @@ class Workspace:
     @property
     def models(self) -> Models:
         return Models(self)
+
+    @property
+    def access(self) -> Access:
+        return Access(self)
 
     def plan(self) -> Plan:
         """What `apply` would change; raises for definitions that do not fit together."""
@@ -212,6 +218,8 @@ class Workspace:
             raise UnavailableError(f"run {found.id} is not running: it is {found.state}")
         if not found.process.is_here:
             raise UnavailableError(f"run {found.id} is on {found.process.host}", hint="Stop it there.")
+        with self.stores.metadata.begin() as connection:
+            record(connection, "stop", f"run:{found.id}", kind=found.kind, name=found.name)
         found.process.stop()
         return found
 
