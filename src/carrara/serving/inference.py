@@ -23,12 +23,16 @@ _logger = logging.getLogger("carrara.serving")
 
 @dataclass(frozen=True)
 class Request:
-    """A prediction request of any protocol."""
+    """A prediction request of any protocol.
+
+    It may stand for several `calls` that look alike, with equal numbers of rows.
+    """
 
     choice: Choice
     inputs: Mapping[str, Array]
     signature_name: str = ""
     output_filter: tuple[str, ...] = ()
+    calls: int = 1
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ def coerced(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Arra
 
 def _coerce(name: str, array: Array, dtype: str) -> Array:
     kind, target = array.dtype.kind, NUMPY_TYPES[dtype]
+    if array.dtype == target and kind != "O":
+        return array
     if dtype == "datetime":
         return _times(name, array)
     if dtype == "string":

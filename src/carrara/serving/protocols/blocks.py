@@ -1,0 +1,141 @@
+"""Calls of Predict that look alike, read and written as one: by columns, not one by one (see `layouts`)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from carrara.serving.inference import Answer, Request
+from carrara.serving.protocols.layouts import Layout, stacked
+
+_MOST_LAYOUTS = 256
+_MOST_OF_A_LENGTH = 8
+_MOST_TRIES = 1_000
+"""After so many calls of one length that fit no layout, none is looked for any more."""
+
+_MOST_BYTES = 1 << 16
+"""Larger messages gain nothing: what they take is the copy of their values."""
+
+_INPUTS, _OUTPUTS = 2, 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """Calls, by their places, that one request stands for: its inputs are theirs, one after the other."""
+
+    places: tuple[int, ...]
+    request: Request
+
+
+@dataclass(frozen=True)
+class _Known:
+    layout: Layout
+    request: Request
+
+
+class Blocks:
+    """Reads and writes calls in blocks. Not thread-safe: it belongs to the thread that takes the calls.
+
+    `decode` and `encode` are the ordinary way; they read the first message of each layout and write the first answer.
+    """
+
+    def __init__(self, decode: Callable[[bytes], Request], encode: Callable[[Answer], bytes]) -> None:
+        self._decode, self._encode = decode, encode
+        self._known: OrderedDict[int, list[_Known]] = OrderedDict()
+        self._seen: OrderedDict[int, int] = OrderedDict()
+        self._answers: OrderedDict[Any, Layout] = OrderedDict()
+
+    def read(self, calls: Sequence[bytes]) -> tuple[list[Block], list[int]]:
+        """The blocks that calls make, and the places of those that go the ordinary way."""
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for place, data in enumerate(calls):
+            by_length[len(data)].append(place)
+        blocks: list[Block] = []
+        others: list[int] = []
+        for length, places in by_length.items():
+            if length > _MOST_BYTES:
+                others += places
+            else:
+                others += self._of_one_length(calls, places, blocks)
+        return blocks, others
+
+    def write(self, answer: Answer, count: int) -> list[bytes]:
+        """An answer to a block, as one message for each of its `count` calls."""
+        forms = tuple((name, array.dtype, array.shape[1:]) for name, array in answer.outputs.items())
+        rows = len(next(iter(answer.outputs.values()))) // count
+        key = answer.endpoint, answer.version, answer.signature_name, rows, forms
+        layout = self._answers.get(key)
+        if layout is None:
+            first = {name: array[:rows] for name, array in answer.outputs.items()}
+            try:
+                layout = Layout(self._encode(replace(answer, outputs=first)), _OUTPUTS, first)
+            except ValueError:
+                return [self._encode(part) for part in _parts(answer, count, rows)]
+            if layout.has_texts:
+                return [self._encode(part) for part in _parts(answer, count, rows)]
+            _keep(self._answers, key, layout)
+        return layout.write(answer.outputs, count)
+
+    def _of_one_length(self, calls: Sequence[bytes], places: list[int], blocks: list[Block]) -> list[int]:
+        """Appends the blocks of calls of one length, and gives back the places that are in none."""
+        length = len(calls[places[0]])
+        others: list[int] = []
+        rest, messages = np.array(places), stacked([calls[place] for place in places])
+        for one in self._known.get(length, ()):
+            found = one.layout.matches(messages)
+            if not found.any():
+                continue
+            block = _block(one, messages[found], rest[found])
+            if block is None:
+                others += rest[found].tolist()
+            else:
+                blocks.append(block)
+            rest, messages = rest[~found], messages[~found]
+            if not len(rest):
+                return others
+        self._learn(calls[rest[0]], length, len(rest))
+        return [*others, *rest.tolist()]
+
+    def _learn(self, data: bytes, length: int, like: int) -> None:
+        """Keep the layout of a message of a length that comes again, if the ordinary way can read it."""
+        seen = self._seen.get(length, 0) + like
+        _keep(self._seen, length, seen)
+        if seen == 1 or seen > _MOST_TRIES:
+            return
+        try:
+            request = self._decode(data)
+            layout = Layout(data, _INPUTS, request.inputs)
+        except Exception:
+            # Whatever is wrong with it, the ordinary way says it to who has sent it.
+            return
+        self._seen[length] = 0
+        _keep(self._known, length, [_Known(layout, request), *self._known.get(length, ())][:_MOST_OF_A_LENGTH])
+
+
+def _block(known: _Known, messages: Any, places: Any) -> Block | None:
+    try:
+        inputs = known.layout.read(messages)
+    except UnicodeDecodeError:
+        return None
+    return Block(tuple(places.tolist()), replace(known.request, inputs=inputs, calls=len(places)))
+
+
+def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > _MOST_LAYOUTS:
+        kept.popitem(last=False)
+
+
+def _parts(answer: Answer, count: int, rows: int) -> list[Answer]:
+    return [
+        replace(
+            answer,
+            outputs={name: array[part * rows : (part + 1) * rows] for name, array in answer.outputs.items()},
+        )
+        for part in range(count)
+    ]
