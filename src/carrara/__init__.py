@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from carrara.core.errors import CarraraError
-    from carrara.data import Dataset, DuckDB, HashSplit, Sql, StratifiedSplit, TimeSplit, dataset
+    from carrara.data import Dataset, DuckDB, HashSplit, RollingSplit, Sql, StratifiedSplit, TimeSplit, dataset
     from carrara.evaluation import (
         at_least,
         at_most,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         OneHot,
         OneOf,
         Part,
+        Retrain,
         Sklearn,
         Standardise,
         Task,
@@ -73,7 +74,16 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "carrara.core.errors": ("CarraraError",),
-    "carrara.data": ("Dataset", "DuckDB", "HashSplit", "Sql", "StratifiedSplit", "TimeSplit", "dataset"),
+    "carrara.data": (
+        "Dataset",
+        "DuckDB",
+        "HashSplit",
+        "RollingSplit",
+        "Sql",
+        "StratifiedSplit",
+        "TimeSplit",
+        "dataset",
+    ),
     "carrara.evaluation": (
         "at_least",
         "at_most",
@@ -120,6 +130,7 @@ _HOMES = {
         "OneHot",
         "OneOf",
         "Part",
+        "Retrain",
         "Sklearn",
         "Standardise",
         "Task",
@@ -162,6 +173,8 @@ __all__ = [
     "OneHot",
     "OneOf",
     "Part",
+    "Retrain",
+    "RollingSplit",
     "Sklearn",
     "Sql",
     "Standardise",

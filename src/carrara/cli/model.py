@@ -22,6 +22,9 @@ def train(
     trials: Annotated[int, typer.Option(help="Tune the hyper-parameters first, by so many trials.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="How many trials at a time.")] = 1,
     start: Annotated[str | None, typer.Option("--from", help="A version whose parameters to begin with.")] = None,
+    new_rows: Annotated[
+        bool, typer.Option("--new-rows", help="Go on from a version, on the rows that it has not seen.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="How many processes share the fit.")] = 1,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
@@ -31,7 +34,13 @@ def train(
 
     with open_workspace(workspace) as ws, stoppable():
         trained = ws.train(
-            model, trials=trials, jobs=jobs, start=start, workers=workers, progress=TerminalProgress(quiet=as_json)
+            model,
+            trials=trials,
+            jobs=jobs,
+            start=start,
+            new_rows=new_rows,
+            workers=workers,
+            progress=TerminalProgress(quiet=as_json),
         )
         if as_json:
             print_json({**trained.version.as_dict(), "gates": trained.gates, "reused": trained.reused})

@@ -48,5 +48,5 @@ def scheduler(
 
 def _line(done: Scheduled) -> str:
     missed = f", {len(done.moments)} intervals" if len(done.moments) > 1 else ""
-    ended = f"failed: {done.error}" if done.error else "up to date"
+    ended = f"failed: {done.error}" if done.error else done.said or "up to date"
     return f"  {done.name:<24} {done.moments[-1]:%Y-%m-%d %H:%M}{missed}   {ended}"

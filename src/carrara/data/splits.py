@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 
-from carrara.core.clock import parse_time
+from carrara.core.clock import duration, parse_time
 from carrara.core.columns import require_column
 from carrara.core.errors import ConfigurationError, DataError
 from carrara.core.hashing import hash_keys
@@ -56,22 +57,40 @@ class TimeSplit:
 
     def split(self, rows: pl.DataFrame, *, time: str, known_at: str | None) -> dict[str, pl.DataFrame]:
         """The three parts by name; DataError when one is empty."""
-        validation, test = parse_time(self.validation_from), parse_time(self.test_from)
-        at = pl.col(time)
-        known = pl.col(known_at or time)
-        parts = {
-            "train": rows.filter((at < validation) & (known < validation)),
-            "validation": rows.filter((at >= validation) & (at < test) & (known < test)),
-            "test": rows.filter(at >= test),
-        }
-        for name, part in parts.items():
-            if part.is_empty():
-                span = f"{rows[time].min()!s} to {rows[time].max()!s}"
-                raise DataError(
-                    f"the {name} part has no rows: the training set spans {span}",
-                    hint=f"Move validation_from ({self.validation_from}) or test_from ({self.test_from}).",
-                )
-        return parts
+        hint = f"Move validation_from ({self.validation_from}) or test_from ({self.test_from})."
+        return _by_time(rows, parse_time(self.validation_from), parse_time(self.test_from), time, known_at, hint)
+
+
+@dataclass(frozen=True)
+class RollingSplit:
+    """The newest rows test, those before them validate, the rest trains; `validation` and `test` are durations, counted
+    back from the newest row, so that the parts move on as data arrive.
+
+    As in `TimeSplit`, a row whose label became known only after the next part began is left out of its part.
+    """
+
+    validation: str = "7d"
+    test: str = "7d"
+
+    columns = ()
+
+    def __post_init__(self) -> None:
+        for length in (self.validation, self.test):
+            if not duration(length):
+                raise ConfigurationError(f"a part of '{length}' has no rows")
+
+    def spec(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    def split(self, rows: pl.DataFrame, *, time: str, known_at: str | None) -> dict[str, pl.DataFrame]:
+        """The three parts by name; DataError when one is empty."""
+        newest = rows[time].max()
+        if not isinstance(newest, datetime):
+            raise DataError("there are no rows to split by time")
+        # The newest row itself is in the test, however short that is.
+        test = newest - duration(self.test) + timedelta(microseconds=1)
+        hint = f"Change validation ({self.validation}) or test ({self.test})."
+        return _by_time(rows, test - duration(self.validation), test, time, known_at, hint)
 
 
 @dataclass(frozen=True)
@@ -138,6 +157,22 @@ class StratifiedSplit:
             (pl.col("_place").rank("ordinal") - 0.5).over("_by") / pl.len().over("_by")
         )
         return _parted(rows, ranks.to_series().to_numpy(), self.validation, self.test)
+
+
+def _by_time(
+    rows: pl.DataFrame, validation: datetime, test: datetime, time: str, known_at: str | None, hint: str
+) -> dict[str, pl.DataFrame]:
+    at, known = pl.col(time), pl.col(known_at or time)
+    parts = {
+        "train": rows.filter((at < validation) & (known < validation)),
+        "validation": rows.filter((at >= validation) & (at < test) & (known < test)),
+        "test": rows.filter(at >= test),
+    }
+    for name, part in parts.items():
+        if part.is_empty():
+            span = f"{rows[time].min()!s} to {rows[time].max()!s}"
+            raise DataError(f"the {name} part has no rows: the training set spans {span}", hint=hint)
+    return parts
 
 
 def _check_shares(validation: float, test: float) -> None:

@@ -17,7 +17,7 @@ from carrara.data.rows import Rows
 from carrara.features import TrainingSet
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.trials import add_trial, list_trials
-from carrara.models.registry import learned_files
+from carrara.pipelines.continued import begun_with, former_of
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage import Stores
 from carrara.training import FittedModel, Model
@@ -80,16 +80,21 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
     """What was fitted and exported, from its checkpoint where it was begun before."""
     model, stores, installed = work.model, work.stores, environment()["distributions"]
     start = work.start.manifest if work.start is not None else None
-    key = digest_data(["train", training_set.digest, _learned_from(model), _libraries(installed), start, work.workers])
+    key = digest_data(
+        ["train", training_set.digest, _learned_from(model), _libraries(installed), start, work.workers, work.seen]
+    )
     checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
 
     def fit() -> dict[str, Any]:
         started, live = now(), LiveMetric(stores.metadata, work.run_id, "validation loss")
         features = work.service.features
-        prepared = prepare(model, inner_features(model, features), parts, step.advance, checkpoint, _scratch(stores))
-        learned = learned_files(stores, work.start) if work.start is not None else {}
+        inner = inner_features(model, features)
+        former = former_of(stores, work.start, model, inner) if work.start is not None else None
+        prepared = prepare(model, inner, parts, step.advance, checkpoint, _scratch(stores), former)
+        if work.start is not None:
+            prepared = begun_with(stores, prepared, work.start, former)
         report = _within(model, started, live.add)
-        prepared = replace(prepared, task=replace(prepared.task, report=report, start=learned, workers=work.workers))
+        prepared = replace(prepared, task=replace(prepared.task, report=report, workers=work.workers))
         try:
             if model.partition_by:
                 made = fit_partitioned(model, features, parts, prepared, step.advance)
@@ -102,6 +107,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
             "servable": stores.artifacts.put_files(made.files),
             "learned": stores.artifacts.put_files(made.learned),
             "libraries": {name: installed[name] for name in made.libraries if name in installed},
+            "rows": parts["train"].height,
             "workers": work.workers,
             "started_at": started.isoformat(),
             "ended_at": now().isoformat(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from carrara.core.clock import now
@@ -71,6 +72,9 @@ def model_record(
             "warnings": fitted["warnings"],
             "tuning": fitted["tuning"],
             "start": fitted["start"],
+            "seen": fitted["seen"],
+            "rows_learned": fitted["rows"],
+            "why": fitted["why"],
             "workers": fitted["workers"],
         },
         signature={
@@ -93,11 +97,18 @@ def _datasets(
     training_set: TrainingSet,
     parts: Mapping[str, Rows],
 ) -> dict[str, Any]:
-    time = model.label.time
+    time, known = model.label.time, model.label.known_at or model.label.time
     sources = {v.source for v, _ in service.stored} | {model.label.dataset}
     versions: list[DatasetVersion] = [dataset_version(stores, name) for name in sorted(sources)]
     return {
-        "training_set": {"version": training_set.version, "digest": training_set.digest, "rows": training_set.rows},
+        "training_set": {
+            "version": training_set.version,
+            "digest": training_set.digest,
+            "rows": training_set.rows,
+            "until": max(
+                moment.isoformat() for rows in parts.values() if isinstance(moment := rows[known].max(), datetime)
+            ),
+        },
         "parts": {
             name: {"rows": rows.height, "from": str(rows[time].min()), "to": str(rows[time].max())}
             for name, rows in parts.items()

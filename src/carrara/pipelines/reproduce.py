@@ -11,6 +11,7 @@ from carrara.core.environment import environment
 from carrara.core.errors import DataError
 from carrara.core.html import html_table
 from carrara.data import dataset_version
+from carrara.data.rows import Rows
 from carrara.data.table_digest import digest_frame
 from carrara.features import resolve_features
 from carrara.features.offline import former_table
@@ -19,16 +20,16 @@ from carrara.models.registry import (
     LEARNED,
     SERVABLE,
     ModelVersion,
-    learned_files,
     read_record,
     recorded_definitions,
     resolve,
 )
+from carrara.pipelines.continued import begun_with, former_of, unseen
 from carrara.pipelines.plan import differences
 from carrara.pipelines.train import carried_columns
 from carrara.storage import Stores
 from carrara.training import Model
-from carrara.training.fit import fit_prepared, prepare
+from carrara.training.fit import Prepared, fit_prepared, prepare
 from carrara.training.partitions import fit_partitioned, inner_features
 from carrara.training.tuning import with_parameters
 
@@ -95,11 +96,7 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
     labels = dataset_version(stores, name, number)
     rebuilt = training_rows(stores, service, labels, tables, model.label.time, carried_columns(model))
     parts = model.split.split(rows.collect(), time=model.label.time, known_at=model.label.known_at)
-    prepared = prepare(model, inner_features(model, service.features), parts)
-    prepared = replace(prepared, task=replace(prepared.task, workers=record["summary"].get("workers", 1)))
-    if record["summary"].get("start"):
-        start = learned_files(stores, resolve(stores, record["summary"]["start"]))
-        prepared = replace(prepared, task=replace(prepared.task, start=start))
+    prepared = _prepared(stores, model, inner_features(model, service.features), parts, record["summary"])
     if model.partition_by:
         made = fit_partitioned(model, service.features, parts, prepared, lambda done, total: None)
     else:
@@ -114,6 +111,20 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
         digest = digest_bytes(files[name]) if name in files else "(absent)"
         compared.append(Compared(name, recorded.get(name, "(absent)"), digest))
     return Reproduction(str(version), tuple(compared), _environment(record["environment"]["distributions"]))
+
+
+def _prepared(
+    stores: Stores, model: Model, features: tuple[str, ...], parts: Mapping[str, Rows], begun: Mapping[str, Any]
+) -> Prepared:
+    """What the trainer was given, of rows and of the version that it went on from."""
+    start = resolve(stores, begun["start"]) if begun.get("start") else None
+    if start is None:
+        prepared = prepare(model, features, parts)
+    else:
+        former = former_of(stores, start, model, features)
+        rows = unseen(parts, model.label, begun["seen"], start) if begun.get("seen") else parts
+        prepared = begun_with(stores, prepare(model, features, rows, former=former), start, former)
+    return replace(prepared, task=replace(prepared.task, workers=begun.get("workers", 1)))
 
 
 def with_trainer(model: Model, parameters: Mapping[str, Any]) -> Model:

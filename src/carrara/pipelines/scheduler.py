@@ -24,8 +24,10 @@ from carrara.features import compute_feature_table
 from carrara.features.service import StoredView
 from carrara.metadata.intervals import Claim, Interval, claim, extend, finish, list_intervals
 from carrara.metadata.runs import run
+from carrara.pipelines.continued import newest_version
 from carrara.pipelines.prepare import ingest_for, materialise_views, refresh_former_views, stored_views
-from carrara.pipelines.train import train
+from carrara.pipelines.retraining import Retraining, reasons_to_retrain
+from carrara.pipelines.train import Trained, train
 from carrara.storage import Stores
 from carrara.training import Model
 
@@ -38,24 +40,28 @@ _LONGEST_WAIT_SECONDS = 15.0
 """How soon a changed definition, or the work of a scheduler that died, is noticed."""
 
 
-Timed = StoredView | Model
+Timed = StoredView | Model | Retraining
 """What may have a schedule."""
 
 
 @dataclass(frozen=True)
 class Scheduled:
-    """What one run of a view or a model did: the moments that it covers, and its error where it failed."""
+    """What one run of a view or a model did: the moments that it covers, what there is to say, and its error where it
+    failed."""
 
     kind: str
     name: str
     moments: tuple[datetime, ...]
     error: str | None = None
+    said: str = ""
 
 
 def scheduled(definitions: Definitions) -> list[Timed]:
-    """The views that have a schedule, then the models."""
-    everything: list[Timed] = [*stored_views(definitions), *definitions.of_kind("model").values()]
-    return [one for one in everything if one.schedule is not None]
+    """The views that have a schedule, then the models, then those whose `Retrain` is looked after."""
+    models: list[Model] = list(definitions.of_kind("model").values())
+    everything: list[Timed] = [*stored_views(definitions), *models]
+    watched = [Retraining(model, model.retrain) for model in models if model.retrain is not None]
+    return [*(one for one in everything if one.schedule is not None), *watched]
 
 
 def due(stores: Stores, view: Timed, now: datetime) -> tuple[datetime, ...]:
@@ -119,24 +125,40 @@ def next_moment(stores: Stores, view: Timed) -> datetime | None:
 def _run(
     stores: Stores, definitions: Definitions, view: Timed, held: Claim, ingested: dict[str, str | None]
 ) -> Scheduled:
-    error = None
+    error, said = None, ""
     try:
         with run(stores.metadata, "schedule", view.name, {"until": [moment.isoformat() for moment in held.moments]}):
             if isinstance(view, Model):
-                train(stores, definitions, view.name, Progress())
-                return _finished(stores, view, held, None)
+                said = _told(train(stores, definitions, view.name, Progress(), why=[f"its schedule, {view.schedule}"]))
+                return _finished(stores, view, held, None, said)
+            if isinstance(view, Retraining):
+                _ingest(stores, definitions, view.model.label.dataset, ingested)
+                return _finished(stores, view, held, None, _retrained(stores, definitions, view))
             _ingest(stores, definitions, view.source, ingested)
             compute_feature_table(stores, definitions, view)
             materialise_views(stores, definitions, [view], held.moments[-1])
             refresh_former_views(stores, [view], held.moments[-1])
     except Exception as failed:  # One view's failure stops neither the others nor the scheduler.
         error = str(failed)
-    return _finished(stores, view, held, error)
+    return _finished(stores, view, held, error, said)
 
 
-def _finished(stores: Stores, view: Timed, held: Claim, error: str | None) -> Scheduled:
+def _retrained(stores: Stores, definitions: Definitions, watched: Retraining) -> str:
+    found = reasons_to_retrain(stores, watched.model, watched.retrain)
+    if not found.reasons:
+        return f"not trained: {found.said}"
+    goes_on = watched.retrain.new_rows and newest_version(stores, watched.name) is not None
+    trained = train(stores, definitions, watched.name, Progress(), new_rows=goes_on, why=found.reasons)
+    return f"{found.said}: {_told(trained)}"
+
+
+def _told(trained: Trained) -> str:
+    return f"{trained.version} is up to date" if trained.reused else f"{trained.version} registered"
+
+
+def _finished(stores: Stores, view: Timed, held: Claim, error: str | None, said: str) -> Scheduled:
     finish(stores.metadata, held, stores.clock(), error)
-    return Scheduled(view.kind, view.name, held.moments, error)
+    return Scheduled(view.kind, view.name, held.moments, error, said)
 
 
 def _ingest(stores: Stores, definitions: Definitions, dataset: str, ingested: dict[str, str | None]) -> None:

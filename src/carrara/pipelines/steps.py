@@ -18,7 +18,7 @@ from carrara.training import Model
 
 @dataclass(frozen=True)
 class TrainingWork:
-    """What every step of one training run needs."""
+    """What every step of one training run needs; `start` has learned the rows that became known until `seen`."""
 
     stores: Stores
     definitions: Definitions
@@ -28,6 +28,8 @@ class TrainingWork:
     tuned: Mapping[str, Any] | None = None
     start: ModelVersion | None = None
     workers: int = 1
+    seen: str | None = None
+    why: tuple[str, ...] = ()
 
 
 def remembered(stores: Stores, run_id: str, step: Step, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

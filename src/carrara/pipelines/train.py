@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from carrara.features.offline import current_table
 from carrara.features.training_set import training_set_key
 from carrara.metadata.runs import run
 from carrara.models.registry import ModelVersion, champion, read_record, register, resolve
+from carrara.pipelines.continued import last_learned, unseen, version_to_go_on_from
 from carrara.pipelines.evaluate_step import evaluate_step
 from carrara.pipelines.fit_step import fit_said, fit_step, tune_step
 from carrara.pipelines.prepare import compute_features, ingest_for
@@ -53,13 +54,16 @@ def train(
     trials: int = 0,
     jobs: int = 1,
     start: str | None = None,
+    new_rows: bool = False,
     workers: int = 1,
+    why: Sequence[str] = (),
 ) -> Trained:
     """Train a model as its definition says, evaluate the exported artifact, judge it, and register it.
 
     With `trials` its hyper-parameters are tuned first, and the best ones taken; trials of the same search that are
-    recorded already count. `start` is the address of a version to go on from. `workers` processes
-    share the fit, where the trainer can.
+    recorded already count. `start` is the address of a version to go on from; with `new_rows` training goes on from
+    it, or the champion, or the newest version, on the rows alone that it has not seen. `workers` processes share the
+    fit, where the trainer can. `why` is recorded.
 
     Killed anywhere, the next call goes on from the last step that was complete. A version whose gates fail is
     registered too, and cannot be deployed.
@@ -71,11 +75,20 @@ def train(
             f"the trainer '{model.trainer.name}' runs in one process, with all its cores",
             hint="Train without --workers.",
         )
+    if new_rows and trials:
+        raise TrainingError(
+            "new rows alone are too few to choose hyper-parameters by", hint="Tune without --new-rows, or not at all."
+        )
     begun = resolve(stores, start) if start else None
+    if new_rows and begun is None:
+        begun = version_to_go_on_from(stores, name)
     asked = {"definition": model.spec(), "trials": trials, "jobs": jobs, "start": str(begun) if begun else None}
-    asked["workers"] = workers
+    asked |= {"workers": workers, "new_rows": new_rows, "why": list(why)}
+    seen = last_learned(stores, begun).isoformat() if new_rows and begun is not None else None
     with run(stores.metadata, "train", name, asked) as run_id, logged(stores, run_id, progress):
-        work = TrainingWork(stores, definitions, model, service, run_id, start=begun, workers=workers)
+        work = TrainingWork(
+            stores, definitions, model, service, run_id, start=begun, workers=workers, seen=seen, why=tuple(why)
+        )
         with progress.step("datasets") as step:
             ingested = ingest_for(stores, definitions, [model.label.dataset, *(v.source for v, _ in service.stored)])
             step.reused = all(one.reused for one in ingested)
@@ -92,8 +105,10 @@ def train(
             with progress.step("tune") as step:
                 work = tune_step(work, training_set, parts, step, trials, jobs)
         with progress.step("train") as step:
-            fitted = fit_step(work, training_set, parts, step)
-            step.said = fit_said(fitted)
+            learned_from = parts if seen is None or begun is None else unseen(parts, model.label, seen, begun)
+            fitted = fit_step(work, training_set, learned_from, step)
+            new = f"{fitted['rows']:,} rows that {begun} has not seen; " if seen is not None else ""
+            step.said = new + fit_said(fitted)
         with progress.step("evaluate") as step:
             evaluation, judged = evaluate_step(work, training_set, fitted, parts, step)
             step.said = _headline(evaluation)
@@ -156,7 +171,7 @@ def _registered(
                 model,
                 service,
                 training_set,
-                {**fitted, "tuning": work.tuned, "start": str(work.start) if work.start is not None else None},
+                {**fitted, **_begun(work)},
                 parts,
                 judged,
                 gates,
@@ -176,6 +191,12 @@ def _registered(
     key = digest_data(["register", model.name, fitted["servable"], training_set.digest, specs])
     outputs = remembered(stores, work.run_id, step, key, add)
     return resolve(stores, f"{model.name}@{outputs['version']}")
+
+
+def _begun(work: TrainingWork) -> dict[str, Any]:
+    """Of what a run has begun, for the record."""
+    start = str(work.start) if work.start is not None else None
+    return {"tuning": work.tuned, "start": start, "seen": work.seen, "why": list(work.why)}
 
 
 def _headline(evaluation: Evaluation) -> str:

@@ -6,6 +6,7 @@ In: a training set. Out: a servable artifact and what was learned.
 from carrara.training.feeds import tf_dataset, torch_dataset
 from carrara.training.fit import FittedModel, fit_model
 from carrara.training.model import Label, Model
+from carrara.training.retrain import Retrain
 from carrara.training.search import Between, OneOf
 from carrara.training.trainers.base import Fitted, Part, Task
 from carrara.training.trainers.function import trainer
@@ -36,6 +37,7 @@ __all__ = [
     "OneHot",
     "OneOf",
     "Part",
+    "Retrain",
     "Sklearn",
     "Standardise",
     "Task",

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 
@@ -15,7 +14,7 @@ from carrara.core.errors import TrainingError
 from carrara.data.rows import Rows
 from carrara.evaluation import binary
 from carrara.evaluation.ranked import RankedRows
-from carrara.models.runtimes.base import COLUMNS, TRANSFORMS
+from carrara.models.runtimes.base import TRANSFORMS
 from carrara.models.signature import Signature, TensorSpec
 from carrara.training.checkpoints import Checkpoint, NoCheckpoint
 from carrara.training.inputs import Inputs, fit_inputs
@@ -54,6 +53,14 @@ class FittedModel:
 
 
 @dataclass(frozen=True)
+class Former:
+    """What a version that is gone on from has fixed: how its matrix is made, and its classes."""
+
+    inputs: Inputs
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Prepared:
     """What a trainer is given, however often: the parts as matrices, and the task."""
 
@@ -71,13 +78,17 @@ def prepare(
     advance: Callable[[int, int], None] = lambda done, total: None,
     checkpoint: Checkpoint | None = None,
     folder: Path | None = None,
+    former: Former | None = None,
 ) -> Prepared:
-    """Fit the transforms, and make the matrices, large ones in files in `folder`.
+    """Fit the transforms, unless they are a `former` version's, and make the matrices, large ones in files in `folder`.
 
     TrainingError names what cannot be learned.
     """
-    classes = classes_of(model.label, parts["train"], f"the train part of '{model.name}'")
-    inputs = fit_inputs(features, model.transforms, parts["train"])
+    if former is not None:
+        inputs, classes = former.inputs, former.classes
+    else:
+        classes = classes_of(model.label, parts["train"], f"the train part of '{model.name}'")
+        inputs = fit_inputs(features, model.transforms, parts["train"])
     made = {name: _part(model, inputs, classes, parts[name], name, folder) for name in ("train", "validation")}
     task = Task(model.label.kind, inputs.names, classes, inputs.categories, model.seed, advance)
     task = replace(task, checkpoint=checkpoint or NoCheckpoint(), folder=folder)
@@ -111,19 +122,12 @@ def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
         files = {"model.onnx": graph if inputs.graph is None else joined(inputs.graph, graph, FEATURES)}
     else:
         files = {**fitted.native, **({} if inputs.graph is None else {TRANSFORMS: inputs.graph})}
-    # What was learned is of the matrix's columns: to read it, one needs their names and how they are made.
-    columns = {name: list(inputs.sources[name]) for name in inputs.names}
-    learned = {**fitted.learned, COLUMNS: msgspec.json.encode(columns)}
-    if inputs.graph is not None:
-        learned[TRANSFORMS] = inputs.graph
-    if inputs.learned:
-        learned["transforms.json"] = msgspec.json.encode(inputs.learned)
     shape = (None, len(classes)) if classes else (None,)
     summary = {**fitted.summary, "columns": len(inputs.names)}
     return FittedModel(
         format="onnx" if graph is not None else fitted.format,
         files=files,
-        learned=learned,
+        learned={**fitted.learned, **inputs.files()},
         signature=Signature(inputs.features, (TensorSpec(OUTPUTS[kind], "float32", shape),)),
         classes=classes,
         importance=inputs.importance(fitted.importance),

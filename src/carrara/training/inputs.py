@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 
 from carrara.core.columns import require_column, type_name
 from carrara.core.errors import ColumnTypeMismatch, StorageError, TrainingError
 from carrara.data.rows import Rows, batches
+from carrara.models.runtimes.base import COLUMNS, TRANSFORMS
 from carrara.models.runtimes.onnx import session
 from carrara.models.signature import TensorSpec
 from carrara.training.trainers.base import MOST_IN_MEMORY, Array
@@ -23,6 +25,11 @@ from carrara.training.transforms.graph import Column, Graph
 
 NUMBERS = "numbers"
 """The input of a transforms' graph that holds all features that are numbers; each text is an input by its name."""
+
+CATEGORIES = "categories.json"
+"""The file, beside COLUMNS, with how many categories there are of the columns that hold places of some."""
+
+LEARNED_TRANSFORMS = "transforms.json"
 
 _WHERE = "the training set"
 _OUTPUT = "matrix"
@@ -58,6 +65,35 @@ class Inputs:
             else:
                 (made[place:done],) = graph.run([_OUTPUT], _given(self.features, batch))
         return made
+
+    def files(self) -> dict[str, bytes]:
+        """What there is to know of the matrix: to read what was learned of its columns, and to go on from it."""
+        found = {COLUMNS: msgspec.json.encode({name: list(self.sources[name]) for name in self.names})}
+        if self.categories:
+            found[CATEGORIES] = msgspec.json.encode(self.categories)
+        if self.graph is not None:
+            found[TRANSFORMS] = self.graph
+        if self.learned:
+            found[LEARNED_TRANSFORMS] = msgspec.json.encode(self.learned)
+        return found
+
+    @classmethod
+    def of_files(cls, features: tuple[TensorSpec, ...], files: Mapping[str, bytes]) -> Inputs:
+        """The inputs that `files` were written of."""
+        read = {
+            name: msgspec.json.decode(files[name])
+            for name in (COLUMNS, CATEGORIES, LEARNED_TRANSFORMS)
+            if name in files
+        }
+        sources = {name: tuple(one) for name, one in read[COLUMNS].items()}
+        return cls(
+            features,
+            tuple(sources),
+            sources,
+            read.get(CATEGORIES, {}),
+            files.get(TRANSFORMS),
+            read.get(LEARNED_TRANSFORMS, []),
+        )
 
     def importance(self, by_column: Mapping[str, float]) -> dict[str, float]:
         """Each feature's share, from those of the matrix's columns; a cross is shared evenly."""

@@ -12,6 +12,7 @@ from carrara.core.schedule import Schedule
 from carrara.data.splits import Split
 from carrara.evaluation import Gate
 from carrara.evaluation.metrics import MAIN_METRICS, METRICS_OF, Kind, metric
+from carrara.training.retrain import Retrain
 from carrara.training.search import Space
 from carrara.training.trainers.base import Trainer
 from carrara.training.transforms.base import Transform
@@ -50,7 +51,7 @@ class Model:
     `transforms` are fitted on the train part, and served in the model; `search` are the hyper-parameters that tuning
     tries, by default those of the trainer. `partition_by` are features, texts, for each value of which that has
     `partition_rows` training rows there is a model of its own. A scheduler trains it by its `schedule`, `"@weekly"` or
-    a cron expression; a fit that takes longer than `time_limit`, such as `"2h"`, is ended.
+    a cron expression, and when `retrain` says so; a fit that takes longer than `time_limit`, such as `"2h"`, is ended.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Model:
     threshold: float = 0.5
     seed: int = 0
     schedule: str | None = None
+    retrain: Retrain | None = None
     time_limit: str | None = None
     description: str = ""
     owner: str = ""
@@ -119,6 +121,7 @@ class Model:
             "threshold": self.threshold,
             "seed": self.seed,
             "schedule": self.schedule,
+            "retrain": self.retrain.spec() if self.retrain is not None else None,
             "time_limit": self.time_limit,
             "description": self.description,
             "owner": self.owner,

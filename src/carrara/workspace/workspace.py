@@ -135,17 +135,28 @@ class Workspace:
         trials: int = 0,
         jobs: int = 1,
         start: str | None = None,
+        new_rows: bool = False,
         workers: int = 1,
         progress: Progress | None = None,
     ) -> Trained:
         """Train, evaluate, judge and register a model; steps that nothing has changed for are reused.
 
         With `trials` its hyper-parameters are tuned first, `jobs` trials at a time; trials of before count. `start`
-        is the address of a version whose learned parameters training begins with (a warm start). `workers` processes
-        share the fit, where the trainer can.
+        is the address of a version whose learned parameters training begins with (a warm start); with `new_rows` it
+        goes on from that, or the champion, or the newest version, on the rows alone that it has not seen. `workers`
+        processes share the fit, where the trainer can.
         """
-        told = progress or Progress()
-        return train(self.stores, self.definitions, model, told, trials=trials, jobs=jobs, start=start, workers=workers)
+        return train(
+            self.stores,
+            self.definitions,
+            model,
+            progress or Progress(),
+            trials=trials,
+            jobs=jobs,
+            start=start,
+            new_rows=new_rows,
+            workers=workers,
+        )
 
     def run_due(self) -> list[Scheduled]:
         """Do what schedules say is due now, and no other scheduler does."""
@@ -233,9 +244,8 @@ class Workspace:
             )
         if found.state == "running":
             raise UnavailableError(f"run {found.id} is running", hint=f"carrara run stop {found.id}")
-        asked = {
-            name: found.parameters[name] for name in ("trials", "jobs", "start", "workers") if name in found.parameters
-        }
+        names = ("trials", "jobs", "start", "new_rows", "workers")
+        asked = {name: found.parameters[name] for name in names if name in found.parameters}
         return self.train(found.name, **asked, progress=progress)
 
     def runs(self, kind: str | None = None) -> list[Run]:

@@ -1,0 +1,132 @@
+"""Retraining: the scheduler trains a model when enough is new, or when what is asked has changed; and says why."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from carrara.core.clock import now
+from carrara.core.errors import DefinitionError
+from carrara.monitoring.prediction_log import LoggedPredictions, PredictionLog
+from carrara.training import Retrain
+from carrara.workspace import Workspace
+
+
+def declared(folder: Path, retrain: str) -> None:
+    path = folder / "definitions.py"
+    text = path.read_text().replace('    "late",\n', f'    "late",\n    retrain=carrara.Retrain({retrain}),\n', 1)
+    fixed = 'TimeSplit(validation_from="2024-01-15", test_from="2024-01-20")'
+    assert fixed in text
+    path.write_text(text.replace(fixed, "RollingSplit()"))
+
+
+def at(folder: Path, moment: datetime) -> Workspace:
+    return Workspace(folder, clock=lambda: moment)
+
+
+def test_a_model_is_trained_when_enough_labels_are_new(fresh):
+    declared(fresh.root, 'rows=100, check="@daily", new_rows=True')
+    lines = (fresh.root / "trips.csv").read_text().splitlines(keepends=True)
+
+    def round_with(trips: int, day: int) -> list[str]:
+        (fresh.root / "trips.csv").write_text("".join(lines[: trips + 1]))
+        with at(fresh.root, datetime(2026, 5, day, 1, tzinfo=UTC)) as workspace:
+            return [(one.kind, one.said, one.error) for one in workspace.run_due()]
+
+    assert round_with(400, 1) == [("retraining", "it has no version yet: late@1 registered", None)]
+    assert round_with(450, 1) == []
+    ((_, said, error),) = round_with(450, 2)
+    assert (said.startswith("not trained: "), " new rows since late@1, of 100" in said, error) == (True, True, None)
+    ((_, said, error),) = round_with(590, 3)
+    assert (said.endswith(" new rows since late@1, of 100: late@2 registered"), error) == (True, None)
+    with Workspace(fresh.root) as workspace:
+        summary = workspace.models.record("late@2")["summary"]
+        assert summary["why"] == [said.removesuffix(": late@2 registered")]
+        assert summary["start"] == "late@1"
+        assert workspace.runs("train")[0].parameters["why"] == summary["why"]
+        assert [version.version for version in workspace.models.versions()] == [1, 2]
+
+
+def log(workspace: Workspace, load: float, rows: int, moment: datetime) -> None:
+    """Predictions as they were asked on a day."""
+    record, random = workspace.models.record("late@1"), np.random.default_rng(3)
+    features = {one["name"]: random.normal(size=rows) for one in record["features"]}
+    features["depot_state:load"] = np.full(rows, load)
+    batch = LoggedPredictions(
+        model="late",
+        version=1,
+        ids=[f"{moment:%d}-{number}" for number in range(rows)],
+        event_times=np.full(rows, np.datetime64(moment.replace(tzinfo=None), "us")),
+        keys={},
+        request={},
+        features=features,
+        outputs={"probability": random.uniform(size=rows)},
+    )
+    writer = PredictionLog(workspace.stores, flush_seconds=0.0)
+    writer.append(batch)
+    writer.close()
+
+
+def test_a_model_is_trained_when_what_is_asked_has_drifted_and_once_a_window(fresh):
+    declared(fresh.root, 'drift=0.25, window="7d", check="@daily", least=200')
+    begun = now()
+
+    def round_after(days: int) -> str:
+        with at(fresh.root, begun + timedelta(days=days)) as workspace:
+            (done,) = workspace.run_due()
+            assert done.error is None
+            return done.said
+
+    assert round_after(0).endswith("late@1 registered")
+    assert round_after(1) == "not trained: drift is looked at when late@1 is 7d old"
+    assert round_after(8) == "not trained: drift is not known: there are no predictions"
+    with Workspace(fresh.root) as workspace:
+        log(workspace, 5.0, 50, begun + timedelta(days=8))
+    assert round_after(9) == "not trained: drift is not known: 50 of 200 predictions in 7d"
+    with Workspace(fresh.root) as workspace:
+        log(workspace, 5.0, 300, begun + timedelta(days=9))
+    lines = (fresh.root / "trips.csv").read_text().splitlines(keepends=True)
+    (fresh.root / "trips.csv").write_text("".join(lines[:-1]))
+    said = round_after(10)
+    assert "has drifted by" in said
+    assert said.endswith("of 0.25: late@2 registered")
+    with Workspace(fresh.root) as workspace:
+        assert workspace.models.record("late@2")["summary"]["why"][0].startswith("'")
+
+
+def test_the_scheduler_says_why_it_trained_or_not(fresh):
+    declared(fresh.root, "rows=1_000")
+    words = [sys.executable, "-m", "carrara", "scheduler", "--once", "-w", str(fresh.root)]
+    assert "it has no version yet: late@1 registered" in subprocess.run(words, capture_output=True, text=True).stdout
+    runs = [sys.executable, "-m", "carrara", "run", "list", "--json", "-w", str(fresh.root)]
+    kinds = {run["kind"]: run for run in json.loads(subprocess.run(runs, capture_output=True, text=True).stdout)}
+    assert kinds["train"]["parameters"]["why"] == ["it has no version yet"]
+    assert kinds["schedule"]["state"] == "complete"
+
+
+def test_a_retrain_that_could_not_be_is_refused():
+    for wrong in ({"rows": 0}, {"drift": -1.0}, {"rows": 3, "check": "often"}):
+        with pytest.raises(DefinitionError):
+            Retrain(**wrong)
+
+
+def test_a_rolling_split_moves_on_with_its_rows(tmp_path):
+    from carrara.data import RollingSplit
+
+    days = pl.DataFrame({"at": [datetime(2024, 1, day, tzinfo=UTC) for day in range(1, 31)]})
+    split = RollingSplit(validation="5d", test="3d")
+    parts = split.split(days, time="at", known_at=None)
+    assert {name: (part["at"].min().day, part["at"].max().day) for name, part in parts.items()} == {
+        "train": (1, 22),
+        "validation": (23, 27),
+        "test": (28, 30),
+    }
+    later = pl.concat([days, pl.DataFrame({"at": [datetime(2024, 2, 1, tzinfo=UTC)]})])
+    assert split.split(later, time="at", known_at=None)["test"]["at"].min().day == 30
