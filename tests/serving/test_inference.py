@@ -84,5 +84,7 @@ def test_an_unknown_endpoint_names_the_nearest_and_spoils_no_other_request(manag
 
 def test_what_was_predicted_is_logged_once_and_refusals_are_not(manager):
     logged: list[int] = []
-    Inference(manager, logged.append).answer_all([request([1.0]), request([-2.0]), request([3.0, 4.0])])
+    Inference(manager, lambda record, **how: logged.append(record)).answer_all(
+        [request([1.0]), request([-2.0]), request([3.0, 4.0])]
+    )
     assert sorted(logged) == [1, 2]

@@ -15,7 +15,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0005"
+HEAD = "0006"
 """The migration that these tables stand for."""
 
 tables = MetaData()
@@ -182,4 +182,63 @@ audit = Table(
     Column("previous", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
     Index("audit_by_object", "object", "number"),
+)
+
+prediction_losses = Table(
+    "prediction_losses",
+    tables,
+    Column("id", String(36), primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+monitor_windows = Table(
+    "monitor_windows",
+    tables,
+    Column("model", String(200), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("end", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", String(20), nullable=False),
+    Column("inputs", String(64), nullable=False),
+    Column("owner", String(36), nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("computed_at", BigInteger),
+    Column("predictions", BigInteger),
+    Column("outcomes", BigInteger),
+    Column("result", String(64)),
+    Column("profile", String(64)),
+    Column("error", Text),
+)
+
+alerts = Table(
+    "alerts",
+    tables,
+    Column("id", String(36), primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("rule", String(500), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("windows", Integer, nullable=False),
+    Column("pending_at", BigInteger, nullable=False),
+    Column("firing_at", BigInteger),
+    Column("resolved_at", BigInteger),
+    Column("told_at", BigInteger),
+    Column("window_end", BigInteger, nullable=False),
+    Column("details", JSON, nullable=False),
+    Index("alerts_by_model", "model", "rule", "state"),
+)
+
+silences = Table(
+    "silences",
+    tables,
+    Column("id", String(36), primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("rule", String(500)),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("silenced_by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
 )

@@ -1,14 +1,20 @@
-"""The prediction log: every prediction with the features that it used, written off the hot path.
+"""The prediction log: every prediction with the features that it used, on its way to the lake off the hot path.
 
-A bounded buffer and one writer thread: a request never waits for the lake. Rows are idempotent by their id.
+A bounded buffer → a journal on the local disk (journal.py) every `flush_seconds` → the lake's table every
+`ship_seconds`. A request waits for neither. Rows are idempotent by their id.
 """
 
 from __future__ import annotations
 
+import io
+import logging
 import queue
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,19 +22,34 @@ import polars as pl
 
 from carrara.core.clock import now
 from carrara.core.columns import UTC_TIME
+from carrara.core.errors import StorageError
+from carrara.core.metrics import LOG_JOURNAL_BYTES, LOG_LAG_SECONDS, LOG_ROWS
+from carrara.metadata.prediction_losses import add_loss
+from carrara.monitoring.journal import Journal
+from carrara.monitoring.sampling import SAMPLED, AppliedSampling, Sampling
+from carrara.monitoring.shipping import ship, ship_abandoned
 from carrara.storage import Stores
 
 Array = np.ndarray[Any, Any]
 
-_BUFFERED_BATCHES = 10_000
+FLUSH_SECONDS = 0.5
+"""What a killed process loses at most: the predictions of so many seconds."""
+
+SHIP_SECONDS = 2.0
+_BUFFERED_BATCHES = 20_000
+_BUFFERED_ROWS = 500_000
 _FLUSH_ROWS = 50_000
+_RETRY_SECONDS = 5.0
+_LEAST_WAIT_SECONDS = 0.02
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LoggedPredictions:
     """A batch of predictions of one model version, as columns of equal length.
 
-    `keys`, `request` and `outputs` go under their names, `features` under `view:feature`.
+    `keys`, `request` and `outputs` go under their names, `features` under `view:feature`. `arm` names the part of a
+    deployment that answered; a `shadow` answer reached nobody. `latency` is in seconds.
     """
 
     model: str
@@ -39,6 +60,11 @@ class LoggedPredictions:
     request: Mapping[str, Array]
     features: Mapping[str, Array]
     outputs: Mapping[str, Array]
+    endpoint: str = ""
+    arm: str = ""
+    shadow: bool = False
+    latency: float | None = None
+    logged_at: float = field(default_factory=time.time)
 
 
 def log_table(model: str) -> str:
@@ -46,51 +72,81 @@ def log_table(model: str) -> str:
     return f"predictions/{model}"
 
 
-class PredictionLog:
-    """Takes batches from any thread and appends them to the lake every `flush_seconds`.
+def journals(stores: Stores) -> Path:
+    """Where the processes of this machine keep their journals."""
+    return stores.root / ".carrara" / "journals"
 
-    What a killed process had not yet written is lost: at most `flush_seconds` of predictions. When the buffer
-    is full, a batch is dropped and counted in `dropped`, and serving goes on.
+
+class PredictionLog:
+    """Takes batches from any thread; what is dropped is counted and recorded, and serving goes on.
+
+    What becomes of a lake that is away: the journal grows up to its bound, and is shipped when it is back, by this
+    process or by the next one. What becomes of a full disk: the buffer fills, and then batches are dropped.
     """
 
-    def __init__(self, stores: Stores, *, flush_seconds: float = 2.0) -> None:
-        self._lake = stores.lake
-        self._flush_seconds = flush_seconds
-        self._waiting: queue.Queue[LoggedPredictions | None] = queue.Queue(_BUFFERED_BATCHES)
-        self.dropped = 0
-        self.written = 0
+    def __init__(
+        self,
+        stores: Stores,
+        *,
+        flush_seconds: float = FLUSH_SECONDS,
+        ship_seconds: float = SHIP_SECONDS,
+        sampling: Callable[[str], Sampling] | None = None,
+    ) -> None:
+        self._stores = stores
+        self._sampling = sampling or AppliedSampling(stores.metadata)
+        self._flush_seconds, self._ship_seconds = flush_seconds, ship_seconds
+        self._waiting: queue.SimpleQueue[LoggedPredictions | None] = queue.SimpleQueue()
+        self._journal = Journal(journals(stores))
+        self._held: list[LoggedPredictions] = []
+        self._unrecorded, self._since = 0, now()
+        self._closing = threading.Event()
+        self.dropped = self.written = self.skipped = 0
         self.error: Exception | None = None
-        self._thread = threading.Thread(target=self._work, name="prediction-log", daemon=True)
-        self._thread.start()
+        self._writer = threading.Thread(target=self._work, name="prediction-log", daemon=True)
+        self._shipper = threading.Thread(target=self._ship, name="prediction-log-shipper", daemon=True)
+        self._writer.start()
+        self._shipper.start()
 
-    def append(self, batch: LoggedPredictions) -> None:
-        """Hand over a batch; never waits."""
-        try:
-            self._waiting.put_nowait(batch)
-        except queue.Full:
-            self.dropped += len(batch.ids)
+    def append(self, batch: LoggedPredictions, **answered: Any) -> None:
+        """Hand over a batch, with how it was answered: `endpoint`, `arm`, `shadow`, `latency`; never waits."""
+        batch = replace(batch, **answered) if answered else batch
+        rows = len(batch.ids)
+        self._journal.take(rows)
+        if self._waiting.qsize() >= _BUFFERED_BATCHES or self._journal.taken - self._journal.settled > _BUFFERED_ROWS:
+            self._drop(rows)
+        else:
+            self._waiting.put(batch)
 
     def close(self) -> None:
-        """Write what is waiting, and stop."""
+        """Write what is waiting, ship it if the lake is there, and stop."""
         self._waiting.put(None)
-        self._thread.join()
+        self._writer.join()
+        self._closing.set()
+        self._shipper.join()
+        self._journal.close()
+        try:
+            # Its own journal is nobody's now.
+            ship_abandoned(self._stores, journals(self._stores))
+        except Exception as error:  # of a lake that is away, it is the next process's
+            self._noticed(error)
 
     def _work(self) -> None:
         open_ = True
         while open_:
             batches, open_ = self._gather()
-            for model in dict.fromkeys(batch.model for batch in batches):
-                self._write(model, [batch for batch in batches if batch.model == model])
+            self._held += batches
+            held, self._held = self._held, []
+            for same in _alike(held):
+                self._write(same, last=not open_)
+            self._record_losses()
 
     def _gather(self) -> tuple[list[LoggedPredictions], bool]:
         """The batches of one flush interval, and whether more may come."""
-        first = self._waiting.get()
-        if first is None:
-            return [], False
-        batches, rows, deadline = [first], len(first.ids), now().timestamp() + self._flush_seconds
-        while rows < _FLUSH_ROWS and (left := deadline - now().timestamp()) > 0:
+        batches: list[LoggedPredictions] = []
+        rows, deadline = 0, time.monotonic() + max(self._flush_seconds, _LEAST_WAIT_SECONDS)
+        while rows < _FLUSH_ROWS:
             try:
-                batch = self._waiting.get(timeout=left)
+                batch = self._waiting.get(timeout=max(deadline - time.monotonic(), 0))
             except queue.Empty:
                 break
             if batch is None:
@@ -99,32 +155,183 @@ class PredictionLog:
             rows += len(batch.ids)
         return batches, True
 
-    def _write(self, model: str, batches: list[LoggedPredictions]) -> None:
-        frame = pl.concat([_frame(batch) for batch in batches], how="diagonal")
+    def _write(self, batches: list[LoggedPredictions], *, last: bool) -> None:
+        """Sample, and write into the journal; where the disk does not take it, hold it and try again."""
+        model, rows = batches[0].model, sum(len(batch.ids) for batch in batches)
         try:
-            self._lake.write(log_table(model), frame, mode="append")
-            self.written += frame.height
-        except Exception as error:  # the writer outlives a lake that is away
-            self.error = error
-            self.dropped += frame.height
+            frame = self._sampled(model, _frame(batches))
+            if frame.height:
+                self._journal.append(log_table(model), frame.height, _ipc(frame), of=rows)
+            else:
+                self._journal.settle(rows)
+        except StorageError as error:
+            self._noticed(error)
+            if last:
+                self._drop(rows, model)
+            else:
+                self._held += batches
+            return
+        except Exception as error:  # rows that cannot be written down stop neither the log nor serving
+            self._noticed(error)
+            self._drop(rows, model)
+            return
+        self.written += frame.height
+        self.skipped += rows - frame.height
+        LOG_ROWS.labels(model, "written").inc(frame.height)
+        LOG_ROWS.labels(model, "left out").inc(rows - frame.height)
+
+    def _sampled(self, model: str, frame: pl.DataFrame) -> pl.DataFrame:
+        sampling = self._sampling(model)
+        try:
+            return sampling.kept(frame)
+        except pl.exceptions.PolarsError as error:  # a rule that names a column which is not there
+            self._noticed(error)
+            return Sampling(sampling.rate).kept(frame)
+
+    def _ship(self) -> None:
+        """Bring what lies in the journal to the lake, and what processes that are no more have left."""
+        pause = self._ship_seconds
+        while not self._closing.wait(pause):
+            pause = self._ship_seconds
+            LOG_LAG_SECONDS.set(self._lag())
+            LOG_JOURNAL_BYTES.set(self._journal.bytes())
+            try:
+                self._journal.roll()
+                ship(self._stores, self._journal.folder)
+                ship_abandoned(self._stores, journals(self._stores))
+            except Exception as error:  # the shipper outlives a lake that is away
+                self._noticed(error)
+                pause = _RETRY_SECONDS
+
+    def _lag(self) -> float:
+        """How old the oldest prediction is that is not in the lake, in seconds."""
+        try:
+            times = [path.stat().st_mtime for path in self._journal.folder.glob("*.segment*")]
+        except FileNotFoundError:  # one that ended at this moment
+            return self._lag()
+        return max(time.time() - min(times), 0.0) if times else 0.0
+
+    def _noticed(self, error: Exception) -> None:
+        if str(error) != str(self.error):
+            _log.warning("prediction log: %s", error)
+        self.error = error
+
+    def _drop(self, rows: int, model: str = "") -> None:
+        self.dropped += rows
+        self._unrecorded += rows
+        LOG_ROWS.labels(model, "dropped").inc(rows)
+        self._journal.settle(rows)
+
+    def _record_losses(self) -> None:
+        rows = self._unrecorded
+        if not rows:
+            return
+        try:
+            add_loss(self._stores.metadata, rows, self._since, now(), f"dropped: {self.error or 'the buffer was full'}")
+        except StorageError as error:
+            self._noticed(error)
+            return
+        self._unrecorded -= rows
+        self._since = now()
 
 
-def read_log(stores: Stores, model: str) -> pl.DataFrame:
-    """Every logged prediction of a model once, oldest first; a repeated id counts with its first row."""
-    rows = stores.lake.scan(log_table(model)).unique("prediction_id", keep="first", maintain_order=True)
+def scan_log(
+    stores: Stores,
+    model: str,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> pl.LazyFrame:
+    """The log's rows with event times in [start, end), as they were written: a repeated id is repeated."""
+    rows = stores.lake.scan(log_table(model))
+    if start is not None:
+        rows = rows.filter(pl.col("event_time") >= start)
+    if end is not None:
+        rows = rows.filter(pl.col("event_time") < end)
+    there = rows.collect_schema().names()
+    return rows.with_columns(default.alias(name) for name, default in _DEFAULTS.items() if name not in there)
+
+
+def once(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Each prediction of a version once: a repeated id counts with its first row."""
+    return rows.unique(["prediction_id", "version", "shadow"], keep="first", maintain_order=True)
+
+
+def read_log(stores: Stores, model: str, *, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
+    """Every logged prediction of a model that reached somebody once, oldest first."""
+    rows = once(scan_log(stores, model, start=start, end=end).filter(~pl.col("shadow")))
     return rows.sort("event_time", "prediction_id").collect()
 
 
-def _frame(batch: LoggedPredictions) -> pl.DataFrame:
+_DEFAULTS: dict[str, pl.Expr] = {
+    "endpoint": pl.lit(""),
+    "arm": pl.lit(""),
+    "shadow": pl.lit(False),
+    "latency_seconds": pl.lit(None, pl.Float64),
+    "features_from": pl.lit("online"),
+    SAMPLED: pl.lit("rate"),
+}
+
+
+def _alike(batches: Iterable[LoggedPredictions]) -> list[list[LoggedPredictions]]:
+    """Batches with the same columns together, so that a frame is made once for many."""
+    groups: dict[Any, list[LoggedPredictions]] = {}
+    for batch in batches:
+        fallbacks = getattr(batch.features, "fallbacks", None)
+        key = (
+            *(batch.model, batch.version, batch.shadow, len(batch.keys), len(batch.request)),
+            tuple(fallbacks.items()) if fallbacks else None,
+        )
+        groups.setdefault(key, []).append(batch)
+    return list(groups.values())
+
+
+def _frame(batches: list[LoggedPredictions]) -> pl.DataFrame:
+    first, counts = batches[0], [len(batch.ids) for batch in batches]
+    rows = sum(counts)
+
+    def repeated(values: list[Any], dtype: Any) -> pl.Series:
+        return pl.Series(np.repeat(np.array(values), counts)).cast(dtype)
+
+    logged_at = (np.array([batch.logged_at for batch in batches]) * 1e6).astype(np.int64)
     columns: dict[str, Any] = {
-        "prediction_id": pl.Series(batch.ids, dtype=pl.String),
-        "logged_at": pl.repeat(now(), len(batch.ids), dtype=UTC_TIME, eager=True),
-        "event_time": pl.Series(batch.event_times.astype(np.int64)).cast(UTC_TIME),
-        "version": pl.repeat(batch.version, len(batch.ids), dtype=pl.Int64, eager=True),
+        "prediction_id": pl.Series([name for batch in batches for name in batch.ids], dtype=pl.String),
+        "logged_at": repeated(list(logged_at), pl.Int64).cast(UTC_TIME),
+        "event_time": pl.Series(_joined([batch.event_times for batch in batches]).astype(np.int64)).cast(UTC_TIME),
+        "version": pl.repeat(first.version, rows, dtype=pl.Int64, eager=True),
+        "endpoint": repeated([batch.endpoint for batch in batches], pl.String),
+        "arm": repeated([batch.arm for batch in batches], pl.String),
+        "shadow": pl.repeat(first.shadow, rows, dtype=pl.Boolean, eager=True),
+        "latency_seconds": repeated(
+            [np.nan if batch.latency is None else batch.latency for batch in batches], pl.Float64
+        ).fill_nan(None),
+        "features_from": pl.repeat(_features_from(first), rows, dtype=pl.String, eager=True),
     }
-    for group in (batch.keys, batch.request, batch.features, batch.outputs):
-        columns |= {name: _series(values) for name, values in group.items()}
+    for group in ("keys", "request", "features", "outputs"):
+        parts = [getattr(batch, group) for batch in batches]
+        parts = [getattr(part, "columns", part) for part in parts]
+        columns |= {name: _series(_joined([part[name] for part in parts])) for name in parts[0]}
+    times = [getattr(batch.features, "event_times", {}) for batch in batches]
+    for view in times[0]:
+        columns[f"{view}:event_time"] = _times(_joined([part[view] for part in times]))
     return pl.DataFrame(columns)
+
+
+def _features_from(batch: LoggedPredictions) -> str:
+    """`request`, `online`, or `online` with each view whose store did not answer, and what was taken instead."""
+    if not batch.keys:
+        return "request"
+    fallbacks = getattr(batch.features, "fallbacks", {})
+    return "; ".join(["online", *(f"{view}: {policy}" for view, policy in fallbacks.items())])
+
+
+def _joined(arrays: list[Array]) -> Array:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _times(microseconds: Array) -> pl.Series:
+    found = pl.Series(microseconds.astype(np.int64))
+    return found.set(found == np.iinfo(np.int64).min, None).cast(UTC_TIME)
 
 
 def _series(values: Array) -> pl.Series:
@@ -136,3 +343,9 @@ def _series(values: Array) -> pl.Series:
         return pl.Series(values.tolist(), dtype=pl.List(pl.Float64))
     series = pl.Series(values)
     return series.fill_nan(None) if series.dtype.is_float() else series
+
+
+def _ipc(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_ipc_stream(buffer, compression="lz4")
+    return buffer.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.coercion import coerced
 
 Array = np.ndarray[Any, Any]
-Log = Callable[[Any], None]
+Log = Callable[..., None]
+"""Takes what was predicted, and by name how it was answered; see `PredictionLog.append`."""
 
 _logger = logging.getLogger("carrara.serving")
 
@@ -77,11 +79,12 @@ class Inference:
             columns = [_columns(predictor, request) for request in requests]
             counts = [_rows(inputs) for inputs in columns]
             joined = {name: np.concatenate([inputs[name] for inputs in columns]) for name in columns[0]}
+            began = time.perf_counter()
             prediction = predictor.predict(joined, requests[0].signature_name)
         except Exception:
             # One poison request must fail alone: each is asked again by itself.
             return [self._alone(predictor, request) for request in requests]
-        self._logged(prediction)
+        self._logged(prediction, requests[0], time.perf_counter() - began)
         ends = np.cumsum(counts)
         return [
             _answer(predictor, request, prediction, slice(end - count, end))
@@ -89,6 +92,7 @@ class Inference:
         ]
 
     def _alone(self, predictor: Predictor, request: Request) -> Answer | Exception:
+        began = time.perf_counter()
         try:
             prediction = predictor.predict(_columns(predictor, request), request.signature_name)
         except CarraraError as error:
@@ -96,12 +100,12 @@ class Inference:
         except Exception as error:
             _logger.exception("a prediction of %s failed", request.choice.endpoint)
             return error
-        self._logged(prediction)
+        self._logged(prediction, request, time.perf_counter() - began)
         return _answer(predictor, request, prediction, slice(None))
 
-    def _logged(self, prediction: Prediction) -> None:
+    def _logged(self, prediction: Prediction, request: Request, latency: float) -> None:
         if self._log is not None:
-            self._log(prediction.record)
+            self._log(prediction.record, endpoint=request.choice.endpoint, latency=latency)
 
 
 def _form(inputs: Mapping[str, Array]) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -1,0 +1,89 @@
+"""Which predictions are logged: a share of them, drawn by their id, and all that a rule names."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from polars.exceptions import PolarsError
+
+from carrara.core.errors import CarraraError, DefinitionError
+from carrara.metadata.applied import applied_specs
+from carrara.metadata.store import Metadata
+
+SAMPLED = "sampled"
+"""The log's column that says why a row is there: `rate`, or `rule` for one that only the rule kept."""
+
+_LOOK_AGAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """`rate` is the share of predictions to log, `always` a SQL condition on the logged columns of those to log anyhow.
+
+    An id is always or never drawn, in whatever process. Metrics and drift read the rows that were drawn by the rate:
+    the others are no fair sample.
+    """
+
+    rate: float = 1.0
+    always: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1:
+            raise DefinitionError(f"a rate of {self.rate} is not a share of predictions", hint="Write 0 to 1.")
+        if self.always is not None:
+            try:
+                pl.sql_expr(self.always)
+            except PolarsError as error:
+                raise DefinitionError(
+                    f"'{self.always}' is not a SQL condition: {error}",
+                    hint="""Write for example: probability > 0.9 OR "weather:temp" IS NULL""",
+                ) from None
+
+    def spec(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    def drawn(self, ids: list[str]) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+        """Which ids the rate draws, shape (rows,); None for all."""
+        if self.rate >= 1:
+            return None
+        most = self.rate * 2**32
+        return np.fromiter((zlib.crc32(name.encode()) < most for name in ids), np.bool_, len(ids))
+
+    def kept(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows to log, with why in SAMPLED."""
+        drawn = self.drawn(frame["prediction_id"].to_list())
+        if drawn is None:
+            return frame.with_columns(pl.lit("rate").alias(SAMPLED))
+        why = pl.Series(SAMPLED, np.where(drawn, "rate", "rule"))
+        kept = pl.Series(drawn)
+        if self.always is not None:
+            kept = kept | frame.select(pl.sql_expr(self.always).cast(pl.Boolean).fill_null(False)).to_series()
+        return frame.with_columns(why).filter(kept)
+
+
+EVERYTHING = Sampling()
+
+
+class AppliedSampling:
+    """The sampling of each model by the definitions that are applied, looked for again every few seconds."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata, self._looked = metadata, -1e9
+        self._of: Mapping[str, Sampling] = {}
+
+    def __call__(self, model: str) -> Sampling:
+        if time.monotonic() - self._looked > _LOOK_AGAIN_SECONDS:
+            self._looked = time.monotonic()
+            try:
+                specs = applied_specs(self._metadata)
+                named = {key.partition(":")[2]: spec for key, spec in specs.items() if key.startswith("monitor:")}
+                self._of = {name: Sampling(**spec["log"]) for name, spec in named.items()}
+            except CarraraError:
+                pass  # Metadata that is away does not stop the log: what was known goes on.
+        return self._of.get(model, EVERYTHING)
