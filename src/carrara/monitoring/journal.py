@@ -72,7 +72,7 @@ class Journal:
 
         Raises StorageError when the disk does not take it, or the journal is full.
         """
-        if self.bytes() > self._most_bytes:
+        if self.held_bytes() > self._most_bytes:
             raise StorageError(f"the journal has {self._most_bytes:,} bytes that the lake did not take")
         payload = msgspec.msgpack.encode(JournalRecord(table, rows, data, self.settled + of))
         with self._writing:
@@ -87,7 +87,7 @@ class Journal:
         with self._writing:
             self._end()
 
-    def bytes(self) -> int:
+    def held_bytes(self) -> int:
         """How much lies here, not yet in the lake."""
         return sum(_size(path) for path in self.folder.glob("*.segment*"))
 
@@ -136,7 +136,7 @@ class FoundJournal:
         """How many predictions the process had taken and not yet written."""
         taken, settled = _COUNTS.unpack((self.folder / "counts").read_bytes())
         written = [record.settled for path in segments(self.folder)[-1:] for record in read_segment(path)]
-        return max(taken - max([settled, *written]), 0)
+        return max(int(taken) - max([int(settled), *written]), 0)
 
     def forget(self) -> None:
         """Remove the folder, when all of its segments were shipped."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import logging
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -40,7 +40,6 @@ _BUFFERED_BATCHES = 20_000
 _BUFFERED_ROWS = 500_000
 _FLUSH_ROWS = 50_000
 _RETRY_SECONDS = 5.0
-_LEAST_WAIT_SECONDS = 0.02
 _log = logging.getLogger(__name__)
 
 
@@ -95,11 +94,11 @@ class PredictionLog:
         self._stores = stores
         self._sampling = sampling or AppliedSampling(stores.metadata)
         self._flush_seconds, self._ship_seconds = flush_seconds, ship_seconds
-        self._waiting: queue.SimpleQueue[LoggedPredictions | None] = queue.SimpleQueue()
+        self._waiting: deque[tuple[LoggedPredictions, dict[str, Any]]] = deque()
         self._journal = Journal(journals(stores))
         self._held: list[LoggedPredictions] = []
         self._unrecorded, self._since = 0, now()
-        self._closing = threading.Event()
+        self._wake, self._closing, self._written = threading.Event(), threading.Event(), threading.Event()
         self.dropped = self.written = self.skipped = 0
         self.error: Exception | None = None
         self._writer = threading.Thread(target=self._work, name="prediction-log", daemon=True)
@@ -109,19 +108,23 @@ class PredictionLog:
 
     def append(self, batch: LoggedPredictions, **answered: Any) -> None:
         """Hand over a batch, with how it was answered: `endpoint`, `arm`, `shadow`, `latency`; never waits."""
-        batch = replace(batch, **answered) if answered else batch
         rows = len(batch.ids)
         self._journal.take(rows)
-        if self._waiting.qsize() >= _BUFFERED_BATCHES or self._journal.taken - self._journal.settled > _BUFFERED_ROWS:
+        unsettled = self._journal.taken - self._journal.settled
+        if len(self._waiting) >= _BUFFERED_BATCHES or unsettled > _BUFFERED_ROWS:
             self._drop(rows)
-        else:
-            self._waiting.put(batch)
+            return
+        # The writer is not woken for each: two threads would hand the interpreter back and forth.
+        self._waiting.append((batch, answered))
+        if unsettled > _FLUSH_ROWS:
+            self._wake.set()
 
     def close(self) -> None:
         """Write what is waiting, ship it if the lake is there, and stop."""
-        self._waiting.put(None)
-        self._writer.join()
         self._closing.set()
+        self._wake.set()
+        self._writer.join()
+        self._written.set()
         self._shipper.join()
         self._journal.close()
         try:
@@ -131,29 +134,20 @@ class PredictionLog:
             self._noticed(error)
 
     def _work(self) -> None:
-        open_ = True
-        while open_:
-            batches, open_ = self._gather()
-            self._held += batches
-            held, self._held = self._held, []
-            for same in _alike(held):
-                self._write(same, last=not open_)
-            self._record_losses()
+        while not self._closing.is_set():
+            self._wake.wait(self._flush_seconds)
+            self._wake.clear()
+            self._flush(last=False)
+        self._flush(last=True)
 
-    def _gather(self) -> tuple[list[LoggedPredictions], bool]:
-        """The batches of one flush interval, and whether more may come."""
-        batches: list[LoggedPredictions] = []
-        rows, deadline = 0, time.monotonic() + max(self._flush_seconds, _LEAST_WAIT_SECONDS)
-        while rows < _FLUSH_ROWS:
-            try:
-                batch = self._waiting.get(timeout=max(deadline - time.monotonic(), 0))
-            except queue.Empty:
-                break
-            if batch is None:
-                return batches, False
-            batches.append(batch)
-            rows += len(batch.ids)
-        return batches, True
+    def _flush(self, *, last: bool) -> None:
+        held, self._held = self._held, []
+        while self._waiting:
+            batch, answered = self._waiting.popleft()
+            held.append(replace(batch, **answered) if answered else batch)
+        for same in _alike(held):
+            self._write(same, last=last)
+        self._record_losses()
 
     def _write(self, batches: list[LoggedPredictions], *, last: bool) -> None:
         """Sample, and write into the journal; where the disk does not take it, hold it and try again."""
@@ -191,10 +185,10 @@ class PredictionLog:
     def _ship(self) -> None:
         """Bring what lies in the journal to the lake, and what processes that are no more have left."""
         pause = self._ship_seconds
-        while not self._closing.wait(pause):
+        while not self._written.wait(pause):
             pause = self._ship_seconds
             LOG_LAG_SECONDS.set(self._lag())
-            LOG_JOURNAL_BYTES.set(self._journal.bytes())
+            LOG_JOURNAL_BYTES.set(self._journal.held_bytes())
             try:
                 self._journal.roll()
                 ship(self._stores, self._journal.folder)
