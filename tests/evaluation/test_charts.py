@@ -9,16 +9,23 @@ import pytest
 import vl_convert
 from sklearn import metrics as judge
 
-from carrara.evaluation import binary_charts, feature_importance, learning_curve, measure_slices, slice_bars, theme
-from carrara.evaluation.vega import POINTS
+from carrara.evaluation import charts_of, feature_importance, learning_curve, measure_slices, slice_bars, theme
+from carrara.evaluation.charts.vega import POINTS
+from carrara.evaluation.metrics import labelled_rows
 
 RANDOM = np.random.default_rng(0)
 SCORES = RANDOM.random(5_000)
 LABELS = (RANDOM.random(5_000) < SCORES).astype(int)
 CARRIERS = RANDOM.choice(["AA", "UA", "<script>"], 5_000)
 SLICES = measure_slices(LABELS, SCORES, {"carrier": CARRIERS}, ["roc_auc"], bootstrap=10)
+
+
+def binary_charts(labels, scores, threshold=0.5, **options):
+    return charts_of("binary", labelled_rows("binary", labels, scores, threshold=threshold, **options))
+
+
 CHARTS = {
-    **binary_charts(LABELS, SCORES, 0.5),
+    **binary_charts(LABELS, SCORES),
     "slice_bars": slice_bars(SLICES, "roc_auc"),
     "feature_importance": feature_importance(["distance", "<b>hour</b>"], [0.25, 0.75]),
     "learning_curve": learning_curve({"train": [0.7, 0.5, 0.4], "validation": [0.7, 0.6, 0.65]}),
@@ -38,8 +45,46 @@ def points(value):
 
 
 def test_a_binary_classifier_has_its_standard_charts():
-    standard = ["roc_curve", "pr_curve", "calibration", "score_distribution", "confusion_matrix", "slice_bars"]
-    assert list(CHARTS) == [*standard, "feature_importance", "learning_curve"]
+    curves = ["roc_curve", "pr_curve", "calibration", "score_distribution", "confusion_matrix"]
+    standard = [*curves, "thresholds", "gain", "lift"]
+    assert list(CHARTS) == [*standard, "slice_bars", "feature_importance", "learning_curve"]
+
+
+def test_other_kinds_have_theirs():
+    numbers = labelled_rows("regression", SCORES * 10, SCORES * 10 + RANDOM.normal(size=5_000))
+    several = RANDOM.dirichlet([2, 1, 1], 5_000)
+    classified = labelled_rows("multiclass", several.argmax(axis=1), several)
+    for kind, rows, names in (
+        ("regression", numbers, ["predicted_actual", "residuals", "residuals_by_prediction"]),
+        ("multiclass", classified, ["confusion_matrix", "roc_curves"]),
+    ):
+        charts = charts_of(kind, rows, ["a", "b", "c"])
+        assert list(charts) == names
+        for chart in charts.values():
+            assert chart["title"]["text"] in vl_convert.vegalite_to_svg(chart, allowed_base_urls=[])
+
+
+def test_the_thresholds_have_what_each_would_give():
+    (table,) = (values for values in points(CHARTS["thresholds"]) if "tp" in values[0])
+    at = next(point for point in table if point["threshold"] == 0.3)
+    predicted = SCORES >= 0.3
+    assert at["precision"] == pytest.approx(judge.precision_score(LABELS, predicted), abs=1e-5)
+    assert at["recall"] == pytest.approx(judge.recall_score(LABELS, predicted), abs=1e-5)
+    assert [at[name] for name in ("tn", "fp", "fn", "tp")] == judge.confusion_matrix(LABELS, predicted).ravel().tolist()
+
+
+def test_lift_and_gain_are_what_the_first_tenth_of_the_rows_holds():
+    first = LABELS[np.argsort(-SCORES)][:500].sum()
+    assert CHARTS["gain"]["layer"][-1]["data"]["values"][0]["y"] == pytest.approx(first / LABELS.sum(), abs=1e-5)
+    assert CHARTS["lift"]["layer"][-1]["data"]["values"][0]["y"] == pytest.approx(first / LABELS.sum() * 10, abs=1e-4)
+
+
+def test_a_row_of_weight_two_is_drawn_as_two_rows():
+    labels, scores, twice = LABELS[:200], SCORES[:200], np.arange(200) < 100
+    weighted = binary_charts(labels, scores, weights=1.0 + twice)
+    doubled = binary_charts(np.append(labels, labels[twice]), np.append(scores, scores[twice]))
+    for name in ("calibration", "score_distribution", "confusion_matrix", "thresholds"):
+        assert weighted[name] == doubled[name], name
 
 
 @pytest.mark.parametrize("name", CHARTS)

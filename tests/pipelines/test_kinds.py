@@ -68,7 +68,12 @@ def test_a_number_is_learned_served_and_monitored(workspace, tmp_path):
     trained = workspace.train("delay")
     assert list(trained.evaluation.metrics) == ["rmse", "mae", "r2"]
     assert trained.gates["passed"], trained.gates
-    assert set(trained.evaluation.charts) == {"predicted_actual", "residuals", "slice_bars"}
+    assert set(trained.evaluation.charts) == {
+        "predicted_actual",
+        "residuals",
+        "residuals_by_prediction",
+        "slice_bars",
+    }
     record = workspace.models.record("delay@1")
     assert record["signature"]["serving_default"]["outputs"] == [
         {"name": "prediction", "dtype": "float32", "shape": [None]}

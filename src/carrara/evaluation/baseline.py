@@ -11,7 +11,8 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import ColumnMissing, DataError
-from carrara.evaluation.ranked import Floats, as_floats
+from carrara.evaluation.ranked import as_floats
+from carrara.evaluation.weighing import Floats
 
 SMOOTHING = 20.0
 """Rows of the global rate that are mixed into each combination, so that a rare one is not believed alone."""

@@ -1,91 +1,114 @@
 """Metrics of a binary classifier: each is one function of ranked rows and their weights.
 
 To add a metric: write a function `(rows, weights) -> float` here that returns NaN where it is undefined,
-and name it in `metrics.METRICS`. Weights are counts of a resample, float64 of shape (rows,).
+and name it in `metrics.METRICS_OF`. Weights have shape (rows,), or (resamples, rows) for a value per resample.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from carrara.evaluation.ranked import Floats, RankedRows
+from carrara.evaluation.ranked import CALIBRATION_BINS, RankedRows
+from carrara.evaluation.weighing import Floats, dot, mean, ratio, sums_by
 
 
-def roc_auc(rows: RankedRows, weights: Floats) -> float:
+def roc_auc(rows: RankedRows, weights: Floats) -> Any:
     """The chance that a positive row scores above a negative one; a tie counts half."""
     true_positives, false_positives = rows.curve(weights)
-    pairs = true_positives[-1] * false_positives[-1]
+    pairs = true_positives[..., -1] * false_positives[..., -1]
     steps = np.diff(false_positives, prepend=0.0)
-    heights = true_positives + np.concatenate(([0.0], true_positives[:-1]))
-    return _ratio(float(steps @ heights) / 2, float(pairs))
+    area = dot(steps, true_positives) + dot(steps[..., 1:], true_positives[..., :-1])
+    return ratio(area / 2, pairs)
 
 
-def pr_auc(rows: RankedRows, weights: Floats) -> float:
+def pr_auc(rows: RankedRows, weights: Floats) -> Any:
     """Average precision: precision at each cut, weighted by the recall it adds (no interpolation)."""
     true_positives, false_positives = rows.curve(weights)
     predicted = true_positives + false_positives
     precision = np.divide(true_positives, predicted, out=np.zeros_like(predicted), where=predicted > 0)
-    return _ratio(float(np.diff(true_positives, prepend=0.0) @ precision), float(true_positives[-1]))
+    return ratio(dot(np.diff(true_positives, prepend=0.0), precision), true_positives[..., -1])
 
 
-def log_loss(rows: RankedRows, weights: Floats) -> float:
+def log_loss(rows: RankedRows, weights: Floats) -> Any:
     """Mean of -ln(probability given to what happened)."""
-    return _ratio(float(weights @ rows.surprise), float(weights.sum()))
+    return mean(rows.surprise, weights)
 
 
-def brier(rows: RankedRows, weights: Floats) -> float:
+def brier(rows: RankedRows, weights: Floats) -> Any:
     """Mean squared difference of score and label."""
-    return _ratio(float(weights @ rows.squared_error), float(weights.sum()))
+    return mean(rows.squared_error, weights)
 
 
-def calibration_error(rows: RankedRows, weights: Floats) -> float:
+def calibration_error(rows: RankedRows, weights: Floats) -> Any:
     """Expected calibration error: mean |score - rate| over ten bins of equal width, by rows."""
-    gaps = np.bincount(rows.calibration_bins, weights=weights * (rows.scores - rows.labels))
-    return _ratio(float(np.abs(gaps).sum()), float(weights.sum()))
+    gaps = sums_by(rows.calibration_bins, weights * (rows.scores - rows.labels), CALIBRATION_BINS)
+    return ratio(np.abs(gaps).sum(axis=-1), weights.sum(axis=-1))
 
 
-def accuracy(rows: RankedRows, weights: Floats) -> float:
+def accuracy(rows: RankedRows, weights: Floats, threshold: float | None = None) -> Any:
     """Share of rows on the right side of the threshold."""
-    _, false_positives, false_negatives = _at_threshold(rows, weights)
-    total = float(weights.sum())
-    return _ratio(total - false_positives - false_negatives, total)
+    hits, _, _, rejected = at_threshold(rows, weights, threshold)
+    return ratio(hits + rejected, weights.sum(axis=-1))
 
 
-def precision(rows: RankedRows, weights: Floats) -> float:
+def precision(rows: RankedRows, weights: Floats, threshold: float | None = None) -> Any:
     """Share of the rows at or above the threshold that are positive."""
-    true_positives, false_positives, _ = _at_threshold(rows, weights)
-    return _ratio(true_positives, true_positives + false_positives)
+    hits, alarms, _, _ = at_threshold(rows, weights, threshold)
+    return ratio(hits, hits + alarms)
 
 
-def recall(rows: RankedRows, weights: Floats) -> float:
+def recall(rows: RankedRows, weights: Floats, threshold: float | None = None) -> Any:
     """Share of the positive rows that are at or above the threshold."""
-    true_positives, _, false_negatives = _at_threshold(rows, weights)
-    return _ratio(true_positives, true_positives + false_negatives)
+    hits, _, missed, _ = at_threshold(rows, weights, threshold)
+    return ratio(hits, hits + missed)
 
 
-def f1(rows: RankedRows, weights: Floats) -> float:
+def f1(rows: RankedRows, weights: Floats, threshold: float | None = None) -> Any:
     """Harmonic mean of precision and recall at the threshold."""
-    true_positives, false_positives, false_negatives = _at_threshold(rows, weights)
-    return _ratio(2 * true_positives, 2 * true_positives + false_positives + false_negatives)
+    hits, alarms, missed, _ = at_threshold(rows, weights, threshold)
+    return ratio(2 * hits, 2 * hits + alarms + missed)
 
 
-def positive_rate(rows: RankedRows, weights: Floats) -> float:
+def false_positive_rate(rows: RankedRows, weights: Floats, threshold: float | None = None) -> Any:
+    """Share of the negative rows that are at or above the threshold."""
+    _, alarms, _, rejected = at_threshold(rows, weights, threshold)
+    return ratio(alarms, alarms + rejected)
+
+
+def balanced_accuracy(rows: RankedRows, weights: Floats, threshold: float | None = None) -> Any:
+    """The mean of both labels' shares of rows on the right side of the threshold."""
+    hits, alarms, missed, rejected = at_threshold(rows, weights, threshold)
+    return (ratio(hits, hits + missed) + ratio(rejected, rejected + alarms)) / 2
+
+
+def mcc(rows: RankedRows, weights: Floats, threshold: float | None = None) -> Any:
+    """Matthews' correlation of label and prediction at the threshold."""
+    hits, alarms, missed, rejected = at_threshold(rows, weights, threshold)
+    spread = (hits + alarms) * (hits + missed) * (rejected + alarms) * (rejected + missed)
+    return ratio(hits * rejected - alarms * missed, np.sqrt(np.maximum(spread, 0.0)))
+
+
+def predicted_rate(rows: RankedRows, weights: Floats, threshold: float | None = None) -> Any:
+    """Share of rows at or above the threshold."""
+    hits, alarms, _, _ = at_threshold(rows, weights, threshold)
+    return ratio(hits + alarms, weights.sum(axis=-1))
+
+
+def positive_rate(rows: RankedRows, weights: Floats) -> Any:
     """Share of positive labels."""
-    return _ratio(float(weights @ rows.labels), float(weights.sum()))
+    return mean(rows.labels, weights)
 
 
-def mean_score(rows: RankedRows, weights: Floats) -> float:
+def mean_score(rows: RankedRows, weights: Floats) -> Any:
     """Mean of the scores; near the positive rate when the model is calibrated in the large."""
-    return _ratio(float(weights @ rows.scores), float(weights.sum()))
+    return mean(rows.scores, weights)
 
 
-def _at_threshold(rows: RankedRows, weights: Floats) -> tuple[float, float, float]:
-    """True positives, false positives and false negatives (weight)."""
-    cut = rows.predicted_positive
-    true_positives = float(weights[:cut] @ rows.labels[:cut])
-    false_positives = float(weights[:cut].sum()) - true_positives
-    return true_positives, false_positives, float(weights[cut:] @ rows.labels[cut:])
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else float("nan")
+def at_threshold(rows: RankedRows, weights: Floats, threshold: float | None = None) -> tuple[Any, Any, Any, Any]:
+    """True positives, false positives, false negatives and true negatives (weight), by the rows' own threshold."""
+    cut = rows.predicted_positive if threshold is None else rows.at_least(threshold)
+    above, below = weights[..., :cut], weights[..., cut:]
+    hits, missed = above @ rows.labels[:cut], below @ rows.labels[cut:]
+    return hits, above.sum(axis=-1) - hits, missed, below.sum(axis=-1) - missed

@@ -1,4 +1,4 @@
-"""What was measured on a model's scores: overall, beside a baseline, by slice, and as charts."""
+"""What was measured on a model's scores: overall, beside a baseline, by slice, where it is weak, and as charts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from carrara.evaluation.charts import binary_charts, slice_bars
-from carrara.evaluation.charts_by_kind import multiclass_charts, regression_charts
-from carrara.evaluation.metrics import METRICS_OF, Kind, MetricValue, measure
-from carrara.evaluation.slices import SliceResult, measure_slices
+from carrara.evaluation.charts import charts_of, slice_bars
+from carrara.evaluation.fairness import Difference, differences
+from carrara.evaluation.intervals import Resamples
+from carrara.evaluation.losses import LOSS_OF, row_losses
+from carrara.evaluation.metrics import (
+    METRICS_OF,
+    Kind,
+    Metric,
+    MetricValue,
+    labelled_rows,
+    measure,
+    measure_rows,
+    metric,
+)
+from carrara.evaluation.segments import segments
+from carrara.evaluation.slices import Column, SliceResult, measure_slices
+from carrara.evaluation.weak_slices import WeakSlice, weakest_slices
+
+_TREATMENT = ("predicted_rate", "recall", "false_positive_rate", "precision")
+"""By what groups are compared, beside what a binary model is judged by."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation on `rows` labelled rows; `charts` are Vega-Lite specs by name."""
+    """An evaluation on `rows` labelled rows; `charts` are Vega-Lite specs by name.
+
+    `weak_slices` are where the loss is highest, `fairness` the largest differences between the slices of a column, and
+    `segments` rows by how well they are predicted (see `evaluation.segments`).
+    """
 
     rows: int
     metrics: Mapping[str, MetricValue]
@@ -24,6 +45,9 @@ class Evaluation:
     slices: Sequence[SliceResult] = ()
     threshold: float = 0.5
     charts: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    weak_slices: Sequence[WeakSlice] = ()
+    fairness: Sequence[Difference] = ()
+    segments: Sequence[Mapping[str, Any]] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON, without NaN; `from_dict` reads it back."""
@@ -34,6 +58,9 @@ class Evaluation:
             "slices": [one.as_dict() for one in self.slices],
             "threshold": self.threshold,
             "charts": dict(self.charts),
+            "weak_slices": [one.as_dict() for one in self.weak_slices],
+            "fairness": [one.as_dict() for one in self.fairness],
+            "segments": list(self.segments),
         }
 
     @classmethod
@@ -45,6 +72,9 @@ class Evaluation:
             slices=tuple(SliceResult.from_dict(one) for one in data["slices"]),
             threshold=float(data["threshold"]),
             charts=dict(data["charts"]),
+            weak_slices=tuple(WeakSlice.from_dict(one) for one in data.get("weak_slices", ())),
+            fairness=tuple(Difference.from_dict(one) for one in data.get("fairness", ())),
+            segments=tuple(data.get("segments", ())),
         )
 
 
@@ -54,38 +84,57 @@ def evaluate(
     *,
     kind: Kind = "binary",
     classes: Sequence[str] = (),
-    metrics: Sequence[str] | None = None,
-    slice_columns: Mapping[str, npt.NDArray[Any]] | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    slice_columns: Mapping[str, Column] | None = None,
+    crosses: Sequence[Sequence[str]] = (),
+    searched_columns: Mapping[str, Column] | None = None,
     baseline_scores: npt.ArrayLike | None = None,
     threshold: float = 0.5,
+    weights: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Measure a model's scores against labels, in the shapes that `measure` takes for its kind.
 
-    Slices, the baseline and the whole are measured with the same metrics, by default all of the kind, and threshold;
-    `classes` name the places of several classes. Raises DataError (with counts) for rows that cannot be measured,
-    NotFoundError for an unknown metric.
+    Slices (every value of `slice_columns`, every combination of the `crosses`), the baseline and the whole are measured
+    with the same metrics, by default all of the kind, and threshold; `searched_columns` are looked through for weak
+    slices; `classes` name the places of several classes. Raises DataError (with counts) for rows that cannot be
+    measured, NotFoundError for an unknown metric.
     """
-    names = tuple(METRICS_OF[kind]) if metrics is None else metrics
-    overall = measure(labels, scores, names, kind=kind, seed=seed, threshold=threshold)
+    wanted = [metric(one, kind) for one in (METRICS_OF[kind] if metrics is None else metrics)]
+    rows = labelled_rows(kind, labels, scores, threshold=threshold, weights=weights, groups=groups)
+    overall = measure_rows(rows, wanted, Resamples(seed=seed))
     baseline = {}
     if baseline_scores is not None:
-        baseline = measure(labels, baseline_scores, names, kind=kind, seed=seed, threshold=threshold)
-    slices = measure_slices(labels, scores, slice_columns or {}, names, kind=kind, seed=seed, threshold=threshold)
-    if kind == "binary":
-        charts = binary_charts(labels, scores, threshold)
-    elif kind == "regression":
-        charts = regression_charts(labels, scores)
-    else:
-        charts = multiclass_charts(labels, scores, classes)
-    main = next((name for name in names if METRICS_OF[kind][name].greater_is_better is not None), None)
+        options: Any = {"threshold": threshold, "weights": weights, "groups": groups, "seed": seed}
+        baseline = measure(labels, baseline_scores, wanted, kind=kind, **options)
+    charts = charts_of(kind, rows, classes)
+    named = {one.name for one in wanted}
+    compared = [metric(name, kind) for name in _TREATMENT if name not in named] if kind == "binary" else []
+    slices = measure_slices(
+        labels,
+        scores,
+        slice_columns or {},
+        [*wanted, *compared],
+        crosses=crosses,
+        kind=kind,
+        seed=seed,
+        threshold=threshold,
+        rows=rows,
+    )
+    main = next((one.name for one in wanted if one.greater_is_better is not None), None)
     if slices and main is not None:
         charts["slice_bars"] = slice_bars(slices, main)
+    searched = searched_columns or {}
+    losses = row_losses(labels, scores, kind) if searched and kind in LOSS_OF else np.empty(0)
     return Evaluation(
-        rows=len(scores),  # type: ignore[arg-type]  # an ArrayLike that `measure` took has a length
+        rows=len(rows),
         metrics=overall,
         baseline=baseline,
         slices=tuple(slices),
         threshold=threshold,
         charts=charts,
+        weak_slices=tuple(weakest_slices(losses, searched, seed=seed)) if losses.size else (),
+        fairness=tuple(differences(slices)),
+        segments=tuple(one.as_dict() for one in segments(losses, searched, seed=seed)) if losses.size else (),
     )

@@ -4,45 +4,64 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from inspect import signature
 from types import MappingProxyType
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from carrara.core.errors import NotFoundError
-from carrara.evaluation import binary, multiclass, regression
-from carrara.evaluation.ranked import Floats, rank
+from carrara.evaluation import binary, multiclass, multilabel, ranking, regression
+from carrara.evaluation.intervals import RESAMPLES, Resamples
+from carrara.evaluation.ranked import rank
+from carrara.evaluation.weighing import Floats
 
-Kind = Literal["binary", "multiclass", "regression"]
-"""What is predicted: true or false, one of several classes, or a number."""
+Kind = Literal["binary", "multiclass", "regression", "multilabel", "ranking"]
+"""What is predicted: true or false, one of several classes, a number, several of true or false, or an order."""
 
-Kernel = Callable[[Any, Floats], float]
+Kernel = Callable[[Any, Floats], Any]
 
 _ROWS: Mapping[Kind, Callable[..., Any]] = MappingProxyType(
-    {"binary": rank, "multiclass": multiclass.classified_rows, "regression": regression.predicted_rows}
+    {
+        "binary": rank,
+        "multiclass": multiclass.classified_rows,
+        "regression": regression.predicted_rows,
+        "multilabel": multilabel.multilabel_rows,
+        "ranking": ranking.query_rows,
+    }
 )
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A named figure of labels and scores; `greater_is_better` is None where it only describes."""
+    """A named figure of labels and scores; `greater_is_better` is None where it only describes.
+
+    `kind` is None where it can be measured of every kind; `digest` is that of the user's function behind it.
+    """
 
     name: str
-    kind: Kind
+    kind: Kind | None
     kernel: Kernel
     greater_is_better: bool | None
     description: str
+    digest: str | None = None
 
-    def function(self, labels: npt.ArrayLike, scores: npt.ArrayLike, *, threshold: float = 0.5) -> float:
-        """The metric's value, NaN where it is undefined; raises DataError for rows that cannot be measured.
+    def function(self, labels: npt.ArrayLike, scores: npt.ArrayLike, **options: Any) -> float:
+        """The metric's value, NaN where it is undefined; `options` are those of `measure` that belong to rows.
+
+        Raises DataError for rows that cannot be measured.
 
         >>> METRICS["roc_auc"].function([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
         0.75
         """
-        rows = _ROWS[self.kind](labels, scores, threshold=threshold)
-        return self.kernel(rows, np.ones(len(rows)))
+        rows = _ROWS[self.kind or "regression"](labels, scores, **options)
+        return float(self.kernel(rows, rows_weights(rows)))
+
+    def spec(self) -> Any:
+        """The name, with what the user's function is where it is one."""
+        return self.name if self.digest is None else {"name": self.name, "function": self.digest}
 
 
 def _metrics(kind: Kind, **kernels: tuple[Kernel, bool | None]) -> Mapping[str, Metric]:
@@ -59,29 +78,63 @@ METRICS_OF: Mapping[Kind, Mapping[str, Metric]] = MappingProxyType(
             log_loss=(binary.log_loss, False),
             brier=(binary.brier, False),
             accuracy=(binary.accuracy, True),
+            balanced_accuracy=(binary.balanced_accuracy, True),
             precision=(binary.precision, True),
             recall=(binary.recall, True),
             f1=(binary.f1, True),
+            mcc=(binary.mcc, True),
+            false_positive_rate=(binary.false_positive_rate, False),
             calibration_error=(binary.calibration_error, False),
+            predicted_rate=(binary.predicted_rate, None),
             positive_rate=(binary.positive_rate, None),
             mean_score=(binary.mean_score, None),
         ),
         "multiclass": _metrics(
             "multiclass",
             accuracy=(multiclass.accuracy, True),
+            top_accuracy=(multiclass.top_accuracy, True),
             log_loss=(multiclass.log_loss, False),
+            brier=(multiclass.brier, False),
+            calibration_error=(multiclass.calibration_error, False),
+            macro_precision=(multiclass.macro_precision, True),
+            macro_recall=(multiclass.macro_recall, True),
             macro_f1=(multiclass.macro_f1, True),
+            weighted_f1=(multiclass.weighted_f1, True),
             macro_roc_auc=(multiclass.macro_roc_auc, True),
+            macro_pr_auc=(multiclass.macro_pr_auc, True),
         ),
         "regression": _metrics(
             "regression",
             mae=(regression.mae, False),
             rmse=(regression.rmse, False),
+            rmsle=(regression.rmsle, False),
             r2=(regression.r2, True),
             mape=(regression.mape, False),
+            smape=(regression.smape, False),
+            wape=(regression.wape, False),
+            quantile_loss=(regression.quantile_loss, False),
             bias=(regression.bias, None),
             mean_label=(regression.mean_label, None),
             mean_prediction=(regression.mean_prediction, None),
+        ),
+        "multilabel": _metrics(
+            "multilabel",
+            macro_roc_auc=(multilabel.macro_roc_auc, True),
+            macro_pr_auc=(multilabel.macro_pr_auc, True),
+            macro_f1=(multilabel.macro_f1, True),
+            micro_roc_auc=(multilabel.micro_roc_auc, True),
+            micro_pr_auc=(multilabel.micro_pr_auc, True),
+            micro_f1=(multilabel.micro_f1, True),
+            log_loss=(multilabel.log_loss, False),
+            hamming_loss=(multilabel.hamming_loss, False),
+            exact_match=(multilabel.exact_match, True),
+            jaccard=(multilabel.jaccard, True),
+        ),
+        "ranking": _metrics(
+            "ranking",
+            ndcg=(ranking.ndcg, True),
+            map=(ranking.average_precision, True),
+            mrr=(ranking.reciprocal_rank, True),
         ),
     }
 )
@@ -96,6 +149,8 @@ MAIN_METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         "binary": ("roc_auc", "pr_auc", "log_loss", "brier"),
         "multiclass": ("accuracy", "log_loss", "macro_f1", "macro_roc_auc"),
         "regression": ("rmse", "mae", "r2"),
+        "multilabel": ("macro_roc_auc", "macro_pr_auc", "micro_f1"),
+        "ranking": ("ndcg", "ndcg@10", "map"),
     }
 )
 """What a model is measured by that names no metrics; the first is the one that it is compared by."""
@@ -125,63 +180,84 @@ class MetricValue:
         return cls(value, low, high, int(data["rows"]))
 
 
-def metric(name: str, kind: Kind | None = None) -> Metric:
-    """The metric called `name`, of a kind or of any; NotFoundError names the nearest one."""
+def metric(asked: str | Metric, kind: Kind | None = None) -> Metric:
+    """The metric of a name, of a kind or of any; NotFoundError names the nearest one.
+
+    A number after `@` is the metric's parameter: `recall@0.3` at a threshold, `quantile_loss@0.9`, `ndcg@10`.
+
+    >>> metric("recall@0.3").function([0, 1, 1], [0.1, 0.2, 0.4])
+    0.5
+    """
+    if isinstance(asked, Metric):
+        return asked
+    name, _, number = asked.partition("@")
     for one in METRICS_OF if kind is None else (kind,):
-        if name in METRICS_OF[one]:
-            return METRICS_OF[one][name]
+        found = METRICS_OF[one].get(name)
+        if found is not None and (not number or _parameter(found) is not None):
+            return _at(found, asked, number) if number else found
     known = METRICS_OF[kind] if kind else {n for metrics in METRICS_OF.values() for n in metrics}
-    raise NotFoundError(f"{kind} metric" if kind else "metric", name, known)
+    raise NotFoundError(f"{kind} metric" if kind else "metric", asked, known)
+
+
+def _parameter(found: Metric) -> str | None:
+    """The name of what follows `@`: a kernel's third parameter."""
+    return next(iter(list(signature(found.kernel).parameters)[2:]), None)
+
+
+def _at(found: Metric, asked: str, number: str) -> Metric:
+    parameter = str(_parameter(found))
+    try:
+        value = int(number) if parameter == "k" else float(number)
+    except ValueError:
+        raise NotFoundError("metric", asked, [found.name], hint=f"{found.name}@NUMBER takes a {parameter}.") from None
+    return replace(found, name=asked, kernel=partial(found.kernel, **{parameter: value}))
+
+
+def rows_weights(rows: Any) -> Floats:
+    """The example weights of rows, ones where they have none."""
+    return Resamples.ones(len(rows)) if rows.weights is None else rows.weights
+
+
+def labelled_rows(kind: Kind, labels: npt.ArrayLike, scores: npt.ArrayLike, **options: Any) -> Any:
+    """Rows as the metrics of a kind take them, checked; `options` are threshold, weights, and a ranking's groups."""
+    return _ROWS[kind](labels, scores, **{name: value for name, value in options.items() if value is not None})
 
 
 def measure(
     labels: npt.ArrayLike,
     scores: npt.ArrayLike,
-    names: Iterable[str] = DEFAULT_METRICS,
+    names: Iterable[str | Metric] = DEFAULT_METRICS,
     *,
     kind: Kind = "binary",
-    bootstrap: int = 200,
+    bootstrap: int = RESAMPLES,
     seed: int = 0,
     threshold: float = 0.5,
+    weights: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
 ) -> dict[str, MetricValue]:
-    """Each named metric with its 95 % percentile-bootstrap interval.
+    """Each metric with its 95 % bootstrap interval.
 
     Of a binary label `labels` (0/1 or bool) and `scores` (0..1) have shape (rows,), of a regression numbers; of
-    several classes `labels` are places and `scores` have shape (rows, classes). A metric that is undefined on these
-    rows is NaN; resamples on which it is undefined are left out of its interval,
-    and an interval always holds its value. `bootstrap=0` gives no interval.
+    several classes `labels` are places and `scores` have shape (rows, classes); of several labels both have shape
+    (rows, outputs); of a ranking `labels` are relevances and `groups` names each row's query. `weights` say how much
+    each row counts. A metric that is undefined on these rows is NaN; resamples on which it is undefined are left out
+    of its interval, and an interval always holds its value. `bootstrap=0` gives no interval.
     Raises DataError (with counts) for rows that cannot be measured, NotFoundError for an unknown metric.
     """
     wanted = [metric(name, kind) for name in names]
-    rows = _ROWS[kind](labels, scores, threshold=threshold)
-    ones = np.ones(len(rows))
-    values = [m.kernel(rows, ones) for m in wanted]
-    intervals = _intervals(rows, wanted, values, bootstrap, seed)
-    return {
-        m.name: MetricValue(value, low, high, len(rows))
-        for m, value, (low, high) in zip(wanted, values, intervals, strict=True)
-    }
+    rows = labelled_rows(kind, labels, scores, threshold=threshold, weights=weights, groups=groups)
+    return measure_rows(rows, wanted, Resamples(bootstrap, seed))
 
 
-def _intervals(
-    rows: Any, wanted: list[Metric], values: list[float], bootstrap: int, seed: int
-) -> list[tuple[float, float]]:
-    # A resample with replacement is a count per row, so the order by score is kept and never sorted again.
-    random, size = np.random.default_rng(seed), len(rows)
-    found = np.empty((bootstrap, len(wanted)))
-    for index in range(bootstrap):
-        weights = np.bincount(random.integers(0, size, size), minlength=size).astype(np.float64)
-        found[index] = [one.kernel(rows, weights) for one in wanted]
-    return [_interval(value, resampled) for value, resampled in zip(values, found.T, strict=True)]
-
-
-def _interval(value: float, resampled: Floats) -> tuple[float, float]:
-    defined = resampled[~np.isnan(resampled)]
-    if math.isnan(value) or not defined.size:
-        return math.nan, math.nan
-    low, high = np.quantile(defined, (0.025, 0.975))
-    # Resampling adds noise, which can only raise a calibration error: its percentiles may lie above the value.
-    return min(float(low), value), max(float(high), value)
+def measure_rows(rows: Any, wanted: Iterable[Metric], resamples: Resamples) -> dict[str, MetricValue]:
+    """The metrics of rows that are checked already."""
+    found, weights = {}, rows_weights(rows)
+    drawn = resamples.of(rows)
+    for one in wanted:
+        value = float(one.kernel(rows, weights))
+        low, high = drawn.interval(one.kernel, value)
+        found[one.name] = MetricValue(value, low, high, len(rows))
+    return found
 
 
 def _or_none(value: float) -> float | None:

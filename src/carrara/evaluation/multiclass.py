@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from carrara.core.errors import DataError
 from carrara.evaluation import binary
-from carrara.evaluation.ranked import Floats, Ints, RankedRows, check_lengths
+from carrara.evaluation.ranked import CALIBRATION_BINS, RankedRows, as_weights, check_lengths
+from carrara.evaluation.weighing import Floats, Ints, mean, mean_where_defined, ratio, sums_by
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,14 @@ class ClassifiedRows:
 
     labels: Ints
     scores: Floats
+    weights: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, places: Ints) -> ClassifiedRows:
+        weights = None if self.weights is None else self.weights[places]
+        return ClassifiedRows(self.labels[places], self.scores[places], weights)
 
     @property
     def classes(self) -> int:
@@ -41,6 +47,18 @@ class ClassifiedRows:
         return np.asarray(-np.log(np.clip(likelihood, epsilon, 1 - epsilon)))
 
     @cached_property
+    def squared_error(self) -> Floats:
+        """The sum over the classes of each row's squared difference of probability and what happened."""
+        likelihood = self.scores[np.arange(len(self)), self.labels]
+        return np.asarray((self.scores**2).sum(axis=1) - 2 * likelihood + 1)
+
+    @cached_property
+    def better(self) -> Ints:
+        """How many classes have a higher probability than the row's own."""
+        likelihood = self.scores[np.arange(len(self)), self.labels]
+        return np.asarray((self.scores > likelihood[:, None]).sum(axis=1))
+
+    @cached_property
     def ranked(self) -> list[tuple[Ints, RankedRows]]:
         """Each class against the rest: the rows' order by falling probability, and the rows in it."""
         found = []
@@ -51,13 +69,14 @@ class ClassifiedRows:
         return found
 
     def counts(self, weights: Floats) -> Floats:
-        """The weight of each pair (label, predicted), of shape (classes, classes)."""
-        pairs = self.labels * self.classes + self.predicted
-        found = np.bincount(pairs, weights=weights, minlength=self.classes**2)
-        return np.asarray(found.reshape(self.classes, self.classes), np.float64)
+        """The weight of each pair (label, predicted), of shape (…, classes, classes)."""
+        found = sums_by(self.labels * self.classes + self.predicted, weights, self.classes**2)
+        return found.reshape(*weights.shape[:-1], self.classes, self.classes)
 
 
-def classified_rows(labels: npt.ArrayLike, scores: npt.ArrayLike, *, threshold: float = 0.5) -> ClassifiedRows:
+def classified_rows(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, *, threshold: float = 0.5, weights: npt.ArrayLike | None = None
+) -> ClassifiedRows:
     """Check rows; raises DataError with counts when they cannot be measured. The threshold has no meaning here."""
     truth: npt.NDArray[Any] = np.asarray(labels)
     values = np.asarray(scores, dtype=np.float64)
@@ -68,32 +87,75 @@ def classified_rows(labels: npt.ArrayLike, scores: npt.ArrayLike, *, threshold: 
         raise DataError(f"{wrong:,} of {len(values):,} scores are missing or infinite")
     if wrong := int(((truth < 0) | (truth >= values.shape[1])).sum()):
         raise DataError(f"{wrong:,} of {len(truth):,} labels are none of the {values.shape[1]} classes")
-    return ClassifiedRows(truth.astype(np.int64), values)
+    return ClassifiedRows(truth.astype(np.int64), values, as_weights(weights, len(truth)))
 
 
-def accuracy(rows: ClassifiedRows, weights: Floats) -> float:
+def accuracy(rows: ClassifiedRows, weights: Floats) -> Any:
     """The share of rows whose most probable class is the right one."""
-    return _ratio(float(weights @ (rows.predicted == rows.labels)), float(weights.sum()))
+    return mean((rows.predicted == rows.labels).astype(np.float64), weights)
 
 
-def log_loss(rows: ClassifiedRows, weights: Floats) -> float:
+def top_accuracy(rows: ClassifiedRows, weights: Floats, k: int = 3) -> Any:
+    """The share of rows whose class is among the `k` most probable ones (3, or as in `top_accuracy@5`)."""
+    return mean((rows.better < k).astype(np.float64), weights)
+
+
+def log_loss(rows: ClassifiedRows, weights: Floats) -> Any:
     """Mean of -ln(probability given to what happened)."""
-    return _ratio(float(weights @ rows.surprise), float(weights.sum()))
+    return mean(rows.surprise, weights)
 
 
-def macro_f1(rows: ClassifiedRows, weights: Floats) -> float:
+def brier(rows: ClassifiedRows, weights: Floats) -> Any:
+    """Mean over the rows of the summed squared difference of probability and what happened, from 0 to 2."""
+    return mean(rows.squared_error, weights)
+
+
+def calibration_error(rows: ClassifiedRows, weights: Floats) -> Any:
+    """Mean |probability of the most probable class - its rate of being right| over ten bins of equal width."""
+    top = rows.scores.max(axis=1)
+    bins = np.clip((top * CALIBRATION_BINS).astype(np.int64), 0, CALIBRATION_BINS - 1)
+    gaps = sums_by(bins, weights * (top - (rows.predicted == rows.labels)), CALIBRATION_BINS)
+    return ratio(np.abs(gaps).sum(axis=-1), weights.sum(axis=-1))
+
+
+def macro_precision(rows: ClassifiedRows, weights: Floats) -> Any:
+    """The mean over the classes that are predicted of the share of those rows that are right."""
+    hits, _, predicted = _by_class(rows, weights)
+    return mean_where_defined(ratio(hits, predicted))
+
+
+def macro_recall(rows: ClassifiedRows, weights: Floats) -> Any:
+    """The mean over the classes that occur of the share of their rows that are found."""
+    hits, labelled, _ = _by_class(rows, weights)
+    return mean_where_defined(ratio(hits, labelled))
+
+
+def macro_f1(rows: ClassifiedRows, weights: Floats) -> Any:
     """The mean over the classes that occur of the harmonic mean of precision and recall."""
-    counts = rows.counts(weights)
-    hits, labelled, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    there = (labelled + predicted) > 0
-    return float((2 * hits[there] / (labelled + predicted)[there]).mean()) if there.any() else float("nan")
+    hits, labelled, predicted = _by_class(rows, weights)
+    return mean_where_defined(ratio(2 * hits, labelled + predicted))
 
 
-def macro_roc_auc(rows: ClassifiedRows, weights: Floats) -> float:
+def weighted_f1(rows: ClassifiedRows, weights: Floats) -> Any:
+    """The mean over the classes, by their rows, of the harmonic mean of precision and recall."""
+    hits, labelled, predicted = _by_class(rows, weights)
+    each = np.nan_to_num(ratio(2 * hits, labelled + predicted))
+    return ratio((each * labelled).sum(axis=-1), labelled.sum(axis=-1))
+
+
+def macro_roc_auc(rows: ClassifiedRows, weights: Floats) -> Any:
     """The mean over the classes of each one's area against the rest; classes without rows are left out."""
-    areas = np.array([binary.roc_auc(ranked, weights[order]) for order, ranked in rows.ranked])
-    return float(np.nanmean(areas)) if not np.isnan(areas).all() else float("nan")
+    areas = [binary.roc_auc(ranked, weights[..., order]) for order, ranked in rows.ranked]
+    return mean_where_defined(np.stack(areas, axis=-1))
 
 
-def _ratio(share: float, whole: float) -> float:
-    return share / whole if whole > 0 else float("nan")
+def macro_pr_auc(rows: ClassifiedRows, weights: Floats) -> Any:
+    """The mean over the classes of each one's average precision against the rest; those without rows are left out."""
+    areas = [binary.pr_auc(ranked, weights[..., order]) for order, ranked in rows.ranked]
+    return mean_where_defined(np.stack(areas, axis=-1))
+
+
+def _by_class(rows: ClassifiedRows, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """Of each class the weight that is right, labelled so, and predicted so."""
+    counts = rows.counts(weights)
+    return np.einsum("...ii->...i", counts), counts.sum(axis=-1), counts.sum(axis=-2)

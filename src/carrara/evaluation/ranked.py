@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from carrara.core.errors import DataError
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from carrara.evaluation.weighing import Floats, Ints
 
 CALIBRATION_BINS = 10
 
@@ -28,19 +26,29 @@ class RankedRows:
     labels: Floats
     scores: Floats
     threshold: float = 0.5
+    weights: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def take(self, places: Ints) -> RankedRows:
+        """Some of the rows, by rising places."""
+        weights = None if self.weights is None else self.weights[places]
+        return RankedRows(self.labels[places], self.scores[places], self.threshold, weights)
 
     @cached_property
     def ends(self) -> Ints:
         """The last row of each group of equal scores: ties are one step of a curve, not many."""
         return np.append(np.flatnonzero(np.diff(self.scores)), len(self) - 1)
 
-    @cached_property
+    @property
     def predicted_positive(self) -> int:
         """How many rows, from the first, have a score of at least the threshold."""
-        return int(np.searchsorted(-self.scores, -self.threshold, side="right"))
+        return self.at_least(self.threshold)
+
+    def at_least(self, threshold: float) -> int:
+        """How many rows, from the first, have a score of at least `threshold`."""
+        return len(self) - int(np.searchsorted(self.scores[::-1], threshold, side="left"))
 
     @cached_property
     def calibration_bins(self) -> Ints:
@@ -60,22 +68,27 @@ class RankedRows:
 
     def curve(self, weights: Floats) -> tuple[Floats, Floats]:
         """True and false positives (weight) when the cut is below each group of equal scores."""
-        predicted = np.cumsum(weights)[self.ends]
-        true_positives = np.cumsum(weights * self.labels)[self.ends]
+        predicted = np.cumsum(weights, axis=-1)
+        true_positives = np.cumsum(weights * self.labels, axis=-1)
+        if len(self.ends) < len(self):
+            predicted, true_positives = predicted[..., self.ends], true_positives[..., self.ends]
         return true_positives, predicted - true_positives
 
 
-def rank(labels: npt.ArrayLike, scores: npt.ArrayLike, *, threshold: float = 0.5) -> RankedRows:
+def rank(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, *, threshold: float = 0.5, weights: npt.ArrayLike | None = None
+) -> RankedRows:
     """Check and order rows; raises DataError with counts when they cannot be measured.
 
     >>> rank([0, 1, 1], [0.2, 0.9, 0.4]).scores.tolist()
     [0.9, 0.4, 0.2]
     """
     truth, values = as_floats(labels, scores)
-    _check_scores(values)
-    _check_labels(truth)
+    check_scores(values)
+    check_labels(truth)
+    heavy = as_weights(weights, len(truth))
     order = np.argsort(-values, kind="stable")
-    return RankedRows(truth[order], values[order], threshold)
+    return RankedRows(truth[order], values[order], threshold, None if heavy is None else heavy[order])
 
 
 def as_floats(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -87,6 +100,20 @@ def as_floats(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Flo
     return _as_floats(truth, "labels"), _as_floats(values, "scores")
 
 
+def as_weights(weights: npt.ArrayLike | None, rows: int) -> Floats | None:
+    """Example weights of shape (rows,) as float64; DataError where they are negative, missing, or all 0."""
+    if weights is None:
+        return None
+    found = _as_floats(np.asarray(weights), "weights")
+    if found.shape != (rows,):
+        raise DataError(f"there are {rows:,} rows and weights of shape {found.shape}")
+    if wrong := int((~(np.isfinite(found) & (found >= 0))).sum()):
+        raise DataError(f"{wrong:,} of {rows:,} weights are negative, missing or infinite")
+    if not found.any():
+        raise DataError("all weights are 0")
+    return found
+
+
 def check_lengths(labels: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
     if len(labels) != len(scores):
         raise DataError(f"there are {len(labels):,} labels and {len(scores):,} scores")
@@ -94,28 +121,29 @@ def check_lengths(labels: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
         raise DataError("there are no rows to evaluate", hint="Check the split: its test part is empty.")
 
 
+def check_scores(scores: Floats) -> None:
+    """DataError for probabilities that are missing or outside 0..1."""
+    if missing := int(np.isnan(scores).sum()):
+        raise DataError(
+            f"{missing:,} of {scores.size:,} scores are NaN", hint="Check the model's inputs for these rows."
+        )
+    if outside := int(((scores < 0) | (scores > 1)).sum()):
+        raise DataError(
+            f"{outside:,} of {scores.size:,} scores are outside 0..1 (from {scores.min():g} to {scores.max():g})",
+            hint="Scores must be probabilities of the positive class, not margins.",
+        )
+
+
+def check_labels(labels: Floats) -> None:
+    if wrong := int(((labels != 0) & (labels != 1)).sum()):
+        raise DataError(
+            f"{wrong:,} of {labels.size:,} labels are neither 0 nor 1",
+            hint="Drop the rows without a label, or make the label a boolean.",
+        )
+
+
 def _as_floats(values: npt.NDArray[Any], what: str) -> Floats:
     try:
         return values.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"the {what} are not numbers: {error}") from error
-
-
-def _check_scores(scores: Floats) -> None:
-    if missing := int(np.isnan(scores).sum()):
-        raise DataError(
-            f"{missing:,} of {len(scores):,} scores are NaN", hint="Check the model's inputs for these rows."
-        )
-    if outside := int(((scores < 0) | (scores > 1)).sum()):
-        raise DataError(
-            f"{outside:,} of {len(scores):,} scores are outside 0..1 (from {scores.min():g} to {scores.max():g})",
-            hint="Scores must be probabilities of the positive class, not margins.",
-        )
-
-
-def _check_labels(labels: Floats) -> None:
-    if wrong := int((~np.isin(labels, (0.0, 1.0))).sum()):
-        raise DataError(
-            f"{wrong:,} of {len(labels):,} labels are neither 0 nor 1",
-            hint="Drop the rows without a label, or make the label a boolean.",
-        )

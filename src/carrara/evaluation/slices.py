@@ -1,9 +1,11 @@
-"""Metrics by slice: every value of a column, so that a weak group is not hidden by a good average."""
+"""Metrics by slice: every value of a column, or of a cross of columns, so that a weak group is not hidden by a good
+average."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -12,11 +14,28 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import DataError
-from carrara.evaluation.metrics import DEFAULT_METRICS, Kind, MetricValue, measure
-from carrara.evaluation.ranked import Floats, Ints
+from carrara.evaluation.intervals import Resamples
+from carrara.evaluation.metrics import (
+    DEFAULT_METRICS,
+    Kind,
+    Metric,
+    MetricValue,
+    labelled_rows,
+    measure_rows,
+    metric,
+)
+from carrara.evaluation.weighing import Floats, Ints
 
 OTHER = "(other)"
 MISSING = "(missing)"
+CROSS = " × "
+
+MOST_VALUES = 1_000
+"""How many slices of a column are measured; the smaller ones are pooled."""
+
+_RESAMPLED_ROWS = 2_000
+
+Column = npt.NDArray[Any] | pl.Series
 
 
 @dataclass(frozen=True)
@@ -38,64 +57,111 @@ class SliceResult:
         return cls(data["column"], data["value"], int(data["rows"]), metrics)
 
 
+@dataclass(frozen=True)
+class Codes:
+    """A column's slices: the place of each row's value among `values`, int32 of shape (rows,)."""
+
+    values: tuple[str, ...]
+    places: npt.NDArray[np.int32]
+
+
 def measure_slices(
     labels: npt.ArrayLike,
     scores: npt.ArrayLike,
-    columns: Mapping[str, npt.NDArray[Any]],
-    names: Iterable[str] = DEFAULT_METRICS,
+    columns: Mapping[str, Column],
+    names: Iterable[str | Metric] = DEFAULT_METRICS,
     *,
+    crosses: Iterable[Sequence[str]] = (),
     kind: Kind = "binary",
     min_rows: int = 200,
     bootstrap: int = 100,
     seed: int = 0,
     threshold: float = 0.5,
+    weights: npt.ArrayLike | None = None,
+    rows: Any = None,
 ) -> list[SliceResult]:
-    """Every value of every column, column by column, the largest slice first and "(other)" last.
+    """Every value of every column, column by column, the largest slice first and "(other)" last; then every
+    combination of each of the `crosses` of columns.
 
     Columns have shape (rows,): strings, integers and booleans are sliced by value, floats by quartile.
-    Missing values are a slice of their own; slices of fewer than `min_rows` rows are pooled.
+    Missing values are a slice of their own; slices of fewer than `min_rows` rows, and those beyond the MOST_VALUES
+    largest, are pooled. `rows` are the labelled rows where they are made already.
     """
-    truth, values, wanted = np.asarray(labels), np.asarray(scores), list(names)
-    found = []
+    truth = np.asarray(labels)
     for column, cells in columns.items():
         if len(cells) != len(truth):
             raise DataError(f"slice column '{column}' has {len(cells):,} rows, and there are {len(truth):,} labels")
-        for value, rows in _groups(cells, min_rows):
-            metrics = measure(
-                truth[rows], values[rows], wanted, kind=kind, bootstrap=bootstrap, seed=seed, threshold=threshold
-            )
-            found.append(SliceResult(column, value, len(rows), metrics))
+    if not columns:
+        return []
+    if kind == "ranking":
+        raise DataError("a ranking is measured by query, and cannot be sliced by row")
+    wanted = [metric(name, kind) for name in names]
+    whole = labelled_rows(kind, labels, scores, threshold=threshold, weights=weights) if rows is None else rows
+    order = row_order(kind, scores)
+    resamples = Resamples(bootstrap, seed, _RESAMPLED_ROWS)
+    codes = {name: coded(cells) for name, cells in columns.items()}
+    crossed = {CROSS.join(names): reduce(_crossed, (codes[name] for name in names)) for names in crosses}
+    found = []
+    for column, one in {**codes, **crossed}.items():
+        for value, places in _groups(one, order, min_rows):
+            metrics = measure_rows(whole.take(places), wanted, resamples)
+            found.append(SliceResult(column, value, len(places), metrics))
     return found
 
 
-def _groups(cells: npt.NDArray[Any], min_rows: int) -> list[tuple[str, Ints]]:
-    """(value, row numbers) of each slice."""
-    texts = _quartiles(cells.astype(np.float64)) if cells.dtype.kind == "f" else _texts(cells)
-    frame = pl.DataFrame({"value": texts.fill_null(MISSING)}).with_row_index("row")
-    groups = frame.group_by("value").agg("row", rows=pl.len()).sort(["rows", "value"], descending=[True, False])
-    large = groups.filter(pl.col("rows") >= min_rows)
-    found = [
-        (value, rows.to_numpy().astype(np.int64)) for value, rows in zip(large["value"], large["row"], strict=True)
-    ]
-    if large.height < groups.height:
-        pooled = groups.filter(pl.col("rows") < min_rows)["row"].explode().sort()
-        found.append((OTHER, pooled.to_numpy().astype(np.int64)))
-    return found
+def row_order(kind: Kind, scores: npt.ArrayLike) -> Ints | None:
+    """The places of the labelled rows among those that were given; None where they are as given."""
+    return np.argsort(-np.asarray(scores, np.float64), kind="stable") if kind == "binary" else None
 
 
-def _texts(cells: npt.NDArray[Any]) -> pl.Series:
-    return pl.Series(cells, strict=False, nan_to_null=True).cast(pl.String)
+def coded(cells: Column, parts: int = 4) -> Codes:
+    """The slices of a column: floats in `parts` of equal rows, everything else by its values as text.
+
+    >>> coded(np.array(["b", "a", "b"])).values
+    ('a', 'b', '(missing)')
+    """
+    series = cells if isinstance(cells, pl.Series) else pl.Series(cells, strict=False, nan_to_null=True)
+    if series.dtype.is_float():
+        return _quantiles(series.cast(pl.Float64).fill_null(float("nan")).to_numpy(), parts)
+    values = series.unique().drop_nulls().sort()
+    texts = values.cast(pl.String)
+    places = series.replace_strict(values, pl.Series(range(len(values)), dtype=pl.Int32), default=len(values))
+    return Codes((*texts.to_list(), MISSING), places.fill_null(len(values)).to_numpy())
 
 
-def _quartiles(cells: Floats) -> pl.Series:
-    """The quartile of each value as text, e.g. "[2.5, 7)"; null where it is NaN."""
+def _quantiles(cells: Floats, parts: int) -> Codes:
+    """Stretches such as "[2.5, 7)"."""
     known = cells[~np.isnan(cells)]
     if not known.size:
-        return pl.Series([None] * len(cells), dtype=pl.String)
-    edges = np.unique(np.quantile(known, (0.25, 0.5, 0.75)))
+        return Codes((MISSING,), np.zeros(len(cells), np.int32))
+    edges = np.unique(np.quantile(known, np.arange(1, parts) / parts))
     texts = [f"< {edges[0]:.4g}"]
     texts += [f"[{low:.4g}, {high:.4g})" for low, high in pairwise(edges)]
     texts.append(f"≥ {edges[-1]:.4g}")
-    # A cut of [a, b) puts equal values on one side, so a column with many ties may have fewer than four slices.
-    bins = np.where(np.isnan(cells), len(texts), np.searchsorted(edges, cells, side="right"))
-    return pl.Series([*texts, None], dtype=pl.String).gather(bins)
+    # A cut of [a, b) puts equal values on one side, so a column with many ties may have fewer slices.
+    places = np.where(np.isnan(cells), len(texts), np.searchsorted(edges, cells, side="right"))
+    return Codes((*texts, MISSING), places.astype(np.int32))
+
+
+def _crossed(one: Codes, other: Codes) -> Codes:
+    pairs = one.places.astype(np.int64) * len(other.values) + other.places
+    there, places = np.unique(pairs, return_inverse=True)
+    texts = (f"{one.values[p // len(other.values)]}{CROSS}{other.values[p % len(other.values)]}" for p in there)
+    return Codes(tuple(texts), places.astype(np.int32))
+
+
+def _groups(codes: Codes, order: Ints | None, min_rows: int) -> Iterator[tuple[str, Ints]]:
+    """(value, places among the labelled rows) of each slice, the largest first."""
+    places = codes.places if order is None else codes.places[order]
+    counts = np.bincount(places, minlength=len(codes.values))
+    ends = np.cumsum(counts)
+    # NumPy sorts 16 bits by radix, many times faster than 32 by merging.
+    narrow = places.astype(np.uint16) if len(codes.values) < 2**16 else places
+    sorted_rows = np.argsort(narrow, kind="stable")
+    largest = sorted(np.flatnonzero(counts).tolist(), key=lambda place: (-counts[place], codes.values[place]))
+    kept = [place for place in largest if counts[place] >= min_rows][:MOST_VALUES]
+    for place in kept:
+        yield codes.values[place], sorted_rows[ends[place] - counts[place] : ends[place]]
+    if len(kept) < len(largest):
+        pooled = np.flatnonzero(~np.isin(places, kept))
+        yield OTHER, pooled

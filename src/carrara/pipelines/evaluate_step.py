@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from carrara.core.digests import digest_data
 from carrara.core.progress import Step
 from carrara.data.rows import Rows, batches
 from carrara.evaluation import Evaluation, RateBaseline, evaluate, measure
+from carrara.evaluation.overlap import overlap
 from carrara.features import TrainingSet
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import Signature
@@ -48,9 +50,14 @@ def evaluate_step(
             kind=model.label.kind,
             classes=classes,
             metrics=model.measured,
-            slice_columns={name: parts["test"][name].to_numpy() for name in (*model.slices, *model.partition_by)},
+            slice_columns={name: parts["test"][name] for name in model.slice_columns},
+            crosses=model.crosses,
+            searched_columns={
+                name: parts["test"][name] for name in dict.fromkeys((*work.service.features, *model.slice_columns))
+            },
             baseline_scores=_baseline_scores(model, parts, labels, classes) if model.baseline else None,
             threshold=model.threshold,
+            weights=_weights(model, parts["test"]),
             seed=model.seed,
         )
         validation = measure(
@@ -59,21 +66,28 @@ def evaluate_step(
             model.measured,
             kind=model.label.kind,
             threshold=model.threshold,
+            weights=_weights(model, parts["validation"]),
         )
         result = {
             "evaluation": evaluation.as_dict(),
             "validation": {name: value.as_dict() for name, value in validation.items()},
+            "overlap": overlap(parts["train"], parts["test"], [*work.service.features, model.label.column]),
             "scores": ReferenceDistribution.from_values(one_score(scores["test"])).as_dict(),
         }
         return {"result": stores.artifacts.put(msgspec.json.encode(result))}
 
-    spec = {
-        name: model.spec()[name] for name in ("label", "split", "metrics", "slices", "baseline", "threshold", "seed")
-    }
-    key = digest_data(["evaluate", training_set.digest, fitted["servable"], fitted["signature"], spec])
+    asked = ("label", "split", "metrics", "metric_weight", "slices", "baseline", "threshold", "seed")
+    spec = {name: model.spec()[name] for name in asked}
+    key = digest_data(["evaluate 2", training_set.digest, fitted["servable"], fitted["signature"], spec])
     outputs = remembered(stores, work.run_id, step, key, judge)
     result = msgspec.json.decode(stores.artifacts.get(outputs["result"], name="evaluation"))
     return Evaluation.from_dict(result["evaluation"]), result
+
+
+def _weights(model: Model, rows: Rows) -> Any:
+    if model.metric_weight is None:
+        return None
+    return rows[model.metric_weight].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def _open(stores: Stores, fitted: Mapping[str, Any]) -> Servable:

@@ -34,8 +34,9 @@ def tune_step(
     """The work with the best hyper-parameters that were found."""
     model, metadata = work.model, work.stores.metadata
     space = {name: one.spec() for name, one in search_space(model).items()}
-    (name, more_is_better), libraries = tuned_metric(model), _libraries(environment()["distributions"])
-    study = digest_data(["tune", model.name, training_set.digest, _learned_from(model), space, name, libraries])
+    by, libraries = tuned_metric(model), _libraries(environment()["distributions"])
+    name, more_is_better = by.name, bool(by.greater_is_better)
+    study = digest_data(["tune", model.name, training_set.digest, _learned_from(model), space, by.spec(), libraries])
     done = _trials(work.stores, study)
     step.reused = len(done) >= trials
     if not step.reused:

@@ -57,6 +57,9 @@ def model_record(
             "validation": judged["validation"],
             "baseline": measured["baseline"],
             "slices": measured["slices"],
+            "weak_slices": measured["weak_slices"],
+            "fairness": measured["fairness"],
+            "segments": measured["segments"],
         },
         charts=charts,
         parameters={
@@ -69,7 +72,8 @@ def model_record(
             "scores": judged["scores"],
             "curve": fitted["curve"],
             "fit": _span(fitted),
-            "warnings": fitted["warnings"],
+            "warnings": [*fitted["warnings"], *overlap_warnings(judged["overlap"])],
+            "overlap": judged["overlap"],
             "tuning": fitted["tuning"],
             "start": fitted["start"],
             "seen": fitted["seen"],
@@ -134,6 +138,14 @@ def _features(service: ResolvedFeatures, importance: Mapping[str, float], rows: 
             }
         )
     return found
+
+
+def overlap_warnings(overlap: Mapping[str, Any]) -> list[str]:
+    """What a person should know of test rows that the model has seen."""
+    if not overlap["suspicious"]:
+        return []
+    said = f"{overlap['rows']:,} test rows ({overlap['share']:.1%}) have the features and the label of a training row"
+    return [f"{said}: the metrics flatter the model"]
 
 
 def _span(fitted: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from carrara.pipelines.continued import last_learned, unseen, version_to_go_on_f
 from carrara.pipelines.evaluate_step import evaluate_step
 from carrara.pipelines.fit_step import fit_said, fit_step, tune_step
 from carrara.pipelines.prepare import compute_features, ingest_for
-from carrara.pipelines.record import model_record
+from carrara.pipelines.record import model_record, overlap_warnings
 from carrara.pipelines.run_log import logged
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage import Stores
@@ -111,7 +111,7 @@ def train(
             step.said = new + fit_said(fitted)
         with progress.step("evaluate") as step:
             evaluation, judged = evaluate_step(work, training_set, fitted, parts, step)
-            step.said = _headline(evaluation)
+            step.said = _headline(evaluation, judged)
         with progress.step("register") as step:
             version = _registered(work, training_set, fitted, parts, evaluation, judged, step)
             gates = read_record(stores, version)["gates"]
@@ -139,7 +139,8 @@ def _training_set(work: TrainingWork, step: Step) -> TrainingSet:
 
 def carried_columns(model: Model) -> tuple[str, ...]:
     """The columns of the labels that a training set carries beside keys, times and features."""
-    named = (model.label.column, model.label.known_at, model.weight, *model.slices, *model.baseline)
+    sliced = (column for column in model.slice_columns if column not in (*model.partition_by, *model.features))
+    named = (model.label.column, model.label.known_at, model.weight, model.metric_weight, *sliced, *model.baseline)
     return tuple(dict.fromkeys(column for column in named if column))
 
 
@@ -199,9 +200,12 @@ def _begun(work: TrainingWork) -> dict[str, Any]:
     return {"tuning": work.tuned, "start": start, "seen": work.seen, "why": list(work.why)}
 
 
-def _headline(evaluation: Evaluation) -> str:
+def _headline(evaluation: Evaluation, judged: Mapping[str, Any]) -> str:
     name, value = next(iter(evaluation.metrics.items()))
     said = f"{name} {value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
     if name in evaluation.baseline:
         said += f", baseline {evaluation.baseline[name].value:.3f}"
-    return f"{said}, {len(evaluation.slices)} slices"
+    said += f", {len(evaluation.slices)} slices"
+    if evaluation.weak_slices and evaluation.weak_slices[0].confirmed:
+        said += f"; weakest where {evaluation.weak_slices[0].name}"
+    return "; ".join([said, *overlap_warnings(judged["overlap"])])

@@ -184,5 +184,6 @@ def _alone(model: Model, values: Array, labels: Array) -> float | None:
     if model.label.kind == "regression":
         return float(abs(np.corrcoef(values, labels)[0, 1]))
     order = np.argsort(-values, kind="stable")
-    area = binary.roc_auc(RankedRows(labels[order].astype(float), values[order].astype(float)), np.ones(len(values)))
+    ranked = RankedRows(labels[order].astype(float), values[order].astype(float))
+    area = float(binary.roc_auc(ranked, np.ones(len(values))))
     return max(area, 1 - area)

@@ -11,10 +11,10 @@ from carrara.core.errors import DefinitionError, NotFoundError
 from carrara.core.schedule import Schedule
 from carrara.data.splits import Split
 from carrara.evaluation import Gate
-from carrara.evaluation.metrics import MAIN_METRICS, METRICS_OF, Kind, metric
+from carrara.evaluation.metrics import MAIN_METRICS, Kind, Metric, metric
 from carrara.training.retrain import Retrain
 from carrara.training.search import Space
-from carrara.training.trainers.base import Trainer
+from carrara.training.trainers.base import OUTPUTS, Trainer
 from carrara.training.transforms.base import Transform
 
 
@@ -34,8 +34,8 @@ class Label:
     kind: Kind = "binary"
 
     def __post_init__(self) -> None:
-        if self.kind not in METRICS_OF:
-            raise NotFoundError("kind of label", self.kind, METRICS_OF)
+        if self.kind not in OUTPUTS:
+            raise NotFoundError("kind of label", self.kind, OUTPUTS)
 
     def spec(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -46,8 +46,10 @@ class Model:
     """A model: everything that training, evaluation, serving and monitoring need to know of it.
 
     `features` are references (`view:feature`, or `view` for all of a view's), `slices` columns of the label's
-    dataset to judge separately, `baseline` columns whose positive rates (or means) are what the model has to beat,
-    `weight` one that says how much each row counts in training. `metrics` are by default those of the label's kind;
+    dataset or features, or crosses such as `("carrier", "hour")`, to judge separately, `baseline` columns whose
+    positive rates (or means) are what the model has to beat, `weight` one that says how much each row counts in
+    training, `metric_weight` one that says it of the metrics. `metrics` are by default those of the label's kind, and
+    may be your own (`carrara.metric`, `carrara.cost`);
     `transforms` are fitted on the train part, and served in the model; `search` are the hyper-parameters that tuning
     tries, by default those of the trainer. `partition_by` are features, texts, for each value of which that has
     `partition_rows` training rows there is a model of its own. A scheduler trains it by its `schedule`, `"@weekly"` or
@@ -61,9 +63,10 @@ class Model:
     trainer: Trainer
     search: Mapping[str, Space] = field(default_factory=dict)
     transforms: tuple[Transform, ...] = ()
-    metrics: tuple[str, ...] = ()
-    slices: tuple[str, ...] = ()
+    metrics: tuple[str | Metric, ...] = ()
+    slices: tuple[str | tuple[str, ...], ...] = ()
     weight: str | None = None
+    metric_weight: str | None = None
     partition_by: tuple[str, ...] = ()
     partition_rows: int = 1_000
     baseline: tuple[str, ...] = ()
@@ -99,9 +102,20 @@ class Model:
                     raise NotFoundError("hyper-parameter", name, known, where=f"the search of model '{self.name}'")
 
     @property
-    def measured(self) -> tuple[str, ...]:
+    def measured(self) -> tuple[str | Metric, ...]:
         """The metrics that the model is judged by."""
         return self.metrics or MAIN_METRICS[self.label.kind]
+
+    @property
+    def crosses(self) -> tuple[tuple[str, ...], ...]:
+        """The slices that are by several columns."""
+        return tuple(one for one in self.slices if not isinstance(one, str))
+
+    @property
+    def slice_columns(self) -> tuple[str, ...]:
+        """The columns that slices are made of."""
+        named = (column for one in self.slices for column in ((one,) if isinstance(one, str) else one))
+        return tuple(dict.fromkeys((*named, *self.partition_by)))
 
     def spec(self) -> dict[str, Any]:
         return {
@@ -111,11 +125,12 @@ class Model:
             "trainer": {"name": self.trainer.name, **self.trainer.spec()},
             "search": {name: space.spec() for name, space in self.search.items()},
             "transforms": [transform.spec() for transform in self.transforms],
-            "metrics": list(self.measured),
+            "metrics": [metric(one, self.label.kind).spec() for one in self.measured],
             "weight": self.weight,
+            "metric_weight": self.metric_weight,
             "partition_by": list(self.partition_by),
             "partition_rows": self.partition_rows,
-            "slices": list(self.slices),
+            "slices": [one if isinstance(one, str) else list(one) for one in self.slices],
             "baseline": list(self.baseline),
             "gates": [gate.spec() for gate in self.gates],
             "threshold": self.threshold,

@@ -13,7 +13,7 @@ import numpy as np
 
 from carrara.core.errors import DefinitionError, TrainingError
 from carrara.core.plugins import require
-from carrara.evaluation.metrics import measure, metric
+from carrara.evaluation.metrics import Metric, measure, metric
 from carrara.training.fit import Prepared
 from carrara.training.model import Model
 from carrara.training.search import Between, Space
@@ -34,13 +34,12 @@ class Trial:
     error: str | None = None
 
 
-def tuned_metric(model: Model) -> tuple[str, bool]:
-    """The metric that trials are compared by, the first of the model's that has a direction; and whether more is
-    better."""
-    for name in model.measured:
-        better = metric(name, model.label.kind).greater_is_better
-        if better is not None:
-            return name, better
+def tuned_metric(model: Model) -> Metric:
+    """The metric that trials are compared by: the first of the model's that has a direction."""
+    for asked in model.measured:
+        one = metric(asked, model.label.kind)
+        if one.greater_is_better is not None:
+            return one
     raise DefinitionError(f"model '{model.name}' has no metric by which trials could be compared")
 
 
@@ -72,7 +71,8 @@ def tune(
     """
     optuna = require("optuna", extra="tune", purpose="tuning")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    name, more_is_better = tuned_metric(model)
+    by = tuned_metric(model)
+    more_is_better = bool(by.greater_is_better)
     space = search_space(model)
     sampler = optuna.samplers.TPESampler(
         seed=model.seed + len(known), n_startup_trials=_FIRST_AT_RANDOM, constant_liar=jobs > 1
@@ -97,7 +97,7 @@ def tune(
                     return
                 asked = study.ask(fixed_distributions=distributions)
                 running.add(asked.number)
-            trial = _tried(optuna, model, prepared, asked.params, name, rounds)
+            trial = _tried(optuna, model, prepared, asked.params, by, rounds)
             with lock:
                 running.discard(asked.number)
                 done.append(trial)
@@ -132,7 +132,7 @@ def with_parameters(trainer: Trainer, parameters: Mapping[str, Any]) -> Trainer:
 
 
 def _tried(
-    optuna: Any, model: Model, prepared: Prepared, parameters: Mapping[str, Any], name: str, rounds: Any
+    optuna: Any, model: Model, prepared: Prepared, parameters: Mapping[str, Any], by: Metric, rounds: Any
 ) -> Trial:
     losses: list[float] = []
     watched = rounds.ask()
@@ -148,7 +148,7 @@ def _tried(
         fitted = with_parameters(model.trainer, parameters).fit(prepared.train, prepared.validation, task)
         scores = np.asarray(fitted.predict(prepared.validation.features), np.float64)
         labels = prepared.validation.labels
-        value = measure(labels, scores, [name], kind=model.label.kind, bootstrap=0)[name].value
+        value = measure(labels, scores, [by], kind=model.label.kind, bootstrap=0)[by.name].value
     except Pruned:
         rounds.tell(watched, state=optuna.trial.TrialState.PRUNED)
         return Trial(dict(parameters), "pruned", None, losses)
@@ -157,7 +157,7 @@ def _tried(
         return Trial(dict(parameters), "failed", None, losses, error.message)
     rounds.tell(watched, losses[-1] if losses else 0.0)
     if np.isnan(value):
-        return Trial(dict(parameters), "failed", None, losses, f"{name} is undefined")
+        return Trial(dict(parameters), "failed", None, losses, f"{by.name} is undefined")
     return Trial(dict(parameters), "complete", float(value), losses)
 
 

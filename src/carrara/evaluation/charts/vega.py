@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from carrara.evaluation.ranked import Floats, Ints
+from carrara.evaluation.weighing import Floats, Ints
 
 Spec = dict[str, Any]
 
@@ -16,7 +16,7 @@ POINTS = 300
 """The most points of a curve: more cannot be seen at this size, and a record keeps every one."""
 
 # Blue and orange are told apart with every common colour blindness, and in print.
-BLUE, ORANGE, GREY, INK = "#2f6fb3", "#d9730d", "#9aa3ad", "#1f2933"
+BLUE, ORANGE, GREEN, GREY, INK = "#2f6fb3", "#d9730d", "#2a9d8f", "#9aa3ad", "#1f2933"
 _MUTED, _WIDTH, _HEIGHT = "#52606d", 340, 240
 
 
@@ -87,6 +87,12 @@ def dots(points: Iterable[Spec], *, color: str = ORANGE, size: int = 60) -> Spec
 def share_axis(field: str, title: str) -> Spec:
     """A quantitative axis from 0 to 1."""
     return {"field": field, "type": "quantitative", "title": title, "scale": {"domain": [0, 1]}}
+
+
+def cell_text(field: str, form: str, **mark: float) -> Spec:
+    ink = {"condition": {"test": "datum.share > 0.55", "value": "#ffffff"}, "value": INK}
+    text = {"field": field, "type": "quantitative", "format": form}
+    return {"mark": {"type": "text", **mark}, "encoding": {"text": text, "color": ink}}
 
 
 def columns_to_points(**columns: Iterable[Any]) -> list[Spec]:

@@ -5,27 +5,100 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from carrara.evaluation.charts import cell_text
-from carrara.evaluation.multiclass import ClassifiedRows, accuracy, classified_rows
-from carrara.evaluation.regression import PredictedRows, predicted_rows, rmse
-from carrara.evaluation.vega import BLUE, INK, Spec, chart, columns_to_points, dots, guide, line
+from carrara.evaluation.charts.vega import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    Spec,
+    cell_text,
+    chart,
+    columns_to_points,
+    dots,
+    guide,
+    line,
+    share_axis,
+    thinned,
+)
+from carrara.evaluation.metrics import rows_weights
+from carrara.evaluation.multiclass import ClassifiedRows, accuracy, macro_roc_auc
+from carrara.evaluation.regression import PredictedRows, rmse
 
 _GROUPS, _BINS, _MOST_CLASSES = 20, 40, 24
+_COLORS = (BLUE, ORANGE, GREEN, "#8d5fb8", "#c2483b", GREY)
 
 
-def regression_charts(labels: npt.ArrayLike, scores: npt.ArrayLike) -> dict[str, Spec]:
-    """Predicted against actual, and the distribution of the residuals."""
-    rows = predicted_rows(labels, scores)
-    return {"predicted_actual": predicted_actual(rows), "residuals": residuals(rows)}
+def regression_charts(rows: PredictedRows) -> dict[str, Spec]:
+    """Predicted against actual, the distribution of the residuals, and the residuals by prediction."""
+    charts = {"predicted_actual": predicted_actual(rows), "residuals": residuals(rows)}
+    return {**charts, "residuals_by_prediction": residuals_by_prediction(rows)}
 
 
-def multiclass_charts(labels: npt.ArrayLike, scores: npt.ArrayLike, classes: Sequence[str] = ()) -> dict[str, Spec]:
-    """The confusion matrix; the 24 most frequent classes are drawn."""
-    rows = classified_rows(labels, scores)
+def multiclass_charts(rows: ClassifiedRows, classes: Sequence[str] = ()) -> dict[str, Spec]:
+    """The confusion matrix (the 24 most frequent classes are drawn), and the ROC curve of each of the six first."""
     names = list(classes) or [str(place) for place in range(rows.classes)]
-    return {"confusion_matrix": class_confusion(rows, names)}
+    return {"confusion_matrix": class_confusion(rows, names), "roc_curves": roc_curves(rows, names)}
+
+
+def roc_curves(rows: ClassifiedRows, names: Sequence[str]) -> Spec:
+    """True against false positive rate of each of the most frequent classes, against the rest."""
+    weights, counts = rows_weights(rows), np.bincount(rows.labels, minlength=rows.classes)
+    drawn = [place for place in np.argsort(-counts, kind="stable")[: len(_COLORS)] if 0 < counts[place] < len(rows)]
+    points = []
+    for place in drawn:
+        order, ranked = rows.ranked[place]
+        hits, alarms = ranked.curve(weights[order])
+        x, y = np.append(0.0, alarms / alarms[-1]), np.append(0.0, hits / hits[-1])
+        kept = thinned(x + y, 100)
+        points += columns_to_points(x=x[kept], y=y[kept], label=[names[place]] * len(kept))
+    scale = {"domain": [names[place] for place in drawn], "range": list(_COLORS)}
+    left_out = int((counts > 0).sum()) - len(drawn)
+    curves = {
+        "data": {"values": points},
+        "mark": {"type": "line", "strokeWidth": 2},
+        "encoding": {"color": {"field": "label", "type": "nominal", "scale": scale}},
+    }
+    return chart(
+        "ROC curves",
+        f"each class against the rest; mean area {macro_roc_auc(rows, weights):.3f}"
+        + (f" · {left_out} rarer classes are not drawn" if left_out > 0 else ""),
+        [guide(columns_to_points(x=[0, 1], y=[0, 1])), curves],
+        {"x": share_axis("x", "False positive rate"), "y": share_axis("y", "True positive rate")},
+    )
+
+
+def residuals_by_prediction(rows: PredictedRows) -> Spec:
+    """The residuals' middle, and their inner half and nine tenths, of rows in twenty groups of rising prediction."""
+    order = np.argsort(rows.scores, kind="stable")
+    groups = [part for part in np.array_split(order, _GROUPS) if len(part)]
+    errors = rows.scores - rows.labels
+    quantiles = np.array([np.quantile(errors[part], (0.05, 0.25, 0.5, 0.75, 0.95)) for part in groups]).T
+    points = columns_to_points(
+        x=[rows.scores[part].mean() for part in groups],
+        **dict(zip(("p5", "p25", "y", "p75", "p95"), quantiles, strict=True)),
+    )
+
+    def band(low: str, high: str) -> Spec:
+        encoding = {"y": {"field": low, "type": "quantitative"}, "y2": {"field": high}}
+        return {"mark": {"type": "area", "color": BLUE, "opacity": 0.15}, "encoding": encoding}
+
+    return chart(
+        "Residuals by prediction",
+        "line: median · bands: the inner half and nine tenths",
+        [
+            band("p5", "p95"),
+            band("p25", "p75"),
+            {"mark": {"type": "line", "color": BLUE, "strokeWidth": 2}},
+            {"mark": {"type": "rule", "color": GREY, "strokeDash": [4, 4]}, "encoding": {"y": {"datum": 0}}},
+        ],
+        {
+            "x": {"field": "x", "type": "quantitative", "title": "Predicted", "scale": {"zero": False}},
+            "y": {"field": "y", "type": "quantitative", "title": "Predicted − actual"},
+        },
+        data={"values": points},
+    )
 
 
 def predicted_actual(rows: PredictedRows) -> Spec:
@@ -45,7 +118,7 @@ def predicted_actual(rows: PredictedRows) -> Spec:
         "mark": {"type": "area", "color": BLUE, "opacity": 0.15},
         "encoding": {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}},
     }
-    error = rmse(rows, np.ones(len(rows)))
+    error = rmse(rows, rows_weights(rows))
     return chart(
         "Predicted and actual",
         f"root mean squared error {error:.4g} · band: the middle half of the labels",
@@ -87,8 +160,8 @@ def residuals(rows: PredictedRows) -> Spec:
 
 def class_confusion(rows: ClassifiedRows, names: Sequence[str]) -> Spec:
     """Counts of label against most probable class, shaded by share of the label's rows."""
-    ones = np.ones(len(rows))
-    counts = rows.counts(ones)
+    weights = rows_weights(rows)
+    counts = rows.counts(weights)
     totals = counts.sum(axis=1)
     drawn = sorted(np.argsort(-totals, kind="stable")[:_MOST_CLASSES].tolist())
     pairs = [(label, predicted) for label in drawn for predicted in drawn]
@@ -105,7 +178,7 @@ def class_confusion(rows: ClassifiedRows, names: Sequence[str]) -> Spec:
         "scale": {"domain": [0, 1], "range": ["#eef4fa", BLUE]},
     }
     left_out = rows.classes - len(drawn)
-    said = f"accuracy {accuracy(rows, ones):.3f} · shade: share of the label's rows"
+    said = f"accuracy {accuracy(rows, weights):.3f} · shade: share of the label's rows"
     return chart(
         "Confusion matrix",
         said + (f" · {left_out} rarer classes are not drawn" if left_out else ""),

@@ -1,0 +1,103 @@
+"""Bootstrap intervals: of how many rows ever, at the price of a few thousand.
+
+Each row counts Poisson(1) times in a resample (Chamandy, Muralidharan, Najmi and Naidu, "Estimating uncertainty for
+massive data streams", 2012), so that rows that are sorted stay sorted. Of more rows than `most` a stratified sample of
+`most` is resampled, and what the value varies is scaled by sqrt(sample / rows): the m out of n bootstrap (Bickel,
+Götze and van Zwet, 1997).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from carrara.evaluation.weighing import Floats, Ints
+
+RESAMPLES = 200
+MOST_ROWS = 20_000
+
+_AT_ONCE = 500_000
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """So many resamples by a seed; the draws are shared by all that is measured with them."""
+
+    count: int = RESAMPLES
+    seed: int = 0
+    most: int = MOST_ROWS
+
+    @staticmethod
+    def ones(rows: int) -> Floats:
+        return np.ones(rows)
+
+    def of(self, rows: Any) -> Drawn:
+        """The resamples of rows, or of a sample of them."""
+        size = len(rows)
+        sample = rows if size <= self.most else rows.take(self._places(size))
+        return Drawn(self, sample, math.sqrt(min(1.0, self.most / size)))
+
+    def draws(self, rows: int) -> Iterator[Floats]:
+        """How often each of `rows` rows counts, float64 of shape (resamples, rows), some resamples at a time."""
+        block = max(1, _AT_ONCE // max(rows, 1))
+        for start in range(0, self.count, block):
+            yield self._pool(rows)[start : start + block, :rows].astype(np.float64)
+
+    def _pool(self, rows: int) -> npt.NDArray[np.uint8]:
+        # Few rows need few draws, which are those that many would begin with.
+        return self._small if rows <= self._small.shape[1] else self._large
+
+    @cached_property
+    def _small(self) -> npt.NDArray[np.uint8]:
+        return self._drawn(min(self.most, 2_048))
+
+    @cached_property
+    def _large(self) -> npt.NDArray[np.uint8]:
+        return self._drawn(self.most)
+
+    def _drawn(self, columns: int) -> npt.NDArray[np.uint8]:
+        return np.random.default_rng(self.seed).poisson(1.0, (self.count, columns)).astype(np.uint8)
+
+    def _places(self, size: int) -> Ints:
+        """One row of each of `most` stretches of equal length, so that a sample of ranked rows has all scores."""
+        random = np.random.default_rng(self.seed)
+        steps = (np.arange(self.most) + random.random(self.most)) * (size / self.most)
+        return np.minimum(steps.astype(np.int64), size - 1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Rows that are resampled, and what a deviation among them means for all rows."""
+
+    resamples: Resamples
+    rows: Any
+    scale: float
+
+    def values(self, kernel: Callable[[Any, Floats], Any]) -> Floats:
+        """The value of each resample, of shape (resamples,)."""
+        weights = self.rows.weights
+        found = [
+            kernel(self.rows, draws if weights is None else draws * weights)
+            for draws in self.resamples.draws(len(self.rows))
+        ]
+        return np.concatenate([np.atleast_1d(one) for one in found]) if found else np.empty(0)
+
+    def interval(self, kernel: Callable[[Any, Floats], Any], value: float) -> tuple[float, float]:
+        """The 95 % interval around a value, NaN where it is undefined."""
+        resampled = self.values(kernel)
+        defined = resampled[~np.isnan(resampled)]
+        if math.isnan(value) or not defined.size:
+            return math.nan, math.nan
+        low, high = np.quantile(defined, (0.025, 0.975))
+        if self.scale < 1:
+            weights = self.rows.weights
+            centre = float(kernel(self.rows, np.ones(len(self.rows)) if weights is None else weights))
+            low, high = value + (low - centre) * self.scale, value + (high - centre) * self.scale
+        # Resampling adds noise, which can only raise a calibration error: its percentiles may lie above the value.
+        return min(float(low), value), max(float(high), value)
