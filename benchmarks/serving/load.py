@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import subprocess
@@ -40,7 +41,7 @@ def h2load(url: str, body: bytes, options: tuple[str, ...], connections: int, se
         data, log = Path(folder) / "body", Path(folder) / "log"
         data.write_bytes(body)
         command = ["taskset", "-c", CLIENT_CORE, "h2load", "-t", "1", "-c", str(connections), "-m", "1", "-d", data]
-        command += ["-D", str(seconds), "--warm-up-time", "1", f"--log-file={log}", *options, url]
+        command += ["-D", str(math.ceil(seconds)), "--warm-up-time", "1", f"--log-file={log}", *options, url]
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60)
         per_second = re.search(r"finished in .*?, ([\d.]+) req/s", done.stdout)
         counts = re.search(r"requests: .* (\d+) failed, (\d+) errored, (\d+) timeout", done.stdout)
