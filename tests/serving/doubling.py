@@ -37,6 +37,9 @@ class Doubling:
         self.closed = False
         self._hold = hold
 
+    def signature_for(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> str:
+        return "serving_default"
+
     def predict(self, inputs: Mapping[str, np.ndarray[Any, Any]], signature_name: str = "") -> Prediction:
         assert not self.closed, "asked after it was closed"
         rows = SIGNATURE.check(inputs, "doubling")

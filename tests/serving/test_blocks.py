@@ -17,7 +17,8 @@ NUMBERS = st.sampled_from([np.float32, np.float64, np.int64, np.int8, np.uint16,
 
 
 def texts(values: list[str]) -> np.ndarray:
-    return np.array(values, dtype=object)
+    """As they are read from a wire."""
+    return np.array([value.encode() for value in values], dtype=object)
 
 
 @st.composite
@@ -104,7 +105,7 @@ def test_bytes_that_differ_anywhere_but_in_values_go_the_ordinary_way() -> None:
         lambda tensor: setattr(tensor, "tensor_content", b"123"),
         lambda tensor: tensor.string_val.append(b"\xff\xfe"),
     ],
-    ids=["varints", "one value for two", "too few bytes", "no text"],
+    ids=["varints", "one value for two", "too few bytes", "one text for two"],
 )
 def test_what_has_no_fixed_places_or_is_wrong_is_never_a_block(fill) -> None:
     request = message("tensorflow.serving.PredictRequest")()
@@ -118,8 +119,9 @@ def test_what_has_no_fixed_places_or_is_wrong_is_never_a_block(fill) -> None:
         assert blocks.read([data, data]) == ([], [0, 1])
 
 
-def test_a_text_that_is_none_leaves_the_block_to_the_ordinary_way() -> None:
+def test_a_text_that_is_no_utf_8_is_read_as_its_bytes() -> None:
     blocks = Blocks(decode_predict, encode_predict)
     data = encode_request("m", {"x": texts(["ab"])})
     blocks.read([data, data])
-    assert blocks.read([data.replace(b"ab", b"\xff\xfe")]) == ([], [0])
+    ((block,), others) = blocks.read([data.replace(b"ab", b"\xff\xfe")])
+    assert (block.request.inputs["x"].tolist(), others) == ([b"\xff\xfe"], [])

@@ -15,10 +15,11 @@ import pytest
 from doubling import Doubling, endpoint
 
 from carrara.core.errors import ConfigurationError, UnavailableError
+from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols import tensorflow_serving as wire
+from carrara.serving.protocols.http import Reply
 from carrara.serving.protocols.messages import message
-from carrara.serving.protocols.rest import Reply
 from carrara.serving.server import ModelServer
 from carrara.serving.transports.grpc import GrpcTransport
 from carrara.serving.transports.grpc_native import NativeGrpcTransport
@@ -42,7 +43,8 @@ def server():
 
 @pytest.fixture(scope="module", params=[NativeGrpcTransport, GrpcTransport], ids=["native", "grpcio"])
 def call(request, server):
-    transport = request.param("127.0.0.1", 0, [wire.PREDICT, wire.GET_MODEL_STATUS], server.handle)
+    calls = GrpcCalls(server.inference, server.manager)
+    transport = request.param("127.0.0.1", 0, calls.methods, calls.handle)
     transport.start()
     with grpc.insecure_channel(f"127.0.0.1:{transport.port}") as channel:
 
@@ -184,19 +186,19 @@ def test_rest_tells_the_status_and_the_health(server):
         (PREDICT, b'{"instances": [', 400, "JSON"),
         (PREDICT, b"[" * 100_000, 400, ""),
         (PREDICT, b"{}", 400, "instances"),
-        (PREDICT, b'{"instances": [], "inputs": {}}', 400, "either"),
+        (PREDICT, b'{"instances": [], "inputs": {}}', 400, "only one of"),
         (PREDICT, b'{"instances": []}', 400, "instances"),
         (PREDICT, b'{"instances": [{"x": 1, "name": "a"}, {"x": 1}]}', 400, "row 1"),
         (PREDICT, b'{"instances": [{"x": "1", "name": "a"}]}', 400, "'x'"),
         (PREDICT, b'{"instances": [{"x": 1, "name": 2}]}', 400, "'name'"),
-        (PREDICT, b'{"instances": [{"x": [1], "name": "a"}]}', 400, "nested"),
+        (PREDICT, b'{"instances": [{"x": [1], "name": "a"}]}', 400, "2 dimensions"),
         (PREDICT, b'{"instances": [{"x": 1, "nam": "a"}]}', 400, "'nam'"),
         (PREDICT, b'{"inputs": {"x": [1, 2], "name": ["a"]}}', 400, "rows"),
         (PREDICT, b'{"instances": [{"x": 1, "name": "a"}], "signature_name": 5}', 400, "signature_name"),
         (PREDICT, b'{"instances": [{"x": 1, "name": "a"}], "signature_name": "other"}', 400, "Serving signature key"),
         ("/v1/models/dubling:predict", b'{"instances": [{"x": 1, "name": "a"}]}', 404, "doubling"),
         ("/v1/models/doubling/versions/7:predict", b'{"instances": [{"x": 1, "name": "a"}]}', 404, "Specific"),
-        ("/v1/model/doubling:predict", b"{}", 400, "Malformed request: POST"),
+        ("/v1/models/doubling:predicts", b"{}", 400, "Malformed request: POST"),
     ],
 )
 def test_rest_refuses_what_makes_no_sense_with_a_reason(server, path, body, code, says):
@@ -256,7 +258,7 @@ def test_the_server_refuses_to_listen_beyond_loopback():
 
 def test_a_started_server_refuses_no_connection():
     for _ in range(20):
-        transport = HttpTransport("127.0.0.1", 0, lambda method, path, body: Reply(200, b"{}"))
+        transport = HttpTransport("127.0.0.1", 0, lambda request: Reply(200, b"{}"))
         transport.start()
         connection = http.client.HTTPConnection("127.0.0.1", transport.port, timeout=20)
         connection.request("GET", "/")

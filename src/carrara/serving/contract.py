@@ -19,6 +19,8 @@ class Prediction:
     signature_name: str
     row_count: int
     record: Any = None
+    features: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    """What was read for the entity keys of the request, by reference."""
 
 
 class Predictor(Protocol):
@@ -27,6 +29,9 @@ class Predictor(Protocol):
     model: str
     version: int
     signatures: dict[str, Signature]
+
+    def signature_for(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> str:
+        """The signature that is meant by inputs of these names, where a request names none."""
 
     def predict(self, inputs: Mapping[str, np.ndarray[Any, Any]], signature_name: str = "") -> Prediction:
         """Outputs for named input columns; RequestError or NotFoundError for what cannot be answered."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from carrara.core.errors import ConfigurationError, NotFoundError
+from carrara.core.errors import ConfigurationError, NotFoundError, RequestError
 from carrara.models.runtimes.base import open_folder
-from carrara.models.signature import DEFAULT_SIGNATURE
+from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 from carrara.serving.contract import Endpoint, Prediction, Target
 from carrara.serving.versions import Latest, VersionPolicy
 
@@ -56,12 +56,16 @@ class FolderPredictor:
         self._servables = open_folder(folder)
         self.signatures = {name: servable.signature for name, servable in self._servables.items()}
 
+    def signature_for(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> str:
+        return DEFAULT_SIGNATURE
+
     def predict(self, inputs: Mapping[str, np.ndarray[Any, Any]], signature_name: str = "") -> Prediction:
         """The model's outputs; RequestError names a bad input, NotFoundError a signature that is not there."""
         name, where = signature_name or DEFAULT_SIGNATURE, f"{self.model}@{self.version}"
         if name not in self.signatures:
             raise NotFoundError("signature", name, self.signatures, where=where)
-        rows = self.signatures[name].check(inputs, where)
+        _check(self.signatures[name], inputs, where)
+        rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
         return Prediction(self._servables[name].run(inputs), name, rows)
 
     def warm_up(self) -> None:
@@ -71,3 +75,21 @@ class FolderPredictor:
     def close(self) -> None:
         for servable in self._servables.values():
             servable.close()
+
+
+def _check(signature: Signature, inputs: Mapping[str, np.ndarray[Any, Any]], where: str) -> None:
+    """RequestError, in TensorFlow Serving's words, where names or shapes are not those of the signature."""
+    wanted, sent = {spec.name for spec in signature.inputs}, inputs.keys()
+    if wanted != sent:
+        raise RequestError(
+            f"input size does not match signature: {len(sent)}!={len(wanted)} "
+            f"len({_set(sent)}) != len({_set(wanted)}). "
+            f"Sent extra: {_set(sent - wanted)}. Missing but required: {_set(wanted - sent)}.",
+            field=min(sent ^ wanted),
+        )
+    for spec in signature.inputs:
+        spec.check(inputs[spec.name].shape, where)
+
+
+def _set(names: Iterable[str]) -> str:
+    return f"{{{','.join(sorted(names))}}}"

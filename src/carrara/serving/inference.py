@@ -15,10 +15,14 @@ from carrara.core.errors import CarraraError, NotFoundError, RequestError, did_y
 from carrara.serving.contract import Choice, Prediction, Predictor
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.coercion import coerced
+from carrara.serving.protocols.example_rows import with_columns
 
 Array = np.ndarray[Any, Any]
 Log = Callable[..., None]
 """Takes what was predicted, and by name how it was answered; see `PredictionLog.append`."""
+
+FEATURES = "features"
+"""In an output filter: the features that were read for the entity keys, each by its reference."""
 
 _logger = logging.getLogger("carrara.serving")
 
@@ -65,6 +69,13 @@ class Inference:
                 answers[place] = answer
         return answers
 
+    def answer(self, request: Request) -> Answer:
+        """The answer of one request; raises what is wrong with it."""
+        (found,) = self.answer_all([request])
+        if isinstance(found, Exception):
+            raise found
+        return found
+
     def _group(self, requests: list[Request]) -> list[Answer | Exception]:
         try:
             with self._manager.acquire(requests[0].choice) as predictor:
@@ -76,11 +87,8 @@ class Inference:
         if len(requests) == 1:
             return [self._alone(predictor, requests[0])]
         try:
-            columns = [_columns(predictor, request) for request in requests]
-            counts = [_rows(inputs) for inputs in columns]
-            joined = {name: np.concatenate([inputs[name] for inputs in columns]) for name in columns[0]}
             began = time.perf_counter()
-            prediction = predictor.predict(joined, requests[0].signature_name)
+            prediction, counts = _joined(predictor, requests)
         except Exception:
             # One poison request must fail alone: each is asked again by itself.
             return [self._alone(predictor, request) for request in requests]
@@ -94,14 +102,16 @@ class Inference:
     def _alone(self, predictor: Predictor, request: Request) -> Answer | Exception:
         began = time.perf_counter()
         try:
-            prediction = predictor.predict(_columns(predictor, request), request.signature_name)
+            name, inputs = _columns(predictor, request)
+            prediction = predictor.predict(inputs, name)
+            _check_calls(predictor, request, prediction)
         except CarraraError as error:
             return error
         except Exception as error:
             _logger.exception("a prediction of %s failed", request.choice.endpoint)
             return error
         self._logged(prediction, request, time.perf_counter() - began)
-        return _answer(predictor, request, prediction, slice(None))
+        return _answer(predictor, request, prediction, ...)
 
     def _logged(self, prediction: Prediction, request: Request, latency: float) -> None:
         if self._log is not None:
@@ -113,14 +123,37 @@ def _form(inputs: Mapping[str, Array]) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from ((name, inputs[name].shape[1:]) for name in sorted(inputs))
 
 
-def _columns(predictor: Predictor, request: Request) -> dict[str, Array]:
-    """The inputs in the types of whichever signature knows each of them."""
-    inputs, signatures = dict(request.inputs), predictor.signatures
-    if request.signature_name and request.signature_name not in signatures:
-        raise NotFoundError("signature", request.signature_name, signatures, where=request.choice.endpoint)
-    for signature in [signatures[request.signature_name]] if request.signature_name else signatures.values():
-        inputs = coerced(inputs, signature)
-    return inputs
+def _joined(predictor: Predictor, requests: Sequence[Request]) -> tuple[Prediction, list[int]]:
+    """One run for all requests, and the rows of each; RequestError where they cannot be one run."""
+    named = [_columns(predictor, request) for request in requests]
+    (name, first), *_ = named
+    if {one for one, _ in named} != {name} or not predictor.signatures[name].joins:
+        raise RequestError("these requests cannot be joined")
+    counts = [_rows(inputs) for _, inputs in named]
+    joined = {column: np.concatenate([inputs[column] for _, inputs in named]) for column in first}
+    prediction = predictor.predict(joined, name)
+    if any(len(array) != sum(counts) for array in prediction.outputs.values()):
+        raise RequestError("the answers are not one a row")
+    return prediction, counts
+
+
+def _check_calls(predictor: Predictor, request: Request, prediction: Prediction) -> None:
+    """RequestError where a request stands for several calls and its rows are not each by itself."""
+    if request.calls > 1 and not (
+        predictor.signatures[prediction.signature_name].joins
+        and all(len(array) == prediction.row_count for array in prediction.outputs.values())
+    ):
+        raise RequestError("these calls cannot be joined")
+
+
+def _columns(predictor: Predictor, request: Request) -> tuple[str, dict[str, Array]]:
+    """The signature that a request means, and its inputs in the types of that signature."""
+    signatures, endpoint = predictor.signatures, request.choice.endpoint
+    inputs = with_columns(request.inputs, signatures, endpoint)
+    name = request.signature_name or predictor.signature_for(inputs)
+    if name not in signatures:
+        raise NotFoundError("signature", name, signatures, where=endpoint)
+    return name, coerced(inputs, signatures[name])
 
 
 def _rows(inputs: Mapping[str, Array]) -> int:
@@ -130,11 +163,16 @@ def _rows(inputs: Mapping[str, Array]) -> int:
     return counts.pop()
 
 
-def _answer(predictor: Predictor, request: Request, prediction: Prediction, rows: slice) -> Answer | Exception:
-    for name in request.output_filter:
-        if name not in prediction.outputs:
+def _answer(predictor: Predictor, request: Request, prediction: Prediction, rows: Any) -> Answer | Exception:
+    outputs: dict[str, Array] = {}
+    for name in request.output_filter or prediction.outputs:
+        if name in prediction.outputs:
+            outputs[name] = prediction.outputs[name][rows]
+        elif name == FEATURES and prediction.features:
+            outputs |= {reference: values[rows] for reference, values in prediction.features.items()}
+        else:
             message = f"output tensor alias not found in signature: {name}"
-            return RequestError(message, field=name, hint=did_you_mean(name, prediction.outputs))
-    wanted = request.output_filter or tuple(prediction.outputs)
-    outputs = {name: prediction.outputs[name][rows] for name in wanted}
+            hint = did_you_mean(name, prediction.outputs)
+            hint = hint or f"Outputs expected to be in the set {{{','.join(sorted(prediction.outputs))}}}."
+            return RequestError(message, field=name, hint=hint)
     return Answer(request.choice.endpoint, predictor.version, prediction.signature_name, outputs)

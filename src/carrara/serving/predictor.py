@@ -44,7 +44,7 @@ class ModelPredictor:
 
     def predict(self, inputs: Mapping[str, Array], signature_name: str = "") -> Prediction:
         """Predict from features, or from entity keys whose features are read; RequestError names a bad input."""
-        name = signature_name or self._guess(inputs)
+        name = signature_name or self.signature_for(inputs)
         if name not in self.signatures:
             raise NotFoundError("signature", name, self.signatures, where=f"{self.model}@{self.version}")
         if name == DEFAULT_SIGNATURE:
@@ -58,7 +58,8 @@ class ModelPredictor:
     def close(self) -> None:
         self._servable.close()
 
-    def _guess(self, inputs: Mapping[str, Array]) -> str:
+    def signature_for(self, inputs: Mapping[str, Array]) -> str:
+        """By features where all that is given are features, else by entity keys."""
         own = {spec.name for spec in self._servable.signature.inputs}
         return DEFAULT_SIGNATURE if inputs and own.issuperset(inputs) else ENTITIES_SIGNATURE
 
@@ -113,7 +114,7 @@ class ModelPredictor:
             features=features,
             outputs=outputs,
         )
-        return Prediction(outputs, name, rows, record)
+        return Prediction(outputs, name, rows, record, features if keys else {})
 
 
 def open_predictor(stores: Stores, version: ModelVersion) -> ModelPredictor:

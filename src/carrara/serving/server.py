@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import ipaddress
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from carrara.core.errors import ConfigurationError
+from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.inference import Inference, Log
 from carrara.serving.manager import ModelManager
-from carrara.serving.protocols import tensorflow_serving as wire
-from carrara.serving.protocols.blocks import Blocks
+from carrara.serving.protocols import invocations, open_inference_rest, tensorflow_rest
 from carrara.serving.protocols.rest import Rest
-from carrara.serving.protocols.status import status_of
-from carrara.serving.transports.base import Result, Transport
+from carrara.serving.protocols.tensorflow_serving import Reload
+from carrara.serving.transports.base import MAX_MESSAGE_BYTES, Transport
 from carrara.serving.transports.http import HttpTransport
 
 GRACE_SECONDS = 30.0
@@ -31,22 +30,32 @@ class ModelServer:
         grpc_port: int = 8500,
         rest_port: int = 8501,
         log: Log | None = None,
+        reload: Reload | None = None,
     ) -> None:
         _only_loopback(host)
-        self._manager = manager
-        self._inference = Inference(manager, log)
-        self._blocks = Blocks(wire.decode_predict, wire.encode_predict)
-        self._grpc = grpc_transport(host, grpc_port, list(self._methods()), self.handle)
+        self.manager = manager
+        self.inference = Inference(manager, log)
+        calls = GrpcCalls(self.inference, manager, reload)
+        self._grpc = grpc_transport(host, grpc_port, calls.methods, calls.handle)
         try:
-            self._http = HttpTransport(host, rest_port, Rest(self._inference, manager).reply)
+            self._http = HttpTransport(host, rest_port, self._rest().reply)
         except BaseException:
             self._grpc.stop(0)
             raise
         self.grpc_port, self.rest_port = self._grpc.port, self._http.port
 
+    def _rest(self) -> Rest:
+        answers = (self.inference, self.manager)
+        routes = [
+            *tensorflow_rest.routes(*answers),
+            *open_inference_rest.routes(*answers),
+            *invocations.routes(*answers),
+        ]
+        return Rest(routes, body_limit=MAX_MESSAGE_BYTES)
+
     def start(self) -> None:
         """Load what is deployed, then take requests."""
-        self._manager.start()
+        self.manager.start()
         self._grpc.start()
         self._http.start()
 
@@ -54,46 +63,7 @@ class ModelServer:
         """Refuse new requests, finish those under way, unload."""
         self._http.stop(grace_seconds)
         self._grpc.stop(grace_seconds)
-        self._manager.stop()
-
-    def handle(self, calls: Sequence[tuple[str, bytes]]) -> list[Result]:
-        """Answer gRPC calls that came in together; predictions among them share their runs."""
-        results: dict[int, Result] = {}
-        predicts = [place for place, (method, _) in enumerate(calls) if method == wire.PREDICT]
-        for place, result in zip(predicts, self._predict([calls[place][1] for place in predicts]), strict=True):
-            results[place] = result
-        for place, (method, data) in enumerate(calls):
-            if place not in results:
-                found = _attempt(self._methods()[method], data)
-                results[place] = _failed(found) if isinstance(found, Exception) else found
-        return [results[place] for place in range(len(calls))]
-
-    def _predict(self, calls: Sequence[bytes]) -> list[Result]:
-        """What calls of Predict end with: those that look alike are read, answered and written as one."""
-        blocks, others = self._blocks.read(calls)
-        results: dict[int, Result] = {}
-        answers = self._inference.answer_all([block.request for block in blocks])
-        for block, answer in zip(blocks, answers, strict=True):
-            if isinstance(answer, Exception):
-                # Each is asked by itself, and the one that is wrong fails alone.
-                others += block.places
-            else:
-                written = self._blocks.write(answer, len(block.places))
-                results.update(zip(block.places, map(Result, written), strict=True))
-        results.update(zip(others, self._one_by_one([calls[place] for place in others]), strict=True))
-        return [results[place] for place in range(len(calls))]
-
-    def _one_by_one(self, calls: Sequence[bytes]) -> list[Result]:
-        decoded = [_attempt(wire.decode_predict, data) for data in calls]
-        answers = iter(self._inference.answer_all([one for one in decoded if not isinstance(one, Exception)]))
-        found = [one if isinstance(one, Exception) else next(answers) for one in decoded]
-        return [_failed(one) if isinstance(one, Exception) else Result(wire.encode_predict(one)) for one in found]
-
-    def _methods(self) -> dict[str, Any]:
-        return {wire.PREDICT: self._predict, wire.GET_MODEL_STATUS: self._status}
-
-    def _status(self, data: bytes) -> Result:
-        return Result(wire.encode_status(self._manager.status(wire.decode_status(data))))
+        self.manager.stop()
 
 
 def grpc_transport(host: str, port: int, methods: list[str], handler: Any) -> Transport:
@@ -105,19 +75,6 @@ def grpc_transport(host: str, port: int, methods: list[str], handler: Any) -> Tr
     from carrara.serving.transports.grpc import GrpcTransport
 
     return GrpcTransport(host, port, methods, handler)
-
-
-def _attempt(work: Callable[[bytes], Any], data: bytes) -> Any:
-    """What work comes to, or the exception that it ends with."""
-    try:
-        return work(data)
-    except Exception as error:
-        return error
-
-
-def _failed(error: Exception) -> Result:
-    code, text = status_of(error)
-    return Result(code=code, text=text)
 
 
 def _only_loopback(host: str) -> None:

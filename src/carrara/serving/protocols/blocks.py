@@ -89,11 +89,7 @@ class Blocks:
             found = one.layout.matches(messages)
             if not found.any():
                 continue
-            block = _block(one, messages[found], rest[found])
-            if block is None:
-                others += rest[found].tolist()
-            else:
-                blocks.append(block)
+            blocks.append(_block(one, messages[found], rest[found]))
             rest, messages = rest[~found], messages[~found]
             if not len(rest):
                 return others
@@ -116,11 +112,8 @@ class Blocks:
         _keep(self._known, length, [_Known(layout, request), *self._known.get(length, ())][:_MOST_OF_A_LENGTH])
 
 
-def _block(known: _Known, messages: Any, places: Any) -> Block | None:
-    try:
-        inputs = known.layout.read(messages)
-    except UnicodeDecodeError:
-        return None
+def _block(known: _Known, messages: Any, places: Any) -> Block:
+    inputs = known.layout.read(messages)
     return Block(tuple(places.tolist()), replace(known.request, inputs=inputs, calls=len(places)))
 
 

@@ -13,29 +13,68 @@ from carrara.models.signature import NUMPY_TYPES, Signature
 
 Array = np.ndarray[Any, Any]
 
+_FLOATS = ("f", "V")  # bfloat16 has the kind V
+
+
+UNNAMED = ""
+"""The name of an input that came without one: it is the only one that its signature takes."""
+
 
 def coerced(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Array]:
     """The inputs with the signature's dtypes; unknown names pass, for the signature's own check to name."""
     types = {spec.name: spec.dtype for spec in signature.inputs}
+    if UNNAMED in inputs:
+        inputs = _named(inputs, list(types))
     return {name: _coerce(name, array, types[name]) if name in types else array for name, array in inputs.items()}
 
 
+def _named(inputs: Mapping[str, Array], names: list[str]) -> Mapping[str, Array]:
+    if len(names) != 1 or len(inputs) != 1:
+        raise RequestError(
+            f"the values have no names, and there are {len(names)} inputs",
+            hint=f"Give each by its name: {', '.join(names)}.",
+        )
+    return {names[0]: inputs[UNNAMED]}
+
+
 def _coerce(name: str, array: Array, dtype: str) -> Array:
-    kind, target = array.dtype.kind, NUMPY_TYPES[dtype]
-    if array.dtype == target and kind != "O":
+    target = NUMPY_TYPES[dtype]
+    if array.dtype == target and array.dtype.kind != "O":
         return array
+    if not array.size:
+        return np.empty(array.shape, target)
     if dtype == "datetime":
         return _times(name, array)
     if dtype == "string":
-        if kind != "O" or not all(isinstance(value, str) for value in array.flat):
-            raise _mismatch(name, "a string", array)
-        return array
-    if kind == "O":
+        return _texts(name, array)
+    if dtype == "bytes":
+        return _bytes(name, array)
+    return numbers_of(name, array, dtype, target)
+
+
+def numbers_of(name: str, array: Array, dtype: str, target: np.dtype[Any]) -> Array:
+    """An array of numbers, or of objects that are some, in another type; RequestError where one would not be the same.
+
+    `dtype` is the name of the type for people.
+    """
+    if not array.size:
+        return np.empty(array.shape, target)
+    if array.dtype.kind == "O":
         array = _numbers(name, array)
-        kind = array.dtype.kind
-    if target.kind == "f" and kind in "fiub":
+    return _as_number(name, array, dtype, target)
+
+
+def _as_number(name: str, array: Array, dtype: str, target: np.dtype[Any]) -> Array:
+    kind = array.dtype.kind
+    if target.kind in _FLOATS and kind in "fiubV":
+        return array.astype(target)
+    if target.kind == "c" and kind in "cfiub":
         return array.astype(target)
     if target.kind in "iu" and kind in "iu":
+        limits = np.iinfo(target)
+        outside = (array < limits.min) | (array > limits.max)
+        if outside.any():
+            raise _mismatch(name, f"{dtype}, from {limits.min} to {limits.max}", array[outside])
         return array.astype(target)
     if target.kind == kind == "b":
         return array
@@ -44,9 +83,42 @@ def _coerce(name: str, array: Array, dtype: str) -> Array:
 
 def _numbers(name: str, array: Array) -> Array:
     """JSON's numbers and nulls; a null is a missing number."""
-    if not all(value is None or isinstance(value, int | float) for value in array.flat):
+    types = set(map(type, array.ravel()))
+    if not types <= {int, float, bool, type(None)} or (bool in types and len(types) > 1):
         raise _mismatch(name, "a number", array)
-    return np.array([np.nan if value is None else value for value in array.flat], np.float64).reshape(array.shape)
+    try:
+        if types == {bool}:
+            return array.astype(bool)
+        if types == {int}:
+            return array.astype(np.uint64 if min(array.flat) >= 0 else np.int64)
+        return array.astype(np.float64)
+    except OverflowError:
+        raise _mismatch(name, "a number", array) from None
+
+
+def _texts(name: str, array: Array) -> Array:
+    if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat):
+        return array
+    if array.dtype.kind != "O" or not all(isinstance(value, bytes | str) for value in array.flat):
+        raise _mismatch(name, "a string", array)
+    try:
+        texts = [value if isinstance(value, str) else value.decode() for value in array.flat]
+    except UnicodeDecodeError as error:
+        raise RequestError(f"input '{name}' has bytes that are not UTF-8: {error}", field=name) from error
+    return _objects(texts, array.shape)
+
+
+def _bytes(name: str, array: Array) -> Array:
+    if array.dtype.kind == "O" and all(isinstance(value, bytes) for value in array.flat):
+        return array
+    if array.dtype.kind != "O" or not all(isinstance(value, bytes | str) for value in array.flat):
+        raise _mismatch(name, "a string", array)
+    # A lone surrogate of JSON has no bytes in UTF-8.
+    try:
+        texts = [value if isinstance(value, bytes) else value.encode() for value in array.flat]
+    except UnicodeEncodeError as error:
+        raise RequestError(f"input '{name}' has a text that is not Unicode: {error}", field=name) from error
+    return _objects(texts, array.shape)
 
 
 def _times(name: str, array: Array) -> Array:
@@ -54,15 +126,22 @@ def _times(name: str, array: Array) -> Array:
         return array.astype("datetime64[us]")
     if array.dtype.kind == "i":
         return array.astype(np.int64).view("datetime64[us]")
-    if array.dtype != object or not all(isinstance(value, str) for value in array.flat):
-        raise _mismatch(name, "a time", array)
     try:
-        found = [microseconds(parse_time(value)) for value in array.flat]
+        found = [microseconds(parse_time(value)) for value in _texts(name, array).flat]
+    except RequestError:
+        raise _mismatch(name, "a time", array) from None
     except CarraraError as error:
         raise RequestError(f"input '{name}': {error.message}", field=name, hint=error.hint) from error
     return np.array(found, dtype="datetime64[us]").reshape(array.shape)
 
 
+def _objects(values: list[Any], shape: tuple[int, ...]) -> Array:
+    made = np.empty(len(values), dtype=object)
+    made[:] = values
+    return made.reshape(shape)
+
+
 def _mismatch(name: str, wanted: str, array: Array) -> RequestError:
     odd = next((value for value in array.flat if value is not None), None)
-    return RequestError(f"input '{name}' takes {wanted}, and {odd!r} was given", field=name)
+    shown = odd.item() if isinstance(odd, np.generic) else odd
+    return RequestError(f"input '{name}' takes {wanted}, and {shown!r} was given", field=name)

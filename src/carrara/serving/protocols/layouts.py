@@ -59,10 +59,7 @@ class Layout:
         return found
 
     def read(self, messages: Array) -> dict[str, Array]:
-        """The tensors of messages with this layout, those of one name joined along their rows.
-
-        Raises UnicodeDecodeError for a text that is none.
-        """
+        """The tensors of messages with this layout, those of one name joined along their rows; texts as bytes."""
         count, found = len(messages), {}
         for dtype, places, columns in self._numbers:
             values = np.take(messages, places, axis=1).view(dtype)
@@ -132,7 +129,7 @@ def _read_texts(messages: Array, spans: Sequence[_Span]) -> Array:
     texts = np.empty((len(messages), len(spans)), object)
     for place, span in enumerate(spans):
         data, width = messages[:, span.start : span.stop].tobytes(), span.stop - span.start
-        texts[:, place] = [data[row * width : (row + 1) * width].decode() for row in range(len(messages))]
+        texts[:, place] = [data[row * width : (row + 1) * width] for row in range(len(messages))]
     return texts
 
 

@@ -9,25 +9,29 @@ INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, INTERNAL, UNAVAILABLE = 3, 5, 
 HTTP_STATUS = {INVALID_ARGUMENT: 400, NOT_FOUND: 404, FAILED_PRECONDITION: 400, INTERNAL: 500, UNAVAILABLE: 503}
 
 
-_SERVABLE = {"endpoint": "Latest", "version": "Specific"}
+_NOT_FOUND = {
+    "endpoint": "Servable not found for request: Latest({})",
+    "version": "Servable not found for request: Specific({})",
+    "status": "Could not find {}",
+}
 
 
 def status_of(error: Exception) -> tuple[int, str]:
     """The gRPC status code and message of an error; what is not Carrara's own is INTERNAL, without its text."""
-    if isinstance(error, NotFoundError) and error.kind in _SERVABLE:
-        return NOT_FOUND, f"Servable not found for request: {_SERVABLE[error.kind]}({error.name}). {error.hint}"
+    if isinstance(error, NotFoundError) and error.kind in _NOT_FOUND:
+        return NOT_FOUND, _sentence(_NOT_FOUND[error.kind].format(error.name), error.hint)
     if isinstance(error, NotFoundError) and error.kind == "signature":
         return FAILED_PRECONDITION, f'Serving signature key "{error.name}" not found. {error.hint}'
     if isinstance(error, NotFoundError):
-        return NOT_FOUND, _sentence(error)
+        return NOT_FOUND, _sentence(error.message, error.hint)
     if isinstance(error, RequestError | DataError):
-        return INVALID_ARGUMENT, _sentence(error)
+        return INVALID_ARGUMENT, _sentence(error.message, error.hint)
     if isinstance(error, UnavailableError):
-        return UNAVAILABLE, _sentence(error)
+        return UNAVAILABLE, _sentence(error.message, error.hint)
     if isinstance(error, CarraraError):
         return INTERNAL, error.message
     return INTERNAL, "internal error; the server's log has it"
 
 
-def _sentence(error: CarraraError) -> str:
-    return f"{error.message}. {error.hint}" if error.hint else error.message
+def _sentence(message: str, hint: str) -> str:
+    return f"{message.removesuffix('.')}. {hint}" if hint else message

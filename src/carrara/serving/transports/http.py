@@ -12,12 +12,12 @@ from typing import Any
 
 from carrara.core.errors import UnavailableError
 from carrara.core.plugins import require
-from carrara.serving.protocols.rest import Reply
+from carrara.serving.protocols.http import HttpRequest, Reply
+from carrara.serving.protocols.problem import problem_of
 from carrara.serving.transports.base import MAX_MESSAGE_BYTES
 
-Answerer = Callable[[str, str, bytes], Reply]
+Answerer = Callable[[HttpRequest], Reply]
 
-_JSON = [("content-type", "application/json")]
 _THREADS = 4
 _POLL_SECONDS = 0.001
 
@@ -25,9 +25,9 @@ _POLL_SECONDS = 0.001
 class HttpTransport:
     """An HTTP/1.1 server on an event loop in a thread of its own."""
 
-    def __init__(self, host: str, port: int, answer: Answerer) -> None:
+    def __init__(self, host: str, port: int, answer: Answerer, *, body_seconds: float = 30.0) -> None:
         require("granian", extra="serve", purpose="REST serving")
-        self._host, self._answer = host, answer
+        self._host, self._answer, self._body_seconds = host, answer, body_seconds
         self._pool = ThreadPoolExecutor(_THREADS, "rest")
         self._reserved = _reserve(host, port)
         self.port = int(self._reserved.getsockname()[1])
@@ -62,13 +62,33 @@ class HttpTransport:
         self._loop.run_until_complete(self._server.serve())
 
     async def _application(self, scope: Any, protocol: Any) -> None:
-        if int(scope.headers.get("content-length", 0) or 0) > MAX_MESSAGE_BYTES:
-            protocol.response_bytes(413, _JSON, b'{"error": "the body is too large"}')
-            return
-        body = await protocol()
-        loop = asyncio.get_running_loop()
-        reply = await loop.run_in_executor(self._pool, self._answer, scope.method, scope.path, body)
-        protocol.response_bytes(reply.status, _JSON, reply.body)
+        reply = await self._reply(scope, protocol)
+        headers = [("content-type", reply.content_type), *reply.headers]
+        protocol.response_bytes(reply.status, headers, reply.body)
+
+    async def _reply(self, scope: Any, protocol: Any) -> Reply:
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                body = await _body(scope, protocol)
+        except TimeoutError:
+            return problem_of(408, f"the body took longer than {self._body_seconds:g} s")
+        if body is None:
+            return problem_of(413, f"the body has more than {MAX_MESSAGE_BYTES} bytes")
+        request = HttpRequest(scope.method, scope.path, body, scope.headers, scope.query_string)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, request)
+
+
+async def _body(scope: Any, protocol: Any) -> bytes | None:
+    """The whole body, or None where it is too large; a chunked one is never held beyond that."""
+    length = scope.headers.get("content-length") or ""
+    if length.isdecimal():
+        return await protocol() if int(length) <= MAX_MESSAGE_BYTES else None
+    found = bytearray()
+    async for chunk in protocol:
+        found += chunk
+        if len(found) > MAX_MESSAGE_BYTES:
+            return None
+    return bytes(found)
 
 
 def _reserve(host: str, port: int) -> socket.socket:

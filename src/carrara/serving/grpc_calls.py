@@ -1,0 +1,89 @@
+"""What gRPC answers: the methods of each protocol, and calls that came in together answered together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from carrara.core.errors import UnavailableError
+from carrara.serving.inference import Answer, Inference
+from carrara.serving.manager import ModelManager
+from carrara.serving.protocols import examples, open_inference, tensorflow_serving
+from carrara.serving.protocols.blocks import Blocks
+from carrara.serving.protocols.calls import Asked, Method
+from carrara.serving.protocols.status import status_of
+from carrara.serving.protocols.tensorflow_serving import PREDICT, Reload
+from carrara.serving.transports.base import Result
+
+_MOST_SWAPS = 5
+
+
+class GrpcCalls:
+    """Answers calls by their methods' paths; `methods` lists those."""
+
+    def __init__(self, inference: Inference, manager: ModelManager, reload: Reload | None = None) -> None:
+        self._inference = inference
+        self._blocks = Blocks(tensorflow_serving.decode_predict, tensorflow_serving.encode_predict)
+        self._methods: dict[str, Method] = {
+            **tensorflow_serving.methods(manager, reload),
+            **examples.methods(),
+            **open_inference.methods(manager),
+        }
+
+    @property
+    def methods(self) -> list[str]:
+        return list(self._methods)
+
+    def handle(self, calls: Sequence[tuple[str, bytes]]) -> list[Result]:
+        """Answer calls that came in together, in their order; predictions among them share their runs."""
+        results = self._predicted([place for place, (method, _) in enumerate(calls) if method == PREDICT], calls)
+        waiting: dict[int, Asked] = {}
+        for place, (method, data) in enumerate(calls):
+            if place in results:
+                continue
+            try:
+                asked = self._methods[method](data)
+            except Exception as error:
+                results[place] = _failed(error)
+                continue
+            if isinstance(asked, Asked):
+                waiting[place] = asked
+            else:
+                results[place] = Result(asked)
+        answers = iter(self._inference.answer_all([one for asked in waiting.values() for one in asked.requests]))
+        for place, asked in waiting.items():
+            results[place] = self._result(asked, [next(answers) for _ in asked.requests])
+        return [results[place] for place in range(len(calls))]
+
+    def _predicted(self, places: Sequence[int], calls: Sequence[tuple[str, bytes]]) -> dict[int, Result]:
+        """What the calls of Predict end with that look alike: they are read, answered and written as one."""
+        blocks, _ = self._blocks.read([calls[place][1] for place in places])
+        answers = self._inference.answer_all([block.request for block in blocks])
+        results: dict[int, Result] = {}
+        for block, answer in zip(blocks, answers, strict=True):
+            # After an error each is asked by itself, and the one that is wrong fails alone.
+            if isinstance(answer, Answer):
+                written = self._blocks.write(answer, len(block.places))
+                results.update((places[at], Result(data)) for at, data in zip(block.places, written, strict=True))
+        return results
+
+    def _result(self, asked: Asked, answers: list[Answer | Exception]) -> Result:
+        try:
+            return Result(asked.encode(self._of_one_version(asked, answers)))
+        except Exception as error:
+            return _failed(error)
+
+    def _of_one_version(self, asked: Asked, answers: list[Answer | Exception]) -> list[Answer]:
+        """The answers, all of one version: a swap may fall between them, and then they are asked again."""
+        for _ in range(_MOST_SWAPS):
+            found = [answer for answer in answers if isinstance(answer, Answer)]
+            if len(found) < len(answers):
+                raise next(answer for answer in answers if isinstance(answer, Exception))
+            if len({answer.version for answer in found}) <= 1:
+                return found
+            answers = self._inference.answer_all(asked.requests)
+        raise UnavailableError("the version changed while the request was answered", hint="Ask again in a moment.")
+
+
+def _failed(error: Exception) -> Result:
+    code, text = status_of(error)
+    return Result(code=code, text=text)

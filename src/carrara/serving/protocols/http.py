@@ -1,0 +1,100 @@
+"""An HTTP request and its reply, whatever server carries them, and the routes that lead from one to the other."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+import msgspec
+
+from carrara.core.errors import RequestError
+
+JSON = "application/json"
+
+
+class Headers(Protocol):
+    """Header values by lower-case names."""
+
+    def get(self, key: str, default: Any = None) -> Any: ...
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    method: str
+    path: str
+    body: bytes = b""
+    headers: Headers = field(default_factory=dict[str, str])
+    query: str = ""
+
+    def argument(self, name: str) -> str:
+        """The last value of a query argument, or an empty text."""
+        return parse_qs(self.query).get(name, [""])[-1]
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Route:
+    """A method and a pattern of whole paths; `answer` takes the request and the pattern's match.
+
+    `failed` makes a reply of an error that `answer` raises.
+    """
+
+    method: str
+    pattern: re.Pattern[str]
+    answer: Callable[[HttpRequest, re.Match[str]], Reply]
+    failed: Callable[[Exception], Reply]
+
+
+def json_reply(data: Any, status: int = 200) -> Reply:
+    return Reply(status, msgspec.json.encode(data))
+
+
+def allowed(routes: Iterable[Route], path: str) -> list[str]:
+    """The methods that a path has."""
+    return sorted({route.method for route in routes if route.pattern.fullmatch(path)})
+
+
+def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
+    """A body as it was before `Content-Encoding`; RequestError where it is none, or larger than `limit` bytes."""
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "deflate"):
+        raise RequestError(f"the content encoding '{encoding}' is not known", hint="Use gzip, or none.")
+    # A gzip bomb ends here: it is never unpacked beyond the limit.
+    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        found = unpacking.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise RequestError(f"the body is not {encoding}: {error}") from error
+    if len(found) > limit:
+        raise RequestError(f"the body is larger than {limit} bytes when it is unpacked")
+    if not unpacking.eof:
+        raise RequestError(f"the {encoding} body ends too early")
+    return found
+
+
+def compressed(reply: Reply, accepted: str) -> Reply:
+    """The reply in gzip, where the client takes that and it is worth it."""
+    if "gzip" not in accepted or len(reply.body) < 1024:
+        return reply
+    packing = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    body = packing.compress(reply.body) + packing.flush()
+    return Reply(reply.status, body, reply.content_type, (*reply.headers, ("content-encoding", "gzip")))
+
+
+def as_mapping(value: Any, what: str) -> Mapping[str, Any]:
+    """A JSON object; RequestError names what is none."""
+    if not isinstance(value, dict):
+        raise RequestError(f"{what} must be an object")
+    return value
