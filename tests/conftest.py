@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from carrara.workspace import Workspace
+from metadata_servers import METADATA_KINDS, new_database, postgresql
 from online_servers import KINDS, empty, serving
 from trips import write_workspace
 
@@ -59,3 +60,19 @@ def online_address(online_server: tuple[str, str], monkeypatch: pytest.MonkeyPat
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     return empty(*online_server)
+
+
+@pytest.fixture(scope="session")
+def _postgresql() -> Iterator[str]:
+    with postgresql() as address:
+        yield address
+
+
+@pytest.fixture(params=METADATA_KINDS)
+def metadata_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty metadata store of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/m.db"
+        return
+    with new_database(request.getfixturevalue("_postgresql")) as url:
+        yield url

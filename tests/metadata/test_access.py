@@ -20,8 +20,9 @@ from carrara.metadata.access import (
     list_tokens,
     revoke_token,
 )
+from carrara.metadata.aliases import move_alias
 from carrara.metadata.audit import list_entries, record, verify
-from carrara.metadata.deployments import deploy, move_alias
+from carrara.metadata.deployments import deploy
 from carrara.metadata.store import Metadata
 
 MAY = datetime(2024, 5, 1, tzinfo=UTC)

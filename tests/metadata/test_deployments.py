@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from carrara.core.errors import NotFoundError
-from carrara.metadata.deployments import current_aliases, current_deployments, deploy, deployments_of, move_alias
+from carrara.metadata.aliases import current_aliases, move_alias
+from carrara.metadata.deployments import current_deployments, deploy, deployments_of
 from carrara.metadata.runs import get_run, list_runs, record_step, recorded_step, run
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import aliases
@@ -18,8 +19,8 @@ from carrara.metadata.versions import add_version, find_by_digest
 
 
 @pytest.fixture
-def metadata(tmp_path):
-    made = Metadata(f"sqlite:///{tmp_path}/m.db")
+def metadata(metadata_url):
+    made = Metadata(metadata_url)
     yield made
     made.close()
 

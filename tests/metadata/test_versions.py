@@ -20,8 +20,8 @@ from carrara.metadata.versions import add_version, get_version, list_versions
 
 
 @pytest.fixture
-def metadata(tmp_path):
-    made = Metadata(f"sqlite:///{tmp_path}/m.db")
+def metadata(metadata_url):
+    made = Metadata(metadata_url)
     yield made
     made.close()
 

@@ -144,7 +144,7 @@ def test_a_version_whose_gates_fail_is_registered_and_cannot_be_deployed(trained
     failed = changed.train("late")
     assert not failed.gates["passed"]
     assert changed.models.get("late@2").gates_passed is False
-    with pytest.raises(CheckFailed, match="its gates failed") as error:
+    with pytest.raises(CheckFailed, match="is blocked") as error:
         changed.deploy("late@2")
     assert error.value.exit_code == 3
     assert [d.version for d in changed.deployments()] == [1]

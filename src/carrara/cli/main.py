@@ -16,6 +16,7 @@ from carrara.cli import (
     doctor,
     endpoint,
     feature,
+    gc,
     launch,
     model,
     monitoring,
@@ -46,6 +47,7 @@ app.command("train")(model.train)
 app.command("launch", context_settings={"ignore_unknown_options": True})(launch.launch)
 app.add_typer(model.app, name="model")
 app.add_typer(run_commands.app, name="run")
+app.command("gc")(gc.gc)
 app.command("deploy")(endpoint.deploy)
 app.command("serve")(serve.serve)
 app.command("predict")(endpoint.predict)

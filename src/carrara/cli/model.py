@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from carrara.cli import model_registry
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.model_tree import tree
 from carrara.cli.output import TerminalProgress, print_json, print_table, say
 
 app = typer.Typer(help="Model versions: list, show, look into, report.", no_args_is_help=True)
 app.command("tree")(tree)
+model_registry.add_to(app)
+
+_MOST_METRICS = 8
 
 AddressArgument = Annotated[str, typer.Argument(help="NAME, NAME@3 or NAME@ALIAS.")]
 
@@ -109,20 +113,28 @@ def trials(
 @app.command("list")
 def list_(
     name: Annotated[str | None, typer.Argument(help="One model's versions only.")] = None,
+    where: Annotated[str | None, typer.Option(help="""E.g. 'metrics.roc_auc > 0.7 and owner = "ann"'.""")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="A field; -FIELD for the largest first. By default the newest.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Every version with its metrics."""
+    """Versions with their metrics, the newest first."""
     with open_workspace(workspace) as ws:
-        found = ws.models.versions(name)
+        found = ws.models.versions(name, where=where, sort=sort or "-registered_at", limit=limit, offset=offset)
         if as_json:
             print_json([version.as_dict() for version in found])
             return
-        metrics = list(dict.fromkeys(metric for version in found for metric in version.metrics))
+        metrics = list(dict.fromkeys(metric for version in found for metric in version.metrics))[:_MOST_METRICS]
         print_table(
             ["model", "registered", "gates passed", *metrics],
             [(str(v), v.registered_at, v.gates_passed, *(v.metrics.get(m) for m in metrics)) for v in found],
         )
+        if len(found) == limit and (more := ws.models.count(name, where=where) - offset - limit) > 0:
+            say(f"and {more:,} more: --offset {offset + limit}, or --where …")
 
 
 @app.command()
@@ -147,6 +159,8 @@ def show(address: AddressArgument, workspace: WorkspaceOption = HERE, as_json: J
     say()
     features = sorted(record["features"], key=lambda feature: -feature["importance"])[:10]
     print_table(["most important features", "share of gain"], [(f["name"], f["importance"]) for f in features])
+    for decision in record["approvals"]:
+        say(f"\n{decision['decision']} by {decision['by']}, {decision['at'][:19]}: {decision['reason']}")
     for deployment in record["deployments"]:
         say(f"\nserves {deployment['endpoint']} from {deployment['from'][:19]} to {deployment['to'] or 'now'}")
 
@@ -162,15 +176,6 @@ def report(
     with open_workspace(workspace) as ws:
         path = str(ws.models.report(address, output))
     print_json({"report": path}) if as_json else say(path)
-
-
-@app.command()
-def alias(address: AddressArgument, name: str, workspace: WorkspaceOption = HERE) -> None:
-    """Point an alias at a version, e.g. `carrara model alias late_arrival@2 champion`."""
-    with open_workspace(workspace) as ws:
-        version = ws.models.get(address)
-        ws.models.move_alias(address, name)
-        say(f"{version.model}@{name} is {version} now.")
 
 
 def _next(version: object, passed: bool) -> str:

@@ -1,4 +1,4 @@
-"""Deployments: which model version an endpoint serves, from when to when, by whom; and aliases."""
+"""Deployments: which model version an endpoint serves, from when to when, by whom."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from sqlalchemy import insert, select, update
 from carrara.core.clock import from_microseconds, microseconds, now
 from carrara.core.html import html_table
 from carrara.core.identity import current_user
+from carrara.metadata.aliases import point, pointed_at, refuse_deleted
 from carrara.metadata.audit import record
 from carrara.metadata.store import Metadata
-from carrara.metadata.tables import aliases, deployments
+from carrara.metadata.tables import deployments
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,16 @@ class Deployment:
         return html_table(self.endpoint, ["serves", "by", "from", "to"], [row])
 
 
-def deploy(metadata: Metadata, endpoint: str, model: str, version: int) -> Deployment:
-    """Make `endpoint` serve this version from now on; what it served before ends at the same moment."""
+def deploy(metadata: Metadata, endpoint: str, model: str, version: int, *, alias: str | None = None) -> Deployment:
+    """Make `endpoint` serve this version from now on; what it served before ends at the same moment.
+
+    In the same transaction `alias` is pointed at the version. NotFoundError where it was deleted meanwhile.
+    """
     moment, user = microseconds(now()), current_user()
     with metadata.begin() as connection:
+        refuse_deleted(connection, model, version)
+        if alias is not None and pointed_at(connection, model).get(alias) != version:
+            point(connection, model, alias, version)
         current = (deployments.c.endpoint == endpoint) & deployments.c.ended_at.is_(None)
         row = connection.execute(select(deployments).where(current)).mappings().one_or_none()
         if row is not None and (row["model"], row["version"]) == (model, version):
@@ -49,30 +56,15 @@ def deploy(metadata: Metadata, endpoint: str, model: str, version: int) -> Deplo
 def current_deployments(metadata: Metadata) -> list[Deployment]:
     """What every endpoint serves now."""
     query = select(deployments).where(deployments.c.ended_at.is_(None)).order_by(deployments.c.endpoint)
-    with metadata.begin() as connection:
+    with metadata.read() as connection:
         return [_deployment(row) for row in connection.execute(query).mappings()]
 
 
 def deployments_of(metadata: Metadata, model: str, version: int) -> list[Deployment]:
     """Every deployment of one model version, past ones too."""
     query = select(deployments).where(deployments.c.model == model, deployments.c.version == version)
-    with metadata.begin() as connection:
+    with metadata.read() as connection:
         return [_deployment(row) for row in connection.execute(query.order_by(deployments.c.id)).mappings()]
-
-
-def move_alias(metadata: Metadata, model: str, alias: str, version: int) -> None:
-    """Point an alias at a version; where it pointed before stays in the history."""
-    values = {"model": model, "alias": alias, "version": version, "moved_by": current_user()}
-    with metadata.begin() as connection:
-        connection.execute(insert(aliases).values(**values, moved_at=microseconds(now())))
-        record(connection, "move alias", f"model:{model}@{version}", alias=alias)
-
-
-def current_aliases(metadata: Metadata, model: str) -> dict[str, int]:
-    """Each alias of a model and the version it points at."""
-    query = select(aliases).where(aliases.c.model == model).order_by(aliases.c.id)
-    with metadata.begin() as connection:
-        return {row.alias: row.version for row in connection.execute(query)}
 
 
 def _deployment(row: Any) -> Deployment:

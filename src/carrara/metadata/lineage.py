@@ -45,7 +45,7 @@ def downstream(metadata: Metadata, address: str) -> list[Edge]:
 def _walk(metadata: Metadata, start: str, column: Any, onward: str) -> list[Edge]:
     found: dict[Edge, None] = {}
     frontier, seen = [start], {start}
-    with metadata.begin() as connection:
+    with metadata.read() as connection:
         while frontier:
             rows = connection.execute(select(lineage).where(column.in_(frontier)).order_by(lineage.c.id))
             edges = [Edge(row.source, row.target, row.run_id) for row in rows]

@@ -8,56 +8,69 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 
-from carrara.core.errors import ConfigurationError, StorageError
+from carrara.core.errors import ConfigurationError, MissingExtra, StorageError
 from carrara.metadata.tables import HEAD
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+_READING = "carrara_reading"
+_LOCK = 0x63617272617261 % 2**31
+"""The number of the lock under which PostgreSQL writes one transaction at a time."""
+
 
 class Metadata:
-    """A metadata store at a SQLAlchemy URL; each `begin()` is one atomic, serialised transaction."""
+    """A metadata store at a SQLAlchemy URL, of SQLite or PostgreSQL.
+
+    Each `begin()` is one atomic transaction, and of all that write one goes after the other; `read()` sees one state
+    of the store, waits for nobody, and holds nobody up.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = _engine(url)
-        self._upgrade()
+        self._reading = self._engine.execution_options(**_reading_options(self._engine))
+        self.where = self._engine.url.render_as_string(hide_password=True)
+        with self._told():
+            self._upgrade()
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block, or leaves nothing."""
-        with self._answering(), self._engine.begin() as connection:
+        with self._told(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads: it sees one moment, and waits for no writer."""
-        with self._answering(), self._engine.connect().execution_options(reads=True) as connection:
+        """One state of the store, to read from."""
+        with self._told(), self._reading.begin() as connection:
             yield connection
-
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except OperationalError as error:
-            where = self._engine.url.render_as_string(hide_password=True)
-            raise StorageError(
-                f"the metadata store {where} does not answer: {error.orig}",
-                hint="Look at its disk, its permissions and its server; nothing was changed.",
-            ) from error
 
     def close(self) -> None:
         self._engine.dispose()
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """A store that does not do what it should, as an error for people."""
+        try:
+            yield
+        except (IntegrityError, ProgrammingError):
+            raise
+        except DBAPIError as error:
+            raise StorageError(
+                f"the metadata store {self.where} does not answer: {str(error.orig).strip()}",
+                hint="Look at its disk, its permissions and its server; nothing was changed.",
+            ) from error
+
     def _upgrade(self) -> None:
-        found = _revision(self._engine)
+        found = _revision(self._reading)
         if found == HEAD:
             return
         if found is not None and found > HEAD:
             raise StorageError(
-                f"the metadata store {self.url} was written by a newer Carrara (migration {found}, not {HEAD})",
+                f"the metadata store {self.where} was written by a newer Carrara (migration {found}, not {HEAD})",
                 hint="Upgrade: pip install -U carrara. Nothing was changed.",
             )
         # Alembic takes a third of a second to import: only a store that needs it pays.
@@ -73,13 +86,12 @@ class Metadata:
 
 
 def _revision(bind: Engine | Connection) -> str | None:
+    if isinstance(bind, Engine):
+        with bind.begin() as connection:
+            return _revision(connection)
     if not inspect(bind).has_table("alembic_version"):
         return None
-    query = text("SELECT version_num FROM alembic_version")
-    if isinstance(bind, Connection):
-        return bind.execute(query).scalar()
-    with bind.connect() as connection:
-        return connection.execute(query).scalar()
+    return bind.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _engine(url: str) -> Engine:
@@ -90,15 +102,34 @@ def _engine(url: str) -> Engine:
             f"'{url}' is not a metadata store",
             hint="Write a SQLAlchemy URL, e.g. sqlite:///.carrara/metadata.db.",
         ) from None
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed)
     if parsed.get_backend_name() == "sqlite":
-        _serialise_sqlite(engine)
-    return engine
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        return _serialised_sqlite(create_engine(parsed))
+    if parsed.get_backend_name() == "postgresql":
+        return _serialised_postgresql(_with_driver(parsed))
+    raise ConfigurationError(
+        f"metadata cannot be in '{parsed.get_backend_name()}'",
+        hint="Write sqlite:///PATH, or postgresql+psycopg://USER@HOST/DATABASE.",
+    )
 
 
-def _serialise_sqlite(engine: Engine) -> None:
+def _with_driver(parsed: URL) -> Engine:
+    """psycopg 3 is the driver where none is named."""
+    parsed = parsed.set(drivername="postgresql+psycopg") if parsed.drivername == "postgresql" else parsed
+    try:
+        return create_engine(parsed, pool_pre_ping=True)
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise MissingExtra("psycopg", "postgresql", "a metadata store in PostgreSQL") from error
+
+
+def _reading_options(engine: Engine) -> dict[str, Any]:
+    if engine.dialect.name == "postgresql":
+        return {_READING: True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    return {_READING: True}
+
+
+def _serialised_sqlite(engine: Engine) -> Engine:
     """WAL, and a write lock from the first statement: two writers wait instead of failing half-way."""
 
     @event.listens_for(engine, "connect")
@@ -110,5 +141,18 @@ def _serialise_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        reads = connection.get_execution_options().get("reads", False)
+        reads = connection.get_execution_options().get(_READING)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _serialised_postgresql(engine: Engine) -> Engine:
+    """One writer at a time, as on SQLite: a number that a transaction reads is the newest until its end."""
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if not connection.get_execution_options().get(_READING):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+
+    return engine

@@ -15,7 +15,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0006"
+HEAD = "0007"
 """The migration that these tables stand for."""
 
 tables = MetaData()
@@ -74,7 +74,37 @@ versions = Table(
     Column("run_id", String(36), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("record", JSON, nullable=False),
+    Column("key", String(64)),
+    Column("deleted_at", BigInteger),
+    Column("deleted_by", String(200)),
     Index("versions_by_digest", "kind", "name", "digest"),
+    Index("versions_by_key", "kind", "name", "key", unique=True),
+    # All that a list needs before it reads the rows of one page: records are long.
+    Index("versions_by_time", "kind", "deleted_at", "created_at", "name", "version"),
+)
+
+model_values = Table(
+    "model_values",
+    tables,
+    Column("model", String(200), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("field", String(300), primary_key=True),
+    Column("number", Float),
+    Column("text", Text),
+    sqlite_with_rowid=False,
+)
+
+decisions = Table(
+    "decisions",
+    tables,
+    Column("id", Integer, primary_key=True),
+    Column("model", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("decision", String(20), nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("decisions_by_version", "model", "version"),
 )
 
 lineage = Table(
@@ -95,7 +125,7 @@ aliases = Table(
     Column("id", Integer, primary_key=True),
     Column("model", String(200), nullable=False),
     Column("alias", String(200), nullable=False),
-    Column("version", Integer, nullable=False),
+    Column("version", Integer),
     Column("moved_at", BigInteger, nullable=False),
     Column("moved_by", String(200), nullable=False),
     Index("aliases_by_model", "model", "alias", "id"),

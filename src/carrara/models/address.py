@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from carrara.core.errors import CarraraError
+from carrara.core.names import check_name
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ def parse_address(text: str) -> ModelAddress:
         raise CarraraError(f"'{text}' is not the address of a model", hint="Write NAME, NAME@3 or NAME@ALIAS.")
     if not separator:
         return ModelAddress(model)
-    if selector.isdigit():
+    if selector.isascii() and selector.isdigit() and len(selector) < 10:
         return ModelAddress(model, version=int(selector))
     return ModelAddress(model, alias=selector)
+
+
+def check_alias(alias: str) -> str:
+    """The alias, if it can be told from a version's number."""
+    if alias.isdigit():
+        raise CarraraError(f"'{alias}' cannot be an alias: NAME@{alias} is a version", hint="Use a word.")
+    return check_name("alias", alias)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from carrara.core.errors import StorageError
+
+RECORD_FORMAT = 1
+"""The form in which this release writes records; a later one that readers of this one would misread gets the next."""
+
 
 @dataclass(frozen=True)
 class ModelRecord:
@@ -30,4 +35,15 @@ class ModelRecord:
     environment: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return {"record_format": RECORD_FORMAT, **vars(self)}
+
+
+def check_record_format(record: dict[str, Any], whose: str) -> dict[str, Any]:
+    """The record, if this release can read it; StorageError says what to do."""
+    found = record.get("record_format", 1)
+    if not isinstance(found, int) or found > RECORD_FORMAT:
+        raise StorageError(
+            f"the record of {whose} was written by a newer Carrara: its form is {found!r}",
+            hint="Upgrade: pip install -U carrara. Nothing was changed.",
+        )
+    return record

@@ -7,50 +7,78 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 
+from carrara.core.clock import from_microseconds
 from carrara.core.definitions import Definitions, load_recorded_definitions
 from carrara.core.errors import NotFoundError
+from carrara.core.failpoints import reach
 from carrara.core.html import html_table
+from carrara.core.names import check_name
 from carrara.metadata import deployments, lineage
-from carrara.metadata.versions import Version, add_version, find_version, get_version, list_versions
+from carrara.metadata.aliases import alias_history, current_aliases
+from carrara.metadata.decisions import decisions_of
+from carrara.metadata.model_search import FoundVersion, Page, search_models
+from carrara.metadata.model_values import TAG, Value, add_values, flattened, said_of
+from carrara.metadata.versions import Version, add_version, find_version, get_version
 from carrara.models.address import ModelAddress, parse_address
-from carrara.models.record import ModelRecord
+from carrara.models.record import ModelRecord, check_record_format
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 from carrara.storage import Stores
 
 KIND = "model"
-_RECORD = "record.json"
-_DEFINITIONS = "definitions/"
+RECORD = "record.json"
+DEFINITIONS = "definitions/"
 SERVABLE = "servable/"
 LEARNED = "learned/"
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version; `manifest` is the digest under which all its files are stored."""
+    """A registered version; `manifest` is the digest under which all its files are stored.
+
+    `summary` is JSON text with `format`, `metrics` and `gates_passed`: a list of thousands reads none of it.
+    """
 
     model: str
     version: int
     manifest: str
     run_id: str
     registered_at: datetime
-    format: str
-    metrics: dict[str, float | None]
-    gates_passed: bool
+    summary: str
 
     def __str__(self) -> str:
         return f"{self.model}@{self.version}"
+
+    @property
+    def format(self) -> str:
+        return str(self._summary["format"])
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        return dict(self._summary["metrics"])
+
+    @property
+    def gates_passed(self) -> bool:
+        return bool(self._summary["gates_passed"])
+
+    @cached_property
+    def _summary(self) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.json.decode(self.summary)
+        return found
 
     def _repr_html_(self) -> str:
         return html_table(str(self), ["metric", "value"], self.metrics.items())
 
     def as_dict(self) -> dict[str, Any]:
-        return {**vars(self), "registered_at": self.registered_at.isoformat()}
+        own = {name: getattr(self, name) for name in ("model", "version", "manifest", "run_id")}
+        return {**own, "registered_at": self.registered_at.isoformat(), **self._summary}
 
 
 def register(
@@ -63,26 +91,76 @@ def register(
     definitions: Mapping[str, str],
     run_id: str,
     sources: list[str],
+    key: str | None = None,
 ) -> ModelVersion:
     """Register the next version of a model in one atomic step: complete, checksummed and loadable, or absent.
 
-    The files are stored and verified first; the row that makes them a version is written last.
+    The files are stored and verified first; the row that makes them a version is written last. `key` names the
+    request: one that is made again, because its answer was lost, gets the version that it made.
     """
+    check_name("model", record.model)
     files = {f"{SERVABLE}{name}": data for name, data in servable.items()}
     files |= {f"{LEARNED}{name}": data for name, data in learned.items()}
-    files |= {f"{_DEFINITIONS}{name}": text.encode() for name, text in definitions.items()}
-    files[_RECORD] = msgspec.json.encode(record.as_dict())
-    manifest = stores.artifacts.put_files(files)
-    stores.artifacts.verify(manifest)
+    files |= {f"{DEFINITIONS}{name}": text.encode() for name, text in definitions.items()}
+    files[RECORD] = msgspec.json.encode(record.as_dict())
+    return register_files(stores, record.as_dict(), files, format=format, run_id=run_id, sources=sources, key=key)
+
+
+def register_files(
+    stores: Stores,
+    record: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    *,
+    format: str,
+    run_id: str,
+    sources: list[str],
+    key: str | None,
+) -> ModelVersion:
+    """As `register`, of files that are laid out already; `record` is what is in their record."""
     summary = {
         "format": format,
-        "metrics": {name: value["value"] for name, value in record.metrics["test"].items()},
-        "gates_passed": bool(record.gates["passed"]),
+        "metrics": {name: value["value"] for name, value in record["metrics"]["test"].items()},
+        "gates_passed": bool(record["gates"]["passed"]),
     }
-    made = add_version(
-        stores.metadata, KIND, record.model, digest=manifest, run_id=run_id, record=summary, sources=sources
-    )
+
+    def beside(connection: Connection, made: Version) -> None:
+        add_values(connection, made.name, made.version, _values(record, summary))
+
+    reach("register.before-files")
+    with stores.artifacts.kept():
+        manifest = stores.artifacts.put_files(files)
+        reach("register.after-files")
+        stores.artifacts.verify(manifest)
+        made = add_version(
+            stores.metadata,
+            KIND,
+            record["model"],
+            digest=manifest,
+            run_id=run_id,
+            record=summary,
+            sources=sources,
+            key=key,
+            beside=beside,
+        )
     return _model_version(made)
+
+
+def _values(record: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Value]:
+    """What a version can be searched by."""
+    configuration = record["configuration"]
+    sources = record["datasets"].get("sources", {})
+    values: dict[str, Value] = {
+        "format": summary["format"],
+        "gates_passed": summary["gates_passed"],
+        "trained_by": record["trained_by"],
+        "kind": (configuration.get("label") or {}).get("kind"),
+        "owner": configuration.get("owner") or None,
+        "description": configuration.get("description") or None,
+        **flattened("metrics", summary["metrics"]),
+        **flattened("parameters", configuration.get("trainer") or {}),
+        **{f"datasets.{name}": found["version"] for name, found in sources.items()},
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def resolve(stores: Stores, address: str | ModelAddress) -> ModelVersion:
@@ -91,44 +169,59 @@ def resolve(stores: Stores, address: str | ModelAddress) -> ModelVersion:
     version = wanted.version
     if wanted.alias is not None:
         get_version(stores.metadata, KIND, wanted.model)
-        aliases = deployments.current_aliases(stores.metadata, wanted.model)
+        aliases = current_aliases(stores.metadata, wanted.model)
         if wanted.alias not in aliases:
             raise NotFoundError("alias", wanted.alias, aliases, where=f"model '{wanted.model}'")
         version = aliases[wanted.alias]
     return _model_version(get_version(stores.metadata, KIND, wanted.model, version))
 
 
-def list_models(stores: Stores, model: str | None = None) -> list[ModelVersion]:
-    """Every version of every model, or of one; oldest first."""
-    return [_model_version(found) for found in list_versions(stores.metadata, KIND, model)]
+def list_models(stores: Stores, model: str | None = None, page: Page | None = None) -> list[ModelVersion]:
+    """The versions of every model, or of one; without a page all of them, the oldest first."""
+    return [_listed(found) for found in search_models(stores.metadata, model, page or Page(sort="registered_at"))]
 
 
 def champion(stores: Stores, model: str) -> ModelVersion | None:
     """The version that the alias `champion` points at, if there is one."""
-    version = deployments.current_aliases(stores.metadata, model).get("champion")
+    version = current_aliases(stores.metadata, model).get("champion")
     found = find_version(stores.metadata, KIND, model, version) if version is not None else None
     return _model_version(found) if found is not None else None
 
 
 def read_record(stores: Stores, version: ModelVersion) -> dict[str, Any]:
-    """The whole record, with the deployments and the lineage that it has by now."""
-    entry = stores.artifacts.manifest(version.manifest)[_RECORD]
-    record: dict[str, Any] = msgspec.json.decode(stores.artifacts.get(str(entry["sha256"]), name=_RECORD))
-    served = deployments.deployments_of(stores.metadata, version.model, version.version)
-    edges = lineage.upstream(stores.metadata, f"{KIND}:{version}")
+    """The whole record, with what people said of it, the deployments and the lineage that it has by now."""
+    record = written_record(stores, version)
+    metadata, said = stores.metadata, said_of(stores.metadata, [(version.model, version.version)])
+    about = said.get((version.model, version.version), {})
+    moves = [move for move in alias_history(metadata, version.model) if move.version == version.version]
+    pointing = [alias for alias, to in current_aliases(metadata, version.model).items() if to == version.version]
     return {
         "version": version.version,
         **record,
+        "registered_at": version.registered_at.isoformat(),
+        "owner": about.get("owner", ""),
+        "description": about.get("description", ""),
+        "tags": {name.removeprefix(TAG): text for name, text in about.items() if name.startswith(TAG)},
+        "aliases": sorted(pointing),
+        "alias_history": [{"alias": m.alias, "at": m.moved_at.isoformat(), "by": m.moved_by} for m in moves],
+        "approvals": [decision.as_dict() for decision in decisions_of(metadata, version.model, version.version)],
         "files": stores.artifacts.manifest(version.manifest),
-        "deployments": [_deployment(d) for d in served],
-        "lineage": [edge.as_dict() for edge in edges],
+        "deployments": [_deployment(d) for d in deployments.deployments_of(metadata, version.model, version.version)],
+        "lineage": [edge.as_dict() for edge in lineage.upstream(metadata, f"{KIND}:{version}")],
     }
+
+
+def written_record(stores: Stores, version: ModelVersion) -> dict[str, Any]:
+    """The record as it was written; StorageError where a newer release wrote it."""
+    entry = stores.artifacts.manifest(version.manifest)[RECORD]
+    record: dict[str, Any] = msgspec.json.decode(stores.artifacts.get(str(entry["sha256"]), name=RECORD))
+    return check_record_format(record, str(version))
 
 
 def recorded_definitions(stores: Stores, version: ModelVersion) -> Definitions:
     """The definitions as they were when the version was trained, whatever the files say today."""
     files = stores.artifacts.get_files(version.manifest)
-    source = {n.removeprefix(_DEFINITIONS): d.decode() for n, d in files.items() if n.startswith(_DEFINITIONS)}
+    source = {n.removeprefix(DEFINITIONS): d.decode() for n, d in files.items() if n.startswith(DEFINITIONS)}
     return load_recorded_definitions(source, str(version))
 
 
@@ -150,7 +243,7 @@ def opened(stores: Stores, version: ModelVersion) -> Iterator[Servable]:
 
 def open_version(stores: Stores, version: ModelVersion) -> Servable:
     """Verify every file of a version and open its servable; CorruptArtifact when a byte is wrong."""
-    record = read_record(stores, version)
+    record = written_record(stores, version)
     signature = Signature.from_dict(record["signature"][DEFAULT_SIGNATURE])
     # A runtime has read its files when it is open: the folder may go.
     with tempfile.TemporaryDirectory(prefix="carrara-") as folder:
@@ -174,5 +267,10 @@ def _model_version(found: Version) -> ModelVersion:
         manifest=found.digest,
         run_id=found.run_id,
         registered_at=found.created_at,
-        **found.record,
+        summary=msgspec.json.encode(found.record).decode(),
     )
+
+
+def _listed(found: FoundVersion) -> ModelVersion:
+    registered = from_microseconds(found.created_at)
+    return ModelVersion(found.name, found.version, found.digest, found.run_id, registered, found.record)

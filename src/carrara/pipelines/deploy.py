@@ -5,7 +5,8 @@ from __future__ import annotations
 from carrara.core.errors import CheckFailed
 from carrara.metadata import deployments
 from carrara.metadata.deployments import Deployment
-from carrara.models.registry import read_record, resolve
+from carrara.models.approval import blocking
+from carrara.models.registry import resolve
 from carrara.storage import Stores
 
 
@@ -13,14 +14,14 @@ def deploy(stores: Stores, address: str, endpoint: str | None = None) -> Deploym
     """Make `endpoint` (by default the model's name) serve the version that `address` stands for.
 
     The first version that an endpoint serves of a model becomes its champion, and so does every later one.
-    Raises CheckFailed, with the reasons, for a version whose gates failed.
+    Raises CheckFailed, with the reasons, for a version whose gates failed and were not overridden, or that a person
+    has rejected.
     """
     version = resolve(stores, address)
-    if not version.gates_passed:
-        results = read_record(stores, version)["gates"]["results"]
-        reasons = [result["message"] for result in results if not result["passed"]]
-        raise CheckFailed(f"{version} is blocked: its gates failed", reasons, hint=f"carrara model report {version}")
-    made = deployments.deploy(stores.metadata, endpoint or version.model, version.model, version.version)
-    if deployments.current_aliases(stores.metadata, version.model).get("champion") != version.version:
-        deployments.move_alias(stores.metadata, version.model, "champion", version.version)
-    return made
+    reasons = blocking(stores, version)
+    if reasons:
+        hint = f"carrara model report {version}; a person may let it live: carrara model override {version} --reason …"
+        raise CheckFailed(f"{version} is blocked", reasons, hint=hint)
+    return deployments.deploy(
+        stores.metadata, endpoint or version.model, version.model, version.version, alias="champion"
+    )

@@ -160,6 +160,10 @@ def _registered(
 ) -> ModelVersion:
     model, service, stores = work.model, work.service, work.stores
 
+    views = [*(view for view, _ in service.stored), *service.on_demand]
+    specs = [model.spec(), *(view.spec() for view in views)]
+    key = digest_data(["register", model.name, fitted["servable"], training_set.digest, specs])
+
     def add() -> dict[str, Any]:
         current = champion(stores, model.name)
         reference = read_record(stores, current)["metrics"]["test"] if current is not None else None
@@ -184,12 +188,11 @@ def _registered(
             definitions=work.definitions.source,
             run_id=work.run_id,
             sources=[training_set.address, *([f"model:{work.start}"] if work.start is not None else [])],
+            # Killed before the step is remembered, the next run gets the version that this one made.
+            key=key,
         )
         return {"version": made.version}
 
-    views = [*(view for view, _ in service.stored), *service.on_demand]
-    specs = [model.spec(), *(view.spec() for view in views)]
-    key = digest_data(["register", model.name, fitted["servable"], training_set.digest, specs])
     outputs = remembered(stores, work.run_id, step, key, add)
     return resolve(stores, f"{model.name}@{outputs['version']}")
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
+import msgspec
 import polars as pl
 
 from carrara.core.errors import ConfigurationError, NotFoundError, Overtaken, StorageError
 from carrara.core.identity import new_id
 
 _MARK = "carrara.commit"
+_LOG = "_delta_log"
 _RECENT = 100
 _MOST_FILES = 100
 _ATTEMPTS = 20
@@ -238,8 +240,48 @@ class Lake:
 
         return DeltaTable(str(self._root / table)).version() if self.exists(table) else None
 
+    def left_behind(self) -> Iterator[Path]:
+        """Data files that no commit of their table has ever named: those of writers that failed, or still write."""
+        folders = {path.parent for path in self._root.rglob("*.parquet") if _LOG not in path.parts}
+        for table in sorted({_table_of(folder, self._root) for folder in folders}):
+            named = _named_in_log(table / _LOG)
+            for path in sorted(table.rglob("*.parquet")):
+                inside = path.relative_to(table)
+                if (
+                    _LOG not in inside.parts
+                    and inside.as_posix() not in named
+                    and _table_of(path.parent, table) == table
+                ):
+                    yield path
+
     def exists(self, table: str) -> bool:
-        return (self._root / table / "_delta_log").is_dir()
+        return (self._root / table / _LOG).is_dir()
+
+
+def _table_of(folder: Path, root: Path) -> Path:
+    """The table's folder at or above one, which is that with a log; the folder itself where there is none."""
+    for above in (folder, *folder.parents):
+        if (above / _LOG).is_dir():
+            return above
+        if above == root:
+            break
+    return folder
+
+
+def _named_in_log(log: Path) -> set[str]:
+    """Every data file that a commit has added or removed, as far as the log goes back."""
+    named: set[str] = set()
+    for commit in log.glob("*.json"):
+        for line in commit.read_bytes().splitlines():
+            entry = msgspec.json.decode(line)
+            named.update(unquote(entry[kind]["path"]) for kind in ("add", "remove") if kind in entry)
+    for checkpoint in log.glob("*.parquet"):
+        columns = pl.scan_parquet(checkpoint, glob=False)
+        for kind in ("add", "remove"):
+            if kind in columns.collect_schema():
+                paths = columns.select(pl.col(kind).struct.field("path")).collect().to_series().drop_nulls()
+                named.update(map(unquote, paths))
+    return named
 
 
 def _files(table: Any) -> list[str]:

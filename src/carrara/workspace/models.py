@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from carrara.metadata.deployments import current_aliases, move_alias
+from carrara.core.names import check_name
+from carrara.metadata.aliases import current_aliases, move_alias
+from carrara.metadata.decisions import Decision
+from carrara.metadata.model_search import Page, count_models
+from carrara.metadata.model_values import TAG, say_of_version
 from carrara.metadata.trials import RecordedTrial, list_trials
+from carrara.models.address import ModelAddress, check_alias
+from carrara.models.approval import approve, override, reject
+from carrara.models.deletion import delete
 from carrara.models.registry import ModelVersion, list_models, read_record, resolve
 from carrara.pipelines.reproduce import Reproduction, reproduce
 from carrara.pipelines.reproduce import diff_versions as diff_models
@@ -26,11 +34,26 @@ class Models:
 
     workspace: Workspace
 
-    def versions(self, model: str | None = None) -> list[ModelVersion]:
-        """Every version of every model, or of one, oldest first."""
+    def versions(
+        self,
+        model: str | None = None,
+        *,
+        where: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[ModelVersion]:
+        """The versions of every model, or of one, that meet a condition such as `metrics.roc_auc > 0.7`.
+
+        The oldest first; or by `sort`, a field, `-field` for the largest first.
+        """
         if model is not None:
             resolve(self.workspace.stores, model)
-        return list_models(self.workspace.stores, model)
+        return list_models(self.workspace.stores, model, Page(where, sort or "registered_at", limit, offset))
+
+    def count(self, model: str | None = None, *, where: str | None = None) -> int:
+        """How many versions there are."""
+        return count_models(self.workspace.stores.metadata, model, where)
 
     def reproduce(self, address: str) -> Reproduction:
         """Build a version again by its record, and compare digests; nothing is registered."""
@@ -82,4 +105,42 @@ class Models:
     def move_alias(self, address: str, alias: str) -> None:
         """Point an alias of the model at this version; the history of where it pointed is kept."""
         version = self.get(address)
-        move_alias(self.workspace.stores.metadata, version.model, alias, version.version)
+        move_alias(self.workspace.stores.metadata, version.model, check_alias(alias), version.version)
+
+    def remove_alias(self, model: str, alias: str) -> None:
+        """Let an alias lead nowhere; NotFoundError where it leads nowhere already."""
+        resolve(self.workspace.stores, ModelAddress(model, alias=alias))
+        move_alias(self.workspace.stores.metadata, model, alias, None)
+
+    def approve(self, address: str, reason: str) -> Decision:
+        """Write down that the current user found a version good, and why; CheckFailed where its gates failed."""
+        return approve(self.workspace.stores, self.get(address), reason)
+
+    def reject(self, address: str, reason: str) -> Decision:
+        """Write down that a version must not be deployed, whatever its gates say."""
+        return reject(self.workspace.stores, self.get(address), reason)
+
+    def override(self, address: str, reason: str) -> Decision:
+        """Let a version live whose gates failed; who did it, and why, stay in its record."""
+        return override(self.workspace.stores, self.get(address), reason)
+
+    def describe(
+        self,
+        address: str,
+        *,
+        owner: str | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Say who owns a version, what it is for, and tags of it; a tag that is None is taken away."""
+        version = self.get(address)
+        said = {"owner": owner, "description": description}
+        values: dict[str, str | None] = {name: text for name, text in said.items() if text is not None}
+        values |= {f"{TAG}{check_name('tag', name)}": text for name, text in (tags or {}).items()}
+        say_of_version(self.workspace.stores.metadata, version.model, version.version, values)
+
+    def delete(self, address: str) -> ModelVersion:
+        """Delete a version that nothing leads to; CheckFailed names what does. Its number is never given again."""
+        version = self.get(address)
+        delete(self.workspace.stores, version)
+        return version

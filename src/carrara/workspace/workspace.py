@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from carrara.core.clock import Clock, now
+from carrara.core.clock import Clock, duration, now
 from carrara.core.config import Configuration, find_root, read_configuration
 from carrara.core.definitions import Definitions, load_definitions
 from carrara.core.errors import UnavailableError
@@ -40,6 +40,7 @@ from carrara.pipelines import (
     plan,
     train,
 )
+from carrara.pipelines.garbage import Garbage, collect
 from carrara.pipelines.run_log import read_log_of_run
 from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
 from carrara.serving.batch import predict_batch
@@ -247,6 +248,10 @@ class Workspace:
         names = ("trials", "jobs", "start", "new_rows", "workers")
         asked = {name: found.parameters[name] for name in names if name in found.parameters}
         return self.train(found.name, **asked, progress=progress)
+
+    def collect_garbage(self, *, older_than: str = "1d", dry_run: bool = False) -> Garbage:
+        """Delete files that nothing names and nobody has touched for a while; each comes with why it is not needed."""
+        return collect(self.stores, grace_seconds=duration(older_than).total_seconds(), dry_run=dry_run)
 
     def runs(self, kind: str | None = None) -> list[Run]:
         """The newest runs first."""

@@ -1,0 +1,204 @@
+"""Searching model versions: a condition in words as one query, with an order and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, not_, or_, select
+
+from carrara.core.clock import microseconds, parse_time
+from carrara.core.errors import CarraraError, did_you_mean
+from carrara.metadata.store import Metadata
+from carrara.metadata.tables import aliases, decisions, deployments, model_values, versions
+from carrara.metadata.where import Both, Comparison, Condition, Either, Not, parse_field, parse_where
+
+_OWN = ("model", "version", "registered_at", "alias", "endpoint", "decision")
+_VALUES = ("owner", "description", "format", "trained_by", "kind", "gates_passed")
+_GROUPS = ("metrics", "parameters", "tags", "datasets")
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which versions, in which order, and how many of them.
+
+    `sort` is a field, `-field` for the largest first; by default the newest come first.
+    """
+
+    where: str | None = None
+    sort: str | None = None
+    limit: int | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class FoundVersion:
+    """A version as it is listed; `record` is its summary as JSON text, which is not read before it is asked for."""
+
+    name: str
+    version: int
+    digest: str
+    run_id: str
+    created_at: int
+    record: str
+
+
+def search_models(metadata: Metadata, model: str | None, page: Page) -> list[FoundVersion]:
+    """The versions of a page; CarraraError for a condition that cannot be read or a field that there is not."""
+    keys = _keys(model, page).subquery()
+    # The rows of one page only: a record is longer than all that its row is found by.
+    query = select(
+        versions.c.name,
+        versions.c.version,
+        versions.c.digest,
+        versions.c.run_id,
+        versions.c.created_at,
+        cast(versions.c.record, Text).label("record"),
+    ).join(keys, and_(versions.c.name == keys.c.name, versions.c.version == keys.c.version))
+    query = query.where(versions.c.kind == "model").order_by(keys.c.place)
+    with metadata.read() as connection:
+        return [FoundVersion(*row) for row in connection.execute(query)]
+
+
+def count_models(metadata: Metadata, model: str | None, where: str | None) -> int:
+    """How many versions meet a condition."""
+    keys = _keys(model, Page(where)).subquery()
+    with metadata.read() as connection:
+        return connection.execute(select(func.count()).select_from(keys)).scalar_one()
+
+
+def _keys(model: str | None, page: Page) -> Select[Any]:
+    order = [*_order(page.sort), versions.c.created_at.desc(), versions.c.name, versions.c.version.desc()]
+    there = [versions.c.kind == "model", versions.c.deleted_at.is_(None)]
+    there += [versions.c.name == model] if model is not None else []
+    there += [_sql(parse_where(page.where))] if page.where else []
+    place = func.row_number().over(order_by=order).label("place")
+    query = select(versions.c.name, versions.c.version, place).where(*there).order_by(*order)
+    return query.limit(page.limit).offset(page.offset) if page.limit is not None or page.offset else query
+
+
+def _order(sort: str | None) -> list[ColumnElement[Any]]:
+    if not sort:
+        return []
+    field = parse_field(sort.removeprefix("-"))
+    column = _own_column(field)
+    if column is None:
+        _check_value_field(field)
+        number = select(model_values.c.number).where(_of_version(field)).scalar_subquery()
+        text = select(model_values.c.text).where(_of_version(field)).scalar_subquery()
+        columns: list[ColumnElement[Any]] = [number, text]
+    else:
+        columns = [column]
+    # A version that has no such value comes last, whichever way.
+    return [(c.desc() if sort.startswith("-") else c.asc()).nulls_last() for c in columns]
+
+
+def _sql(condition: Condition) -> ColumnElement[bool]:
+    if isinstance(condition, Not):
+        return not_(_sql(condition.condition))
+    if isinstance(condition, Both):
+        return and_(*map(_sql, condition.conditions))
+    if isinstance(condition, Either):
+        return or_(*map(_sql, condition.conditions))
+    return _compared(condition)
+
+
+def _compared(comparison: Comparison) -> ColumnElement[bool]:
+    field, column = comparison.field, _own_column(comparison.field)
+    if column is not None:
+        own = _microseconds(comparison) if field == "registered_at" else comparison.value
+        _check_type(comparison, own, text=field == "model")
+        return _operator(comparison.operator)(column, own)
+    if field in ("alias", "endpoint", "decision"):
+        return _compared_elsewhere(comparison)
+    _check_value_field(field)
+    several = comparison.value if isinstance(comparison.value, tuple) else (comparison.value,)
+    texts = bool(several) and isinstance(several[0], str)
+    _check_type(comparison, comparison.value, text=texts)
+    value: Any = (
+        comparison.value if texts else tuple(map(float, several)) if several is comparison.value else float(several[0])
+    )
+    stored = model_values.c.text if texts else model_values.c.number
+    negated = {"!=": "=", "not in": "in"}.get(comparison.operator)
+    met = exists().where(_of_version(field), _operator(negated or comparison.operator)(stored, value))
+    return not_(met) if negated else met
+
+
+def _compared_elsewhere(comparison: Comparison) -> ColumnElement[bool]:
+    """Where a version stands now: what points at it, what serves it, what was decided on it."""
+    _check_type(comparison, comparison.value, text=True)
+    negated = {"!=": "=", "not in": "in"}.get(comparison.operator)
+    compare = _operator(negated or comparison.operator)
+    if comparison.field == "alias":
+        later = aliases.alias()
+        moved = exists().where(
+            later.c.model == aliases.c.model, later.c.alias == aliases.c.alias, later.c.id > aliases.c.id
+        )
+        this = and_(aliases.c.model == versions.c.name, aliases.c.version == versions.c.version, not_(moved))
+        met = exists().where(this, compare(aliases.c.alias, comparison.value))
+    elif comparison.field == "endpoint":
+        this = and_(deployments.c.model == versions.c.name, deployments.c.version == versions.c.version)
+        met = exists().where(this, deployments.c.ended_at.is_(None), compare(deployments.c.endpoint, comparison.value))
+    else:
+        this = and_(decisions.c.model == versions.c.name, decisions.c.version == versions.c.version)
+        met = exists().where(this, compare(decisions.c.decision, comparison.value))
+    return not_(met) if negated else met
+
+
+def _of_version(field: str) -> ColumnElement[bool]:
+    return and_(
+        model_values.c.model == versions.c.name,
+        model_values.c.version == versions.c.version,
+        model_values.c.field == field,
+    )
+
+
+def _own_column(field: str) -> ColumnElement[Any] | None:
+    own = {"model": versions.c.name, "version": versions.c.version, "registered_at": versions.c.created_at}
+    return own.get(field)
+
+
+def _check_value_field(field: str) -> None:
+    group = field.partition(".")[0]
+    if field in _VALUES or (group in _GROUPS and group != field):
+        return
+    known = [*_OWN, *_VALUES, *(f"{group}.NAME" for group in _GROUPS)]
+    raise CarraraError(
+        f"model versions have no field '{field}' to search by",
+        hint=did_you_mean(field, known) or f"There are {', '.join(known)}.",
+    )
+
+
+def _check_type(comparison: Comparison, value: Any, *, text: bool) -> None:
+    for one in value if isinstance(value, tuple) else (value,):
+        if isinstance(one, str) != text:
+            wanted = "a text" if text else "a number"
+            raise CarraraError(f"{comparison.field} is {wanted}, and was compared with {one!r}")
+
+
+def _microseconds(comparison: Comparison) -> Any:
+    values = comparison.value if isinstance(comparison.value, tuple) else (comparison.value,)
+    if not all(isinstance(value, str) for value in values):
+        raise CarraraError(
+            f"registered_at is a time, and was compared with {comparison.value!r}", hint="Write '2026-01-31'."
+        )
+    times: list[datetime] = [parse_time(value) for value in values]
+    found = tuple(map(microseconds, times))
+    return found if isinstance(comparison.value, tuple) else found[0]
+
+
+def _operator(operator: str) -> Callable[[ColumnElement[Any], Any], ColumnElement[bool]]:
+    return {
+        "=": lambda column, value: column == value,
+        "!=": lambda column, value: column != value,
+        "<": lambda column, value: column < value,
+        "<=": lambda column, value: column <= value,
+        ">": lambda column, value: column > value,
+        ">=": lambda column, value: column >= value,
+        "in": lambda column, value: column.in_(value if isinstance(value, tuple) else (value,)),
+        "not in": lambda column, value: column.not_in(value if isinstance(value, tuple) else (value,)),
+        # Without regard to case, as SQLite does; PostgreSQL has a word of its own for that.
+        "like": lambda column, value: column.ilike(value),
+    }[operator]
