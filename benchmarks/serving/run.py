@@ -38,7 +38,7 @@ ROW = RANDOM.normal(size=len(FEATURES)).astype(np.float32)
 PEERS = {
     "fastapi": Peer("fastapi_peer.py", ("fastapi==0.165.0", "uvicorn==0.54.0", "onnxruntime==1.32.0", "numpy")),
     "mlserver": Peer("mlserver_peer.py", ("mlserver==1.7.1", "mlserver-xgboost==1.7.1")),
-    "mlflow": Peer("mlflow_peer.py", ("mlflow==3.18.0", "xgboost-cpu==3.2.0", "setuptools<81")),
+    "mlflow": Peer("mlflow_peer.py", ("mlflow==3.17.0", "xgboost-cpu==3.2.0", "setuptools<81")),
     "bentoml": Peer("bentoml_peer.py", ("bentoml==1.4.40", "onnxruntime==1.32.0", "numpy")),
 }
 _INSTANCES = json.dumps({"instances": [ROW.tolist()]}).encode()
