@@ -258,9 +258,37 @@ def test_the_server_refuses_to_listen_beyond_loopback():
 
 def test_a_started_server_refuses_no_connection():
     for _ in range(20):
-        transport = HttpTransport("127.0.0.1", 0, lambda request: Reply(200, b"{}"))
+        transport = HttpTransport("127.0.0.1", 0, lambda requests: [Reply(200, b"{}")] * len(requests))
         transport.start()
         connection = http.client.HTTPConnection("127.0.0.1", transport.port, timeout=20)
         connection.request("GET", "/")
         assert connection.getresponse().status == 200
         transport.stop(5)
+
+
+def test_what_waits_for_a_slow_model_is_answered_as_one_batch_and_a_probe_does_not_wait():
+    sizes, begun, go_on = [], threading.Event(), threading.Event()
+
+    def answer(requests):
+        if requests[0].method == "POST":
+            sizes.append(len(requests))
+            begun.set()
+            go_on.wait(20)
+        return [Reply(200, b"{}") for _ in requests]
+
+    def ask(method):
+        connection = http.client.HTTPConnection("127.0.0.1", transport.port, timeout=20)
+        connection.request(method, "/")
+        return connection.getresponse().status
+
+    transport = HttpTransport("127.0.0.1", 0, answer)
+    transport.start()
+    with ThreadPoolExecutor(10) as clients:
+        asked = [clients.submit(ask, "POST") for _ in range(10)]
+        assert begun.wait(20)
+        assert ask("GET") == 200
+        go_on.set()
+        assert [one.result() for one in asked] == [200] * 10
+    transport.stop(5)
+    assert sum(sizes) == 10
+    assert len(sizes) < 10

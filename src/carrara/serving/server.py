@@ -38,20 +38,19 @@ class ModelServer:
         calls = GrpcCalls(self.inference, manager, reload)
         self._grpc = grpc_transport(host, grpc_port, calls.methods, calls.handle)
         try:
-            self._http = HttpTransport(host, rest_port, self._rest().reply)
+            self._http = HttpTransport(host, rest_port, self._rest().reply_all)
         except BaseException:
             self._grpc.stop(0)
             raise
         self.grpc_port, self.rest_port = self._grpc.port, self._http.port
 
     def _rest(self) -> Rest:
-        answers = (self.inference, self.manager)
         routes = [
-            *tensorflow_rest.routes(*answers),
-            *open_inference_rest.routes(*answers),
-            *invocations.routes(*answers),
+            *tensorflow_rest.routes(self.manager),
+            *open_inference_rest.routes(self.manager),
+            *invocations.routes(self.manager),
         ]
-        return Rest(routes, body_limit=MAX_MESSAGE_BYTES)
+        return Rest(self.inference, routes, body_limit=MAX_MESSAGE_BYTES)
 
     def start(self) -> None:
         """Load what is deployed, then take requests."""

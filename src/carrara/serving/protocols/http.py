@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from carrara.core.errors import RequestError
+from carrara.serving.inference import Answer, Request
 
 JSON = "application/json"
 
@@ -44,15 +45,23 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Asking:
+    """A prediction that a reply needs, and what makes the reply of its answer."""
+
+    request: Request
+    encode: Callable[[Answer], Reply]
+
+
+@dataclass(frozen=True)
 class Route:
     """A method and a pattern of whole paths; `answer` takes the request and the pattern's match.
 
-    `failed` makes a reply of an error that `answer` raises.
+    What it asks is answered together with what others ask. `failed` makes a reply of an error that `answer` raises.
     """
 
     method: str
     pattern: re.Pattern[str]
-    answer: Callable[[HttpRequest, re.Match[str]], Reply]
+    answer: Callable[[HttpRequest, re.Match[str]], Reply | Asking]
     failed: Callable[[Exception], Reply]
 
 

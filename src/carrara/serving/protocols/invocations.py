@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from carrara.core.errors import RequestError
 from carrara.serving.contract import Choice
-from carrara.serving.inference import Inference, Request
+from carrara.serving.inference import Request
 from carrara.serving.manager import ModelManager
-from carrara.serving.protocols.http import HttpRequest, Reply, Route, as_mapping, json_reply
+from carrara.serving.protocols.http import Asking, HttpRequest, Reply, Route, as_mapping, json_reply
 from carrara.serving.protocols.json_tensors import decode_json, to_array
 from carrara.serving.protocols.open_inference import server_version
 from carrara.serving.protocols.problem import problem
@@ -22,14 +22,14 @@ from carrara.serving.protocols.tensors import Array
 _TARGET = "x-amzn-sagemaker-target-model"
 
 
-def routes(inference: Inference, manager: ModelManager) -> list[Route]:
+def routes(manager: ModelManager) -> list[Route]:
     """The paths of a container that serves one model; of several, `?model=` or SageMaker's header names one."""
 
-    def invoke(request: HttpRequest, found: re.Match[str]) -> Reply:
+    def invoke(request: HttpRequest, found: re.Match[str]) -> Asking:
         choice = Choice(_model(request, manager))
         inputs, signature = _inputs(request)
-        answer = inference.answer(Request(choice, inputs, signature))
-        return Reply(200, encode_outputs(answer, row_format=True))
+        asked = Request(choice, inputs, signature)
+        return Asking(asked, lambda answer: Reply(200, encode_outputs(answer, row_format=True)))
 
     def ping(request: HttpRequest, found: re.Match[str]) -> Reply:
         return json_reply({}, 200 if manager.endpoints() else 503)
@@ -37,7 +37,7 @@ def routes(inference: Inference, manager: ModelManager) -> list[Route]:
     def version(request: HttpRequest, found: re.Match[str]) -> Reply:
         return Reply(200, server_version().encode(), "text/plain")
 
-    paths = [
+    paths: list[tuple[str, str, Callable[[HttpRequest, re.Match[str]], Reply | Asking]]] = [
         ("POST", "/invocations", invoke),
         ("GET", "/ping", ping),
         ("GET", "/health", ping),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from carrara.core.errors import RequestError
-from carrara.serving.inference import Answer, Inference, Request
+from carrara.serving.inference import Answer, Request
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.coercion import numbers_of
-from carrara.serving.protocols.http import HttpRequest, Reply, Route, as_mapping, json_reply
+from carrara.serving.protocols.http import Asking, HttpRequest, Reply, Route, as_mapping, json_reply
 from carrara.serving.protocols.json_tensors import all_finite, decode_json, encode_json, from_array, to_array
 from carrara.serving.protocols.open_inference import (
     EXTENSIONS,
@@ -40,7 +40,7 @@ _MODEL = r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?"
 _SIZE = "binary_data_size"
 
 
-def routes(inference: Inference, manager: ModelManager) -> list[Route]:
+def routes(manager: ModelManager) -> list[Route]:
     """The paths under /v2."""
 
     def server(request: HttpRequest, found: re.Match[str]) -> Reply:
@@ -61,17 +61,17 @@ def routes(inference: Inference, manager: ModelManager) -> list[Route]:
         answers = is_ready(manager, choice_of(name, found["version"] or ""))
         return json_reply({"name": name, "ready": answers}, 200 if answers else 503)
 
-    def infer(request: HttpRequest, found: re.Match[str]) -> Reply:
+    def infer(request: HttpRequest, found: re.Match[str]) -> Asking:
         asked = _asked(request)
         filters = tuple(output.name for output in asked.outputs)
         choice = choice_of(unquote(found["name"]), found["version"] or "")
-        answer = inference.answer(Request(choice, asked.inputs, asked.signature_name, filters))
-        return _reply(answer, asked)
+        wanted = Request(choice, asked.inputs, asked.signature_name, filters)
+        return Asking(wanted, lambda answer: _reply(answer, asked))
 
     def index(request: HttpRequest, found: re.Match[str]) -> Reply:
         return json_reply([{"name": name, "version": "", "state": "READY"} for name in manager.endpoints()])
 
-    paths = [
+    paths: list[tuple[str, str, Callable[[HttpRequest, re.Match[str]], Reply | Asking]]] = [
         ("GET", r"/v2/?", server),
         ("GET", r"/v2/health/live", live),
         ("GET", r"/v2/health/ready", ready),

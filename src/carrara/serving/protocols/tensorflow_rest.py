@@ -13,12 +13,12 @@ import numpy as np
 from carrara.core.errors import RequestError
 from carrara.models.signature import Signature
 from carrara.serving.contract import Choice
-from carrara.serving.inference import Answer, Inference, Request
+from carrara.serving.inference import Answer, Request
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.coercion import UNNAMED
 from carrara.serving.protocols.example_rows import EXAMPLES
 from carrara.serving.protocols.examples import classes_of, values_of
-from carrara.serving.protocols.http import HttpRequest, Reply, Route, as_mapping, json_reply
+from carrara.serving.protocols.http import Asking, HttpRequest, Reply, Route, as_mapping, json_reply
 from carrara.serving.protocols.json_tensors import all_finite, decode_json, encode_json, from_array, is_base64, to_array
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.status import HTTP_STATUS, status_of
@@ -34,14 +34,12 @@ _STATES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "EN
 _MOST_DIGITS = 18
 
 
-def routes(inference: Inference, manager: ModelManager) -> list[Route]:
+def routes(manager: ModelManager) -> list[Route]:
     """The paths under /v1/models."""
     verbs = {"predict": _predict, "classify": _classify, "regress": _regress}
 
-    def post(request: HttpRequest, found: re.Match[str]) -> Reply:
-        return verbs[found["verb"].lower()](
-            inference, choice_of(found), as_mapping(decode_json(request.body), "the body")
-        )
+    def post(request: HttpRequest, found: re.Match[str]) -> Asking:
+        return verbs[found["verb"].lower()](choice_of(found), as_mapping(decode_json(request.body), "the body"))
 
     def get(request: HttpRequest, found: re.Match[str]) -> Reply:
         if not found["name"]:
@@ -76,10 +74,10 @@ class Predict:
     row_format: bool
 
 
-def _predict(inference: Inference, choice: Choice, data: Mapping[str, Any]) -> Reply:
+def _predict(choice: Choice, data: Mapping[str, Any]) -> Asking:
     parsed = predict_body(data)
     request = Request(choice, parsed.inputs, parsed.signature_name, parsed.output_filter)
-    return Reply(200, encode_outputs(inference.answer(request), row_format=parsed.row_format))
+    return Asking(request, lambda answer: Reply(200, encode_outputs(answer, row_format=parsed.row_format)))
 
 
 def predict_body(data: Mapping[str, Any]) -> Predict:
@@ -145,15 +143,20 @@ def _check_rows(outputs: Mapping[str, Array]) -> None:
         raise RequestError(f"Tensors have inconsistent batch sizes: {sizes}", hint="Ask in column format: 'inputs'.")
 
 
-def _classify(inference: Inference, choice: Choice, data: Mapping[str, Any]) -> Reply:
-    answer = inference.answer(_examples_request(choice, data))
-    rows = classes_of(answer.outputs).rows()
-    return _results([[list(pair) for pair in row] for row in rows], [score for row in rows for _, score in row])
+def _classify(choice: Choice, data: Mapping[str, Any]) -> Asking:
+    def encode(answer: Answer) -> Reply:
+        rows = classes_of(answer.outputs).rows()
+        return _results([[list(pair) for pair in row] for row in rows], [score for row in rows for _, score in row])
+
+    return Asking(_examples_request(choice, data), encode)
 
 
-def _regress(inference: Inference, choice: Choice, data: Mapping[str, Any]) -> Reply:
-    values = values_of(inference.answer(_examples_request(choice, data)).outputs)
-    return _results(values, values)
+def _regress(choice: Choice, data: Mapping[str, Any]) -> Asking:
+    def encode(answer: Answer) -> Reply:
+        values = values_of(answer.outputs)
+        return _results(values, values)
+
+    return Asking(_examples_request(choice, data), encode)
 
 
 def _results(results: Any, numbers: Sequence[float]) -> Reply:

@@ -1,4 +1,4 @@
-"""HTTP by Granian (RSGI): HTTP in Rust, and one call of Python a request."""
+"""HTTP by Granian (RSGI): HTTP in Rust, and replies to all requests that wait made together."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from carrara.core.errors import UnavailableError
@@ -15,10 +14,10 @@ from carrara.core.plugins import require
 from carrara.serving.protocols.http import HttpRequest, Reply
 from carrara.serving.protocols.problem import problem_of
 from carrara.serving.transports.base import MAX_MESSAGE_BYTES
+from carrara.serving.transports.lane import Lane
 
-Answerer = Callable[[HttpRequest], Reply]
+Answerer = Callable[[Sequence[HttpRequest]], list[Reply]]
 
-_THREADS = 4
 _POLL_SECONDS = 0.001
 
 
@@ -27,11 +26,12 @@ class HttpTransport:
 
     def __init__(self, host: str, port: int, answer: Answerer, *, body_seconds: float = 30.0) -> None:
         require("granian", extra="serve", purpose="REST serving")
-        self._host, self._answer, self._body_seconds = host, answer, body_seconds
-        self._pool = ThreadPoolExecutor(_THREADS, "rest")
+        self._host, self._body_seconds = host, body_seconds
         self._reserved = _reserve(host, port)
         self.port = int(self._reserved.getsockname()[1])
         self._loop = asyncio.new_event_loop()
+        self._predictions = Lane(self._loop, answer, "rest-predictions")
+        self._others = Lane(self._loop, answer, "rest")
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
@@ -47,7 +47,8 @@ class HttpTransport:
     def stop(self, grace_seconds: float) -> None:
         self._loop.call_soon_threadsafe(self._server.stop)
         self._thread.join(grace_seconds)
-        self._pool.shutdown()
+        self._predictions.stop()
+        self._others.stop()
 
     def _accepts(self) -> bool:
         with socket.socket() as client:
@@ -75,7 +76,8 @@ class HttpTransport:
         if body is None:
             return problem_of(413, f"the body has more than {MAX_MESSAGE_BYTES} bytes")
         request = HttpRequest(scope.method, scope.path, body, scope.headers, scope.query_string)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._answer, request)
+        # A probe must not wait for a model: predictions have threads of their own.
+        return await (self._predictions if request.method == "POST" else self._others).ask(request)
 
 
 async def _body(scope: Any, protocol: Any) -> bytes | None:
