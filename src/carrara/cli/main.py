@@ -22,6 +22,7 @@ from carrara.cli import (
     monitoring,
     scheduler,
     serve,
+    ui,
 )
 from carrara.cli import run as run_commands
 from carrara.cli.context import JsonOption
@@ -50,6 +51,7 @@ app.add_typer(run_commands.app, name="run")
 app.command("gc")(gc.gc)
 app.command("deploy")(endpoint.deploy)
 app.command("serve")(serve.serve)
+app.command("ui")(ui.ui)
 app.command("predict")(endpoint.predict)
 app.add_typer(monitoring.app, name="monitor")
 app.add_typer(access.token_app, name="token")

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
+from carrara.core.json import to_json
 from carrara.core.progress import Progress, Step
 
 _UNBOUNDED = 1_000
@@ -16,7 +15,7 @@ _UNBOUNDED = 1_000
 
 def print_json(value: Any) -> None:
     """One line of JSON."""
-    sys.stdout.write(msgspec.json.encode(value, enc_hook=_plain).decode() + "\n")
+    sys.stdout.write(to_json(value).decode() + "\n")
     sys.stdout.flush()
 
 
@@ -96,13 +95,3 @@ def _text(cell: Any) -> str:
     if isinstance(cell, datetime):
         return f"{cell:%Y-%m-%d %H:%M:%S}"
     return str(cell)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "as_dict"):
-        return value.as_dict()
-    if hasattr(value, "item"):
-        return value.item()
-    if hasattr(value, "__dict__"):
-        return vars(value)
-    return str(value)

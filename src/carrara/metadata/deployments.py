@@ -67,6 +67,13 @@ def deployments_of(metadata: Metadata, model: str, version: int) -> list[Deploym
         return [_deployment(row) for row in connection.execute(query.order_by(deployments.c.id)).mappings()]
 
 
+def deployments_at(metadata: Metadata, endpoint: str, limit: int = 50) -> list[Deployment]:
+    """What an endpoint serves and served, the newest first."""
+    query = select(deployments).where(deployments.c.endpoint == endpoint).order_by(deployments.c.id.desc()).limit(limit)
+    with metadata.read() as connection:
+        return [_deployment(row) for row in connection.execute(query).mappings()]
+
+
 def _deployment(row: Any) -> Deployment:
     values = {k: v for k, v in row.items() if k != "id"}
     ended = from_microseconds(row["ended_at"]) if row["ended_at"] is not None else None

@@ -32,6 +32,21 @@ def add_edges(connection: Connection, edges: Sequence[Edge]) -> None:
         connection.execute(insert(lineage), [{**vars(edge), "at": at} for edge in dict.fromkeys(edges)])
 
 
+def edges_of(metadata: Metadata, address: str, limit: int = 200) -> list[Edge]:
+    """The edges that begin or end at `address` itself."""
+    here = (lineage.c.source == address) | (lineage.c.target == address)
+    with metadata.read() as connection:
+        rows = connection.execute(select(lineage).where(here).order_by(lineage.c.id).limit(limit))
+        return [Edge(row.source, row.target, row.run_id) for row in rows]
+
+
+def made_by(metadata: Metadata, run_id: str, limit: int = 200) -> list[str]:
+    """What a run has made, in the order in which it did."""
+    query = select(lineage.c.target).where(lineage.c.run_id == run_id).order_by(lineage.c.id).limit(limit)
+    with metadata.read() as connection:
+        return list(dict.fromkeys(connection.execute(query).scalars()))
+
+
 def upstream(metadata: Metadata, address: str) -> list[Edge]:
     """Every edge that leads to `address`, nearest first, each once."""
     return _walk(metadata, address, lineage.c.target, "source")

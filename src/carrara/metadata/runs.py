@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 
 from carrara.core.clock import from_microseconds, microseconds, now
 from carrara.core.errors import NotFoundError
@@ -80,13 +80,32 @@ def get_run(metadata: Metadata, run_id: str) -> Run:
     return _run(rows[0])
 
 
-def list_runs(metadata: Metadata, kind: str | None = None, limit: int = 100) -> list[Run]:
-    """The newest runs first."""
-    query = select(runs).order_by(runs.c.started_at.desc()).limit(limit)
-    if kind is not None:
-        query = query.where(runs.c.kind == kind)
-    with metadata.begin() as connection:
-        return [_run(row) for row in connection.execute(query).mappings()]
+def list_runs(
+    metadata: Metadata,
+    kind: str | None = None,
+    limit: int = 100,
+    *,
+    name: str | None = None,
+    state: str | None = None,
+    offset: int = 0,
+) -> list[Run]:
+    """The newest runs first; of one kind, name or state as it was recorded."""
+    query = select(runs).order_by(runs.c.started_at.desc()).limit(limit).offset(offset)
+    with metadata.read() as connection:
+        return [_run(row) for row in connection.execute(query.where(*_such(kind, name, state))).mappings()]
+
+
+def count_runs(
+    metadata: Metadata, kind: str | None = None, *, name: str | None = None, state: str | None = None
+) -> int:
+    query = select(func.count()).select_from(runs).where(*_such(kind, name, state))
+    with metadata.read() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def _such(kind: str | None, name: str | None, state: str | None) -> list[ColumnElement[bool]]:
+    asked = ((runs.c.kind, kind), (runs.c.name, name), (runs.c.state, state))
+    return [column == value for column, value in asked if value is not None]
 
 
 def recorded_step(metadata: Metadata, key: str) -> RecordedStep | None:

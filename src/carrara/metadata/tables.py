@@ -15,7 +15,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0007"
+HEAD = "0008"
 """The migration that these tables stand for."""
 
 tables = MetaData()
@@ -51,6 +51,9 @@ runs = Table(
     Column("process", BigInteger),
     Column("began", String(60)),
     Index("runs_by_name", "kind", "name", "started_at"),
+    Index("runs_by_start", "started_at"),
+    Index("runs_by_kind", "kind", "started_at"),
+    Index("runs_by_state", "state", "started_at"),
 )
 
 steps = Table(
@@ -117,6 +120,7 @@ lineage = Table(
     Column("at", BigInteger, nullable=False),
     Index("lineage_once", "source", "target", "run_id", unique=True),
     Index("lineage_by_target", "target"),
+    Index("lineage_by_run", "run_id"),
 )
 
 aliases = Table(

@@ -150,6 +150,46 @@ def numbers_in_words(numbers: Sequence[int]) -> str:
     return ", ".join(shown[:5] + ["…"] * (len(shown) > 5))
 
 
+def newest_of_each(
+    metadata: Metadata, kind: str, *, text: str = "", limit: int = 50, offset: int = 0
+) -> list[tuple[Version, int]]:
+    """The newest version of each name that holds `text`, and how many there are; the latest first."""
+    newest = _newest(kind, text).order_by(func.max(versions.c.created_at).desc(), versions.c.name)
+    chosen = newest.limit(limit).offset(offset).subquery()
+    these = (versions.c.kind == kind) & (versions.c.name == chosen.c.name) & (versions.c.version == chosen.c.newest)
+    query = select(*_COLUMNS, chosen.c.count).join(chosen, these)
+    query = query.order_by(versions.c.created_at.desc(), versions.c.name)
+    with metadata.read() as connection:
+        rows = connection.execute(query).mappings().all()
+    return [(_version({n: v for n, v in row.items() if n != "count"}), row["count"]) for row in rows]
+
+
+def count_names(metadata: Metadata, kind: str, *, text: str = "") -> int:
+    query = select(func.count()).select_from(_newest(kind, text).subquery())
+    with metadata.read() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def versions_of(metadata: Metadata, kind: str, name: str, *, limit: int = 50, offset: int = 0) -> list[Version]:
+    """Some versions of one name, the newest first."""
+    query = _there(kind, name).order_by(versions.c.version.desc()).limit(limit).offset(offset)
+    with metadata.read() as connection:
+        return [_version(row) for row in connection.execute(query).mappings()]
+
+
+def count_versions(metadata: Metadata, kind: str, name: str | None = None) -> int:
+    query = select(func.count()).select_from(_there(kind, name).subquery())
+    with metadata.read() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def _newest(kind: str, text: str) -> Select[Any]:
+    query = select(versions.c.name, func.max(versions.c.version).label("newest"), func.count().label("count"))
+    holds = versions.c.name.contains(text, autoescape=True)
+    there = (versions.c.kind == kind) & versions.c.deleted_at.is_(None)
+    return query.where(there, *([holds] if text else [])).group_by(versions.c.name)
+
+
 def state_of(metadata: Metadata, kinds: Sequence[str]) -> tuple[int, int]:
     """What changes whenever a version of these kinds comes or goes: their number, and when the last one did."""
     query = select(func.count(), func.max(versions.c.created_at), func.max(versions.c.deleted_at))

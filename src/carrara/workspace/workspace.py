@@ -103,6 +103,12 @@ class Workspace:
         """What the definition files declare, loaded at first use."""
         return load_definitions(self.configuration.definition_files)
 
+    def forget_definitions(self) -> None:
+        """Read the definition files anew at the next use: for a process that outlives an edit."""
+        self.__dict__.pop("definitions", None)
+        self._catalogue = None
+        self._retrievers.clear()
+
     @property
     def datasets(self) -> Datasets:
         return Datasets(self)
@@ -253,9 +259,17 @@ class Workspace:
         """Delete files that nothing names and nobody has touched for a while; each comes with why it is not needed."""
         return collect(self.stores, grace_seconds=duration(older_than).total_seconds(), dry_run=dry_run)
 
-    def runs(self, kind: str | None = None) -> list[Run]:
-        """The newest runs first."""
-        return list_runs(self.stores.metadata, kind)
+    def runs(
+        self,
+        kind: str | None = None,
+        *,
+        name: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[Run]:
+        """The newest runs first; of one kind, name or state."""
+        return list_runs(self.stores.metadata, kind, limit, name=name, state=state, offset=offset)
 
     def close(self) -> None:
         for predictor in self._predictors.values():

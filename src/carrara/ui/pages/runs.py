@@ -1,0 +1,84 @@
+"""Runs: all of them, one as it goes, and some side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from carrara.core.errors import CarraraError, NotFoundError
+from carrara.metadata.lineage import made_by
+from carrara.metadata.run_metrics import read_metrics
+from carrara.metadata.runs import Run, count_runs, get_run, list_runs
+from carrara.pipelines.run_log import read_log_of_run
+from carrara.ui.desk import Desk
+from carrara.ui.drawings import curves
+from carrara.ui.page import PAGE_ROWS, Asked, Page, paged
+
+KINDS = ("train", "ingest", "compute", "materialise", "schedule")
+STATES = ("running", "complete", "failed", "stopped")
+_MOST_LOG = 20_000
+_MOST_COMPARED = 6
+_MOST_POINTS = 400
+
+
+def index(desk: Desk, asked: Asked) -> Page:
+    metadata = desk.workspace.stores.metadata
+    filters = {name: asked.get(name) for name in ("kind", "name", "state")}
+    found = list_runs(metadata, limit=PAGE_ROWS, offset=asked.offset, **filters)  # type: ignore[arg-type]
+    data = {"runs": [_told(run) for run in found], **paged(asked, count_runs(metadata, **filters))}
+    return Page(
+        "runs.html.j2", "Runs", data, {"filters": filters, "kinds": KINDS, "states": STATES}, live=asked.page == 1
+    )
+
+
+def show(desk: Desk, asked: Asked) -> Page:
+    stores = desk.workspace.stores
+    run = get_run(stores.metadata, asked["run"])
+    metrics = read_metrics(stores.metadata, run.id)
+    try:
+        log = read_log_of_run(stores, run.id)[-_MOST_LOG:]
+    except NotFoundError:
+        log = ""
+    data = {
+        "run": _told(run),
+        "metrics": {name: [list(point) for point in thin(points)] for name, points in metrics.items()},
+        "log": log,
+        "made": made_by(stores.metadata, run.id)[:20],
+        "can_stop": run.state == "running" and run.process is not None and run.process.is_here,
+        "can_resume": run.kind == "train" and run.state in ("failed", "stopped", "lost"),
+    }
+    drawn = curves(data["metrics"], said="What the run measures by round") if metrics else None
+    title = f"{run.kind} {run.name}"
+    return Page("run.html.j2", title, data, {"curves_drawn": drawn}, live=run.state == "running")
+
+
+def compare(desk: Desk, asked: Asked) -> Page:
+    metadata = desk.workspace.stores.metadata
+    asked_for = list(dict.fromkeys(asked.all("run")))
+    if len(asked_for) < 2:
+        raise CarraraError("runs are compared two or more at a time", hint="Choose some in the list of runs.")
+    found = [get_run(metadata, run_id) for run_id in asked_for[:_MOST_COMPARED]]
+    measured = {run.id: read_metrics(metadata, run.id) for run in found}
+    names = list(dict.fromkeys(name for metrics in measured.values() for name in metrics))
+    parameters = list(dict.fromkeys(name for run in found for name in run.parameters))
+    table = [{"parameter": name, "values": [run.parameters.get(name) for run in found]} for name in parameters]
+    charts = {
+        name: curves({f"{n + 1}": thin(measured[run.id].get(name, [])) for n, run in enumerate(found)}, height=160)
+        for name in names
+    }
+    last = [
+        {"metric": name, "values": [points[-1][1] if (points := measured[run.id].get(name)) else None for run in found]}
+        for name in names
+    ]
+    data = {"runs": [_told(run) for run in found], "parameters": table, "metrics": last}
+    return Page("run_compare.html.j2", "Runs side by side", data, {"charts": charts})
+
+
+def thin(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most some hundred points, the last one among them: no screen shows more."""
+    step = max(1, -(-len(points) // _MOST_POINTS))
+    return [*points[:-1:step], *points[-1:]] if points else []
+
+
+def _told(run: Run) -> dict[str, Any]:
+    seconds = (run.ended_at - run.started_at).total_seconds() if run.ended_at is not None else None
+    return {**run.as_dict(), "seconds": seconds}

@@ -1,0 +1,81 @@
+"""The tree viewer: every tree of a version in a line, and one drawn with the training rows at its nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from carrara.models.learned.tree_view import Node, TreeView
+from carrara.ui.desk import Desk
+from carrara.ui.page import PAGE_ROWS, Asked, Page, paged
+from carrara.ui.pages.models import resolve_version
+
+_DEPTH = 3
+_ACROSS, _DOWN = 134.0, 92.0
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A node in the picture; `cut` is how many nodes below it are not drawn."""
+
+    node: Node
+    x: float
+    y: float
+    cut: int
+
+
+def trees(desk: Desk, asked: Asked) -> Page:
+    found = resolve_version(desk, asked)
+    key = ("trees", found.manifest, asked.get("node"))
+    read = desk.kept(key, 3600.0, lambda: desk.workspace.models.trees(str(found), node=asked.get("node")))
+    table = read.table()
+    number = asked.number("tree", 0) or 0
+    view = read.view(number)
+    root = asked.number("from", view.nodes[0].number) or view.nodes[0].number
+    placed, lines = draw(view, root)
+    data = {
+        "model": found.model,
+        "version": found.version,
+        "tree": view.as_dict(),
+        "trees": table[asked.offset : asked.offset + PAGE_ROWS],
+        **paged(asked, len(table)),
+    }
+    width = max((one.x for one in placed), default=0) + _ACROSS
+    height = max((one.y for one in placed), default=0) + _DOWN
+    drawn = {"placed": placed, "lines": lines, "width": width, "height": height, "named": str(found), "root": root}
+    return Page("trees.html.j2", f"Trees of {found}", data, drawn)
+
+
+def draw(view: TreeView, root: int) -> tuple[list[Placed], list[tuple[float, float, float, float, str]]]:
+    """The nodes below `root`, three levels deep, leaves side by side; and the lines (x, y, x, y, side) between them."""
+    nodes = {node.number: node for node in view.nodes}
+    below: dict[int, list[Node]] = {}
+    for node in view.nodes:
+        if node.parent is not None:
+            below.setdefault(node.parent, []).append(node)
+    start = nodes.get(root, view.nodes[0])
+    placed: dict[int, Placed] = {}
+    next_x = 0.0
+
+    def place(node: Node, level: int) -> float:
+        nonlocal next_x
+        children = below.get(node.number, []) if level < _DEPTH else []
+        if children:
+            xs = [place(child, level + 1) for child in children]
+            x = sum(xs) / len(xs)
+        else:
+            x, next_x = next_x, next_x + _ACROSS
+        cut = _count(node, below) if level >= _DEPTH else 0
+        placed[node.number] = Placed(node, x, level * _DOWN, cut)
+        return x
+
+    place(start, 0)
+    lines = [
+        (placed[one.node.parent].x, placed[one.node.parent].y, one.x, one.y, one.node.side or "")
+        for one in placed.values()
+        if one.node.parent in placed
+    ]
+    return list(placed.values()), lines
+
+
+def _count(node: Node, below: dict[int, list[Node]]) -> int:
+    return sum(1 + _count(child, below) for child in below.get(node.number, []))

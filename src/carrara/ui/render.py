@@ -1,0 +1,171 @@
+"""Draws pages: Jinja templates with everything escaped, and the figures, times and marks that they use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+from carrara.core.plugins import require
+from carrara.ui import drawings
+from carrara.ui.page import address
+
+PURPOSE = "the web page"
+_STATES = {
+    "complete": "good",
+    "fresh": "good",
+    "valid": "good",
+    "passed": "good",
+    "live": "good",
+    "approved": "good",
+    "running": "busy",
+    "stale": "warn",
+    "warning": "warn",
+    "due": "warn",
+    "stopped": "quiet",
+    "absent": "quiet",
+    "failed": "bad",
+    "lost": "bad",
+    "error": "bad",
+    "firing": "bad",
+}
+
+
+class Renderer:
+    """The templates of `ui/templates`, compiled once."""
+
+    def __init__(self) -> None:
+        jinja2 = require("jinja2", extra="ui", purpose=PURPOSE)
+        folder = files("carrara.ui") / "templates"
+        self._environment = jinja2.Environment(
+            loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        self._environment.filters.update(
+            number=number,
+            share=share,
+            when=when,
+            ago=ago,
+            words=words,
+            kind=kind,
+            short=short,
+            tail=tail,
+            mark=mark,
+            plain=plain,
+        )
+        self._environment.globals.update(address=address, **drawings.DRAWINGS)
+
+    def __call__(self, template: str, **values: Any) -> str:
+        drawn: str = self._environment.get_template(template).render(**values)
+        return drawn
+
+
+def number(value: Any) -> str:
+    """A figure to four digits; a dash where there is none.
+
+    >>> number(0.123456), number(1234567), number(None), number(float("nan")), number(True)
+    ('0.1235', '1,234,567', '–', '–', 'yes')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return str(value)
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else str(value)
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def share(value: Any) -> str:
+    """A share of one as per cent.
+
+    >>> share(0.1234), share(None)
+    ('12.3 %', '–')
+    """
+    return f"{value:.1%}".replace("%", " %") if isinstance(value, int | float) and math.isfinite(value) else "–"
+
+
+def when(value: Any) -> str:
+    """A time in UTC, to the second."""
+    time = as_time(value)
+    return "–" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
+
+
+def ago(value: Any, now: datetime) -> str:
+    """How long ago a time is, or how soon.
+
+    >>> ago(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 3, tzinfo=UTC))
+    '2 days ago'
+    """
+    time = as_time(value)
+    if time is None:
+        return "–"
+    seconds = (now - time).total_seconds()
+    for unit, length in (("year", 31_557_600), ("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        count = int(abs(seconds) // length)
+        if count:
+            text = f"{count} {unit}{'s' if count > 1 else ''}"
+            return f"{text} ago" if seconds > 0 else f"in {text}"
+    return "now"
+
+
+def as_time(value: Any) -> datetime | None:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except ValueError:
+            return None
+    return None
+
+
+def words(name: Any) -> str:
+    return str(name).replace("_", " ")
+
+
+def short(text: Any, most: int = 80) -> str:
+    """A text that fits into a line.
+
+    >>> short("abcdef", 4)
+    'abc…'
+    """
+    text = str(text)
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def tail(text: Any, most: int) -> str:
+    """The end of a text: of an address that is what tells it from others.
+
+    >>> tail("package:data/flights.csv", 12)
+    '…flights.csv'
+    """
+    text = str(text)
+    return text if len(text) <= most else "…" + text[-(most - 1) :]
+
+
+def mark(state: Any) -> str:
+    """The look of a state; the word itself always stands beside it."""
+    return _STATES.get(str(state), "quiet")
+
+
+def plain(value: Any) -> str:
+    """A setting as it was given: a seed or a learning rate is not rounded."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None or value == "" else str(value)
+
+
+def kind(value: Any) -> str:
+    """How a nested value is drawn: as a mapping, a list, or as it is."""
+    if isinstance(value, Mapping):
+        return "mapping"
+    return "list" if isinstance(value, Sequence) and not isinstance(value, str | bytes) else "scalar"
