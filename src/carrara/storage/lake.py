@@ -255,7 +255,10 @@ class Lake:
                     yield path
 
     def exists(self, table: str) -> bool:
-        return (self._root / table / _LOG).is_dir()
+        try:
+            return (self._root / table / _LOG).is_dir()
+        except OSError:  # A name that no folder can have.
+            return False
 
 
 def _table_of(folder: Path, root: Path) -> Path:

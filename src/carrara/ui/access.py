@@ -1,8 +1,8 @@
-"""Who comes in: a token in a header, or a session of a browser that was signed in with one; everything else is refused.
+"""Who comes in: a token in a header, or a browser that was signed in with one; everything else is refused.
 
-Deny by default: `Guard` stands before the routes and lets nobody by whom it does not know, but to `OPEN`. A request that
-changes something must come from this page itself (`Origin`, `Sec-Fetch-Site`), and from a browser with the session's
-CSRF token; names in `Host` that are not this server's are refused, against DNS rebinding.
+Deny by default: `Guard` stands before the routes and lets nobody by whom it does not know, but to `OPEN`. A request
+that changes something must come from this page itself (`Origin`, `Sec-Fetch-Site`), and from a browser with the
+session's CSRF token; names in `Host` that are not this server's are refused, against DNS rebinding.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -80,8 +81,6 @@ def _begin(desk: Desk, action: str, object: str, *arguments: str) -> None:
     workspace = desk.workspace
     with workspace.stores.metadata.begin() as connection:
         record(connection, action, object)
-    import os
-
     subprocess.Popen(
         [sys.executable, "-m", "carrara", *arguments, "--workspace", str(workspace.root)],
         env={**os.environ, "CARRARA_USER": current_user()},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -216,9 +217,9 @@ class Application:
         if _wants_json(request):
             return Response(to_json(data), status, headers=_HEADERS, media_type="application/json")
         titles = {404: "Not found", 403: "Not allowed", 500: "Failed"}
-        return self._html(
-            request, self._asked(request), Page("error.html.j2", titles.get(status, "Not possible"), data), status
-        )
+        # The filters may be what was wrong.
+        asked = replace(self._asked(request), filters={})
+        return self._html(request, asked, Page("error.html.j2", titles.get(status, "Not possible"), data), status)
 
     def _refuse(self, status: int, why: str) -> Any:
         async def answer(scope: Any, receive: Any, send: Any) -> None:

@@ -35,7 +35,7 @@ class Desk:
         return self.workspace.definitions
 
     def declared(self, kind: str) -> dict[str, Any]:
-        """What the definitions declare of a kind; nothing where they cannot be used: what is recorded is still shown."""
+        """What the definitions declare of a kind; nothing where they cannot be used: records are still shown."""
         try:
             return self.definitions().of_kind(kind)
         except CarraraError:

@@ -205,9 +205,7 @@ def _scale(values: Sequence[Any]) -> tuple[Any, str, str]:
         def place(value: float) -> float:
             if high == low:
                 return 0.5
-            if wide:
-                return math.log(value / low) / math.log(high / low)
-            return (value - low) / (high - low)
+            return float(math.log(value / low) / math.log(high / low) if wide else (value - low) / (high - low))
 
         return place, f"{low:.4g}", f"{high:.4g}"
     order = sorted({str(value) for value in values})

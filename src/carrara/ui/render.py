@@ -132,23 +132,23 @@ def words(name: Any) -> str:
     return str(name).replace("_", " ")
 
 
-def short(text: Any, most: int = 80) -> str:
+def short(value: Any, most: int = 80) -> str:
     """A text that fits into a line.
 
     >>> short("abcdef", 4)
     'abc…'
     """
-    text = str(text)
+    text = str(value)
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def tail(text: Any, most: int) -> str:
+def tail(value: Any, most: int) -> str:
     """The end of a text: of an address that is what tells it from others.
 
     >>> tail("package:data/flights.csv", 12)
     '…flights.csv'
     """
-    text = str(text)
+    text = str(value)
     return text if len(text) <= most else "…" + text[-(most - 1) :]
 
 

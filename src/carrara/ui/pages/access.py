@@ -12,7 +12,7 @@ def audit(desk: Desk, asked: Asked) -> Page:
     """The audit log for everybody; the tokens for admins."""
     metadata = desk.workspace.stores.metadata
     filters = {name: asked.get(name) for name in ("object", "action", "who")}
-    found = list_entries(metadata, limit=PAGE_ROWS + 1, offset=asked.offset, **filters)  # type: ignore[arg-type]
+    found = list_entries(metadata, limit=PAGE_ROWS + 1, offset=asked.offset, **filters)
     tokens = list_tokens(metadata)[:PAGE_ROWS] if asked.token.allows("admin") else []
     data = {
         "entries": [vars(entry) for entry in found[:PAGE_ROWS]],

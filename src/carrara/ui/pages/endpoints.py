@@ -49,7 +49,7 @@ def show(desk: Desk, asked: Asked) -> Page:
     lines: dict[str, list[tuple[datetime, float]]] = {}
     for one in traffic:
         lines.setdefault(f"version {one['version']}", []).append((one["from"], float(one["predictions"])))
-    drawn = curves(lines, from_zero=True, said=f"Predictions of {model} by time")  # type: ignore[arg-type]
+    drawn = curves(lines, from_zero=True, said=f"Predictions of {model} by time")
     return Page("endpoint.html.j2", name, data, {"curves_drawn": drawn, "model": model}, live=True)
 
 

@@ -1,4 +1,4 @@
-"""Features: a search over all of them, and one with what it holds, how that moved, how fresh it is, and who reads it."""
+"""Features: a search over all of them, and one with what it holds, how that moved, how fresh it is, who reads it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 from carrara.core.errors import NotFoundError
 from carrara.features.catalogue import CatalogueEntry, catalogue, search
 from carrara.features.offline import newest_table, scan_table
+from carrara.features.rows import EVENT_TIME
 from carrara.features.training_set import read_training_set
 from carrara.ui.desk import Desk
 from carrara.ui.drawings import curves
@@ -90,7 +91,7 @@ def _rows(desk: Desk, entry: CatalogueEntry) -> tuple[pl.LazyFrame, str, str] | 
     table = newest_table(stores, view) if view is not None else None
     name = entry.feature.partition(":")[2]
     if view is not None and table is not None and entry.statistics:
-        return scan_table(stores, table), name, view.event_time
+        return scan_table(stores, table), name, EVENT_TIME
     reader = _reader(desk, entry)
     if reader is None:
         return None

@@ -28,10 +28,7 @@ def index(desk: Desk, asked: Asked) -> Page:
     logged = desk.kept("logged models", _SECONDS, lambda: set(_logged(desk)))
     found = sorted(name for name in logged if (asked.get("q") or "") in name)
     shown = found[asked.offset : asked.offset + PAGE_ROWS]
-    rows = [
-        {"model": name, "versions": desk.kept(("counts", name), _SECONDS, lambda n=name: _counts(desk, n))}
-        for name in shown
-    ]
+    rows = [{"model": name, "versions": _counts(desk, name)} for name in shown]
     return Page("monitoring.html.j2", "Monitoring", {"models": rows, **paged(asked, len(found))})
 
 
@@ -86,7 +83,9 @@ def _drift(report: MonitorReport) -> list[dict[str, Any]]:
     for place, window in enumerate(windows):
         for one in window.drift:
             found.setdefault(one["feature"], [None] * len(windows))[place] = one["psi"]
-    rows = [{"feature": name, "psi": values, "most": max(v or 0.0 for v in values)} for name, values in found.items()]
+    rows: list[dict[str, Any]] = [
+        {"feature": name, "psi": values, "most": max(v or 0.0 for v in values)} for name, values in found.items()
+    ]
     return sorted(rows, key=lambda row: -row["most"])[:_MOST_FEATURES]
 
 
@@ -99,8 +98,12 @@ def _logged(desk: Desk) -> list[str]:
 
 
 def _counts(desk: Desk, model: str) -> list[dict[str, Any]]:
-    rows = desk.workspace.stores.lake.scan(log_table(model))
-    counted = rows.group_by("version").agg(
-        predictions=pl.len(), first=pl.col("event_time").min(), last=pl.col("event_time").max()
-    )
-    return counted.sort("version", descending=True).collect().to_dicts()
+    """How many predictions of each version are logged, and from when to when."""
+
+    def look() -> list[dict[str, Any]]:
+        rows = desk.workspace.stores.lake.scan(log_table(model))
+        time = pl.col("event_time")
+        counted = rows.group_by("version").agg(predictions=pl.len(), first=time.min(), last=time.max())
+        return counted.sort("version", descending=True).collect().to_dicts()
+
+    return desk.kept(("counts", model), _SECONDS, look)

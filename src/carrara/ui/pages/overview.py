@@ -50,7 +50,7 @@ def _decisions(desk: Desk, live: list[Deployment]) -> list[dict[str, Any]]:
     metadata = desk.workspace.stores.metadata
     served = {(one.model, one.version) for one in live}
     endpoints = {one.model: one for one in live}
-    found = []
+    found: list[dict[str, Any]] = []
     for newest, _ in newest_of_each(metadata, MODEL, limit=20):
         name = f"{newest.name}@{newest.version}"
         where = address("models", newest.name, newest.version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def _contributions(desk: Desk, found: ModelVersion, row: dict[str, Any]) -> dict
     for tree in trees.forest.trees:
         expected = _expected(tree)
         way = tree.path_of(values)
-        for here, there in zip(way[:-1], way[1:], strict=True):
+        for here, there in pairwise(way):
             name = names[int(tree.column[here])]
             total[name] = total.get(name, 0.0) + float(expected[there] - expected[here])
     return total

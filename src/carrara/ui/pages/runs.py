@@ -23,7 +23,7 @@ _MOST_POINTS = 400
 def index(desk: Desk, asked: Asked) -> Page:
     metadata = desk.workspace.stores.metadata
     filters = {name: asked.get(name) for name in ("kind", "name", "state")}
-    found = list_runs(metadata, limit=PAGE_ROWS, offset=asked.offset, **filters)  # type: ignore[arg-type]
+    found = list_runs(metadata, limit=PAGE_ROWS, offset=asked.offset, **filters)
     data = {"runs": [_told(run) for run in found], **paged(asked, count_runs(metadata, **filters))}
     return Page(
         "runs.html.j2", "Runs", data, {"filters": filters, "kinds": KINDS, "states": STATES}, live=asked.page == 1
@@ -38,7 +38,7 @@ def show(desk: Desk, asked: Asked) -> Page:
         log = read_log_of_run(stores, run.id)[-_MOST_LOG:]
     except NotFoundError:
         log = ""
-    data = {
+    data: dict[str, Any] = {
         "run": _told(run),
         "metrics": {name: [list(point) for point in thin(points)] for name, points in metrics.items()},
         "log": log,
