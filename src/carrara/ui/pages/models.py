@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from carrara.core.errors import CarraraError
-from carrara.metadata.deployments import current_aliases, current_deployments
+from carrara.metadata.aliases import current_aliases
+from carrara.metadata.deployments import current_deployments
 from carrara.metadata.versions import Version, count_names, count_versions, newest_of_each, versions_of
 from carrara.models.registry import KIND, ModelVersion, read_record, resolve
 from carrara.ui.desk import Desk
