@@ -1,4 +1,4 @@
-"""`deploy`, `predict`: from a registered version to answers."""
+"""`endpoint`, `predict`: what is served and how it does; a file of answers."""
 
 from __future__ import annotations
 
@@ -8,25 +8,59 @@ from typing import Annotated
 import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
-from carrara.cli.output import print_json, say
+from carrara.cli.output import print_json, print_table, say
+
+app = typer.Typer(help="What is served, what is tried beside it, and what happened.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="The endpoint.")]
 
 
-def deploy(
-    address: Annotated[str, typer.Argument(help="NAME@3, NAME@ALIAS, or NAME for the newest.")],
-    to: Annotated[str | None, typer.Option(help="The endpoint; by default the model's name.")] = None,
-    workspace: WorkspaceOption = HERE,
-    as_json: JsonOption = False,
-) -> None:
-    """Make an endpoint serve a version; a running server follows within a second."""
+@app.command("list")
+def list_(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """What every endpoint serves now."""
     with open_workspace(workspace) as ws:
-        made = ws.deploy(address, to)
-        absent = ws.models.features_absent_online(f"{made.model}@{made.version}")
+        served = list(ws.endpoints.list())
     if as_json:
-        print_json({**vars(made), "features_absent_online": absent})
+        print_json(served)
         return
-    if absent:
-        say(f"A server will load it once its features are online: carrara feature materialise {' '.join(absent)}")
-    say(f"{made.endpoint} serves {made.model}@{made.version}. Next: carrara serve")
+    rows = [(one.endpoint, one.address, one.role, one.deployed_by, one.started_at) for one in served]
+    print_table(["endpoint", "version", "role", "by", "since"], rows)
+
+
+@app.command()
+def show(endpoint: NameArgument, workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """The versions of an endpoint, their parts of the traffic, and how they do."""
+    with open_workspace(workspace) as ws:
+        served = list(ws.endpoints.show(endpoint))
+    if as_json:
+        print_json(served)
+        return
+    columns = ["version", "role", "share", "requests", "failed", "refused", "no number", "p95 ms", "agreed"]
+    rows = [
+        (o.version, o.role, f"{o.share:.0%}", o.requests, o.failed, o.refused, o.not_finite, o.p95_ms, o.agreed)
+        for o in served
+    ]
+    print_table(columns, rows)
+
+
+@app.command()
+def history(endpoint: NameArgument, workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """What happened to an endpoint, and why."""
+    with open_workspace(workspace) as ws:
+        events = list(ws.endpoints.history(endpoint))
+    if as_json:
+        print_json(events)
+        return
+    rows = [(one.at, one.kind, f"{one.model}@{one.version}", one.by, "; ".join(one.reasons)) for one in events]
+    print_table(["at", "what", "version", "by", "why"], rows)
+
+
+@app.command()
+def end(endpoint: NameArgument, workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+    """Serve nothing under this name any more."""
+    with open_workspace(workspace) as ws:
+        ws.endpoints.end(endpoint)
+    print_json({"ended": endpoint}) if as_json else say(f"{endpoint} is no longer served")
 
 
 def predict(

@@ -13,6 +13,7 @@ from carrara.cli import (
     dataset,
     definitions,
     demo,
+    deploy,
     doctor,
     endpoint,
     feature,
@@ -49,7 +50,9 @@ app.command("launch", context_settings={"ignore_unknown_options": True})(launch.
 app.add_typer(model.app, name="model")
 app.add_typer(run_commands.app, name="run")
 app.command("gc")(gc.gc)
-app.command("deploy")(endpoint.deploy)
+app.command("deploy")(deploy.deploy)
+app.command("rollback")(deploy.rollback)
+app.add_typer(endpoint.app, name="endpoint")
 app.command("serve")(serve.serve)
 app.command("ui")(ui.ui)
 app.command("predict")(endpoint.predict)

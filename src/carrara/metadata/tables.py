@@ -15,7 +15,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0008"
+HEAD = "0009"
 """The migration that these tables stand for."""
 
 tables = MetaData()
@@ -145,8 +145,38 @@ deployments = Table(
     Column("deployed_by", String(200), nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
+    Column("role", String(20), nullable=False, server_default="primary"),
+    Column("share", Float, nullable=False, server_default="1"),
+    Column("by", JSON),
+    Column("until", BigInteger),
     Index("deployments_by_endpoint", "endpoint", "ended_at"),
     Index("deployments_by_model", "model", "version"),
+)
+
+endpoint_events = Table(
+    "endpoint_events",
+    tables,
+    Column("id", Integer, primary_key=True),
+    Column("endpoint", String(200), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("reasons", JSON, nullable=False),
+    Index("endpoint_events_by_endpoint", "endpoint", "id"),
+)
+
+observations = Table(
+    "observations",
+    tables,
+    Column("endpoint", String(200), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("server", String(36), primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("seen", JSON, nullable=False),
+    Index("observations_by_time", "endpoint", "at"),
 )
 
 intervals = Table(

@@ -192,3 +192,11 @@ def _window(
             0
         ].as_dict(),
     )
+
+
+def live_metrics(
+    stores: Stores, version: ModelVersion, since: datetime, names: Sequence[str]
+) -> tuple[dict[str, Any] | None, int]:
+    """What a version's predictions since a moment came to, by outcomes that are known, and how many are."""
+    known = join_outcomes(stores, version).filter(pl.col("logged_at") >= since).drop_nulls(LABEL)
+    return _Judged.of(read_record(stores, version), names).metrics(known), known.height

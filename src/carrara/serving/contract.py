@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from carrara.models.signature import Signature
+from carrara.serving.traffic import Traffic
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,25 @@ class Target:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What an endpoint should serve now; who asks for no version is answered by the newest."""
+    """What an endpoint should serve now; who asks for no version is answered by `primary`, else by the newest."""
 
     name: str
     targets: tuple[Target, ...]
     labels: Mapping[str, int] = field(default_factory=dict)
     """Names for versions, such as `stable` and `canary`."""
+    primary: int | None = None
+    traffic: Traffic | None = None
+    """What other versions take of the traffic, and which are asked as shadows."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which version of an endpoint a request asks for: a number, a label, or none, for the newest."""
+    """Which version of an endpoint a request asks for: a number, a label, or none, for the primary or the newest.
+
+    `drawn` says that the number is the traffic's choice: where it cannot answer, the primary does.
+    """
 
     endpoint: str
     version: int | None = None
     label: str = ""
+    drawn: bool = False

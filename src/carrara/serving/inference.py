@@ -6,7 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,10 @@ import numpy as np
 from carrara.core.errors import CarraraError, NotFoundError, RequestError, did_you_mean
 from carrara.serving.contract import Choice, Prediction, Predictor
 from carrara.serving.manager import ModelManager
+from carrara.serving.observed import Observed
 from carrara.serving.protocols.coercion import coerced
 from carrara.serving.protocols.example_rows import with_columns
+from carrara.serving.shadows import Shadows
 
 Array = np.ndarray[Any, Any]
 Log = Callable[..., None]
@@ -54,18 +56,24 @@ class Answer:
 class Inference:
     """Answers requests from the loaded versions and hands what was predicted to the log."""
 
-    def __init__(self, manager: ModelManager, log: Log | None = None) -> None:
+    def __init__(self, manager: ModelManager, log: Log | None = None, observed: Observed | None = None) -> None:
         self._manager = manager
         self._log = log
+        self._observed = observed or Observed()
+        self.shadows = Shadows(manager, self._observed, log)
 
     def answer_all(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         """An answer or an error for each request; those of one version and form share one run."""
         groups: dict[Any, list[int]] = defaultdict(list)
-        for place, request in enumerate(requests):
-            groups[request.choice, request.signature_name, *_form(request.inputs)].append(place)
         answers: list[Answer | Exception] = [CarraraError("unanswered")] * len(requests)
-        for places in groups.values():
-            for place, answer in zip(places, self._group([requests[p] for p in places]), strict=True):
+        for place, request in enumerate(requests):
+            choice = self._drawn(request)
+            if choice is None:
+                answers[place] = RequestError("each of these calls is led by its own key")
+            else:
+                groups[choice, request.signature_name, *_form(request.inputs)].append(place)
+        for (choice, *_), places in groups.items():
+            for place, answer in zip(places, self._group(choice, [requests[p] for p in places]), strict=True):
                 answers[place] = answer
         return answers
 
@@ -76,23 +84,48 @@ class Inference:
             raise found
         return found
 
-    def _group(self, requests: list[Request]) -> list[Answer | Exception]:
+    def _drawn(self, request: Request) -> Choice | None:
+        """The choice of a request; where the traffic of its endpoint is shared, what it falls to.
+
+        None for several calls in one, where each falls to a version of its own.
+        """
+        choice = request.choice
+        traffic = self._manager.traffic(choice.endpoint)
+        if traffic is None or not traffic.shares or choice.version is not None or choice.label:
+            return choice
+        if request.calls > 1:
+            return None
+        version = traffic.version(request.inputs)
+        return choice if version is None else replace(choice, version=version, drawn=True)
+
+    def _group(self, choice: Choice, requests: list[Request]) -> list[Answer | Exception]:
         try:
-            with self._manager.acquire(requests[0].choice) as predictor:
-                return self._with(predictor, requests)
+            with self._manager.acquire(choice) as predictor:
+                answers = self._with(predictor, requests)
         except Exception as error:
             return [error] * len(requests)
+        if choice.drawn and any(_is_fault(answer) for answer in answers):
+            # What a version that is being tried cannot answer, the primary does.
+            primary = replace(choice, version=None, drawn=False)
+            return [
+                self._group(primary, [request])[0] if _is_fault(answer) else answer
+                for request, answer in zip(requests, answers, strict=True)
+            ]
+        return answers
 
     def _with(self, predictor: Predictor, requests: list[Request]) -> list[Answer | Exception]:
         if len(requests) == 1:
             return [self._alone(predictor, requests[0])]
         try:
             began = time.perf_counter()
-            prediction, counts = _joined(predictor, requests)
+            name, inputs, counts = _joined(predictor, requests)
+            prediction = predictor.predict(inputs, name)
+            if any(len(array) != sum(counts) for array in prediction.outputs.values()):
+                raise RequestError("the answers are not one a row")
         except Exception:
             # One poison request must fail alone: each is asked again by itself.
             return [self._alone(predictor, request) for request in requests]
-        self._logged(prediction, requests[0], time.perf_counter() - began)
+        self._saw(predictor, requests, inputs, prediction, time.perf_counter() - began)
         ends = np.cumsum(counts)
         return [
             _answer(predictor, request, prediction, slice(end - count, end))
@@ -106,16 +139,47 @@ class Inference:
             prediction = predictor.predict(inputs, name)
             _check_calls(predictor, request, prediction)
         except CarraraError as error:
+            self._failed(predictor, request, error)
             return error
         except Exception as error:
+            self._failed(predictor, request, error)
             _logger.exception("a prediction of %s failed", request.choice.endpoint)
             return error
-        self._logged(prediction, request, time.perf_counter() - began)
+        self._saw(predictor, [request], inputs, prediction, time.perf_counter() - began)
         return _answer(predictor, request, prediction, ...)
 
-    def _logged(self, prediction: Prediction, request: Request, latency: float) -> None:
+    def _saw(
+        self,
+        predictor: Predictor,
+        requests: Sequence[Request],
+        inputs: Mapping[str, Array],
+        prediction: Prediction,
+        seconds: float,
+    ) -> None:
+        """Keep what is seen of one run, log it, and put it to the shadows."""
+        endpoint = requests[0].choice.endpoint
+        self._observed.ran(
+            _key(predictor, requests[0]), seconds, prediction.outputs, sum(one.calls for one in requests)
+        )
         if self._log is not None:
-            self._log(prediction.record, endpoint=request.choice.endpoint, latency=latency)
+            self._log(prediction.record, endpoint=endpoint, latency=seconds)
+        traffic = self._manager.traffic(endpoint)
+        if traffic is not None and traffic.shadows:
+            self.shadows.ask(endpoint, traffic.shadows, inputs, prediction)
+
+    def _failed(self, predictor: Predictor, request: Request, error: Exception) -> None:
+        # The calls of a block are asked again, each by itself.
+        if request.calls == 1:
+            self._observed.failed(_key(predictor, request), refused=not _is_fault(error))
+
+
+def _key(predictor: Predictor, request: Request) -> tuple[str, str, int]:
+    return request.choice.endpoint, predictor.model, predictor.version
+
+
+def _is_fault(answer: Answer | Exception) -> bool:
+    """Whether a version could not answer what another may: not an answer, and not a request that is wrong."""
+    return isinstance(answer, Exception) and not isinstance(answer, RequestError | NotFoundError)
 
 
 def _form(inputs: Mapping[str, Array]) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -123,26 +187,30 @@ def _form(inputs: Mapping[str, Array]) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from ((name, inputs[name].shape[1:]) for name in sorted(inputs))
 
 
-def _joined(predictor: Predictor, requests: Sequence[Request]) -> tuple[Prediction, list[int]]:
-    """One run for all requests, and the rows of each; RequestError where they cannot be one run."""
+def _joined(predictor: Predictor, requests: Sequence[Request]) -> tuple[str, dict[str, Array], list[int]]:
+    """The signature and inputs of one run for all requests, and the rows of each; RequestError where there is none."""
     named = [_columns(predictor, request) for request in requests]
     (name, first), *_ = named
     if {one for one, _ in named} != {name} or not predictor.signatures[name].joins:
         raise RequestError("these requests cannot be joined")
     counts = [_rows(inputs) for _, inputs in named]
     joined = {column: np.concatenate([inputs[column] for _, inputs in named]) for column in first}
-    prediction = predictor.predict(joined, name)
-    if any(len(array) != sum(counts) for array in prediction.outputs.values()):
-        raise RequestError("the answers are not one a row")
-    return prediction, counts
+    return name, joined, counts
 
 
 def _check_calls(predictor: Predictor, request: Request, prediction: Prediction) -> None:
-    """RequestError where a request stands for several calls and its rows are not each by itself."""
-    if request.calls > 1 and not (
-        predictor.signatures[prediction.signature_name].joins
-        and all(len(array) == prediction.row_count for array in prediction.outputs.values())
-    ):
+    """CarraraError where a version that answers row by row answers another number of rows; RequestError where a request
+    stands for several calls and its rows are not each by itself."""
+    by_rows = predictor.signatures[prediction.signature_name].joins
+    wrong = [
+        array.shape
+        for array in prediction.outputs.values()
+        if not len(array.shape) or len(array) != prediction.row_count
+    ]
+    if by_rows and wrong:
+        told = f"{predictor.model}@{predictor.version} answered the shape {wrong[0]} to {prediction.row_count} rows"
+        raise RequestError("these calls cannot be joined") if request.calls > 1 else CarraraError(told)
+    if request.calls > 1 and not by_rows:
         raise RequestError("these calls cannot be joined")
 
 

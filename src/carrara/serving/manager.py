@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from carrara.core.errors import NotFoundError, UnavailableError
 from carrara.serving.contract import Choice, Endpoint, Predictor, Target
 from carrara.serving.slots import AVAILABLE, DEFAULT_RETRY, LOADING, UNLOADING, Retry, Route, Slot, VersionStatus
+from carrara.serving.traffic import Traffic
 
 _logger = logging.getLogger("carrara.serving")
 
@@ -44,6 +45,7 @@ class ModelManager:
         self._retry, self._unload_first = retry, unload_first
         self._slots: dict[Target, Slot] = {}
         self._routes: dict[str, Route] = {}
+        self._splits: dict[str, Traffic] = {}
         self._lock = threading.Lock()
         self._reconciling = threading.Lock()
         self._stopping = threading.Event()
@@ -75,6 +77,10 @@ class ModelManager:
                 self._bring(endpoint)
             for name in {target.endpoint for target in self._slots} - endpoints.keys():
                 self._unload_all(name)
+
+    def traffic(self, endpoint: str) -> Traffic | None:
+        """How the traffic of an endpoint is shared, where it is."""
+        return self._splits.get(endpoint)
 
     @contextmanager
     def acquire(self, choice: Choice) -> Iterator[Predictor]:
@@ -156,11 +162,14 @@ class ModelManager:
             loaded = [one for one in self._slots.values() if one.serves(endpoint.name)]
             if loaded:
                 self._routes[endpoint.name] = Route.over(loaded, endpoint, before)
+            self._splits = {name: route.traffic for name, route in self._routes.items() if route.traffic is not None}
 
     def _unload_stale(self, endpoint: Endpoint) -> None:
         route = self._routes.get(endpoint.name)
-        # A label that waits for its new version keeps its old one.
-        held = {slot.target for slot in route.labels.values()} if route and not self._unload_first else set()
+        # A label, or a primary, that waits for its new version keeps its old one.
+        held = set() if route is None or self._unload_first else {slot.target for slot in route.labels.values()}
+        if route is not None and route.default is not None and not self._unload_first:
+            held.add(route.default.target)
         for slot in self._slots_of(endpoint.name):
             if slot.target not in held.union(endpoint.targets):
                 self._unload(slot)

@@ -8,17 +8,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
-from carrara.metadata.deployments import current_deployments
-from carrara.models.address import ModelAddress
-from carrara.models.registry import resolve
+from carrara.core.errors import StorageError
 from carrara.monitoring.prediction_log import PredictionLog
-from carrara.serving.contract import Endpoint, Predictor, Target
+from carrara.serving.deployed import Deployed
 from carrara.serving.folder import VersionFolder
 from carrara.serving.inference import Log
 from carrara.serving.manager import Desired, Load, ModelManager
+from carrara.serving.observed import Observed
 from carrara.serving.options import ServerOptions
-from carrara.serving.predictor import open_predictor
+from carrara.serving.rollouts import Rollouts
 from carrara.serving.server import ModelServer
 from carrara.storage import Stores
 
@@ -30,19 +30,14 @@ def serve_workspace(stores: Stores, options: ServerOptions, ready: Ready) -> Non
 
     Requests under way are finished and the prediction log is written before this returns.
     """
-
-    def desired() -> list[Endpoint]:
-        return [
-            Endpoint(d.endpoint, (Target(d.endpoint, d.model, d.version),))
-            for d in current_deployments(stores.metadata)
-        ]
-
-    def load(target: Target) -> Predictor:
-        return open_predictor(stores, resolve(stores, ModelAddress(target.model, target.version)))
-
+    observed = Observed()
+    rollouts = Rollouts(stores, observed)
+    deployed = Deployed(stores, rollouts)
     log = PredictionLog(stores)
     try:
-        _serve(desired, load, options, ready, log.append)
+        _serve(deployed.endpoints, deployed.load, options, ready, log.append, observed)
+        with suppress(StorageError):
+            rollouts.flush()
     finally:
         log.close()
 
@@ -52,12 +47,26 @@ def serve_folder(folder: VersionFolder, options: ServerOptions, ready: Ready) ->
     _serve(lambda: [folder.endpoint()], folder.load, options, ready)
 
 
-def _serve(desired: Desired, load: Load, options: ServerOptions, ready: Ready, log: Log | None = None) -> None:
+def _serve(
+    desired: Desired,
+    load: Load,
+    options: ServerOptions,
+    ready: Ready,
+    log: Log | None = None,
+    observed: Observed | None = None,
+) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     manager = ModelManager(
         desired, load, poll_seconds=options.poll_seconds, retry=options.retry, unload_first=options.unload_first
     )
-    server = ModelServer(manager, host=options.host, grpc_port=options.grpc_port, rest_port=options.rest_port, log=log)
+    server = ModelServer(
+        manager,
+        host=options.host,
+        grpc_port=options.grpc_port,
+        rest_port=options.rest_port,
+        log=log,
+        observed=observed,
+    )
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())

@@ -10,6 +10,7 @@ from carrara.core.errors import ConfigurationError
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.inference import Inference, Log
 from carrara.serving.manager import ModelManager
+from carrara.serving.observed import Observed
 from carrara.serving.protocols import invocations, open_inference_rest, tensorflow_rest
 from carrara.serving.protocols.rest import Rest
 from carrara.serving.protocols.tensorflow_serving import Reload
@@ -31,10 +32,11 @@ class ModelServer:
         rest_port: int = 8501,
         log: Log | None = None,
         reload: Reload | None = None,
+        observed: Observed | None = None,
     ) -> None:
         _only_loopback(host)
         self.manager = manager
-        self.inference = Inference(manager, log)
+        self.inference = Inference(manager, log, observed)
         calls = GrpcCalls(self.inference, manager, reload)
         self._grpc = grpc_transport(host, grpc_port, calls.methods, calls.handle)
         try:
@@ -62,6 +64,7 @@ class ModelServer:
         """Refuse new requests, finish those under way, unload."""
         self._http.stop(grace_seconds)
         self._grpc.stop(grace_seconds)
+        self.inference.shadows.close()
         self.manager.stop()
 
 

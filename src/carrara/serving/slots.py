@@ -6,8 +6,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from carrara.core.errors import NotFoundError, RequestError, did_you_mean
+from carrara.core.errors import NotFoundError, RequestError, UnavailableError, did_you_mean
 from carrara.serving.contract import Choice, Endpoint, Predictor, Target
+from carrara.serving.traffic import Traffic
 
 START, LOADING, AVAILABLE, UNLOADING, END = 10, 20, 30, 40, 50
 
@@ -79,11 +80,15 @@ class Slot:
 
 @dataclass(frozen=True)
 class Route:
-    """The loaded versions of an endpoint by number and by label; `default` answers who asks for none."""
+    """The loaded versions of an endpoint by number and by label; `default` answers who asks for none.
+
+    There is no default as long as only versions are loaded that are tried beside a primary.
+    """
 
     slots: Mapping[int, Slot]
     labels: Mapping[str, Slot]
-    default: Slot
+    default: Slot | None
+    traffic: Traffic | None = None
 
     @classmethod
     def over(cls, loaded: Sequence[Slot], endpoint: Endpoint, before: Route | None) -> Route:
@@ -99,7 +104,7 @@ class Route:
             for label, version in endpoint.labels.items()
             if version in by_version or label in held
         }
-        return cls(by_version, labels, max(wanted or loaded, key=lambda slot: slot.target.version))
+        return cls(by_version, labels, _default(loaded, wanted, endpoint, before), endpoint.traffic)
 
     def without(self, gone: Slot) -> Route | None:
         """The route to the others, or None where there is no other."""
@@ -107,7 +112,10 @@ class Route:
         if not slots:
             return None
         labels = {label: slot for label, slot in self.labels.items() if slot is not gone}
-        return Route(slots, labels, slots[max(slots)] if self.default is gone else self.default)
+        default = self.default
+        if default is gone:
+            default = slots[max(slots)] if self.traffic is None else None
+        return Route(slots, labels, default, self.traffic)
 
     def slot(self, choice: Choice) -> Slot:
         """The version that a choice stands for; NotFoundError or RequestError where it is not loaded."""
@@ -119,9 +127,22 @@ class Route:
                     hint=did_you_mean(choice.label, self.labels) or f"Known: {', '.join(self.labels) or 'none'}.",
                 )
             return self.labels[choice.label]
-        if choice.version is None:
+        if choice.version is None or (choice.drawn and choice.version not in self.slots):
+            if self.default is None:
+                raise UnavailableError(f"endpoint '{choice.endpoint}' is not loaded yet", hint="Ask again in a moment.")
             return self.default
         if choice.version not in self.slots:
             loaded = ", ".join(str(version) for version in sorted(self.slots))
             raise NotFoundError("version", f"{choice.endpoint}, {choice.version}", hint=f"It serves version {loaded}.")
         return self.slots[choice.version]
+
+
+def _default(loaded: Sequence[Slot], wanted: Sequence[Slot], endpoint: Endpoint, before: Route | None) -> Slot | None:
+    """The primary; while it is not loaded, what answered before; where there is no primary, the newest."""
+    if endpoint.primary is None:
+        return max(wanted or loaded, key=lambda slot: slot.target.version)
+    primary = next((slot for slot in wanted if slot.target.version == endpoint.primary), None)
+    if primary is not None:
+        return primary
+    held = None if before is None else before.default
+    return held if held in loaded else None

@@ -49,6 +49,7 @@ from carrara.serving.predictor import ModelPredictor, open_predictor
 from carrara.storage import Stores, open_stores
 from carrara.workspace.access import Access
 from carrara.workspace.datasets import Datasets
+from carrara.workspace.endpoints import Endpoints
 from carrara.workspace.features import Features
 from carrara.workspace.models import Models
 
@@ -118,6 +119,10 @@ class Workspace:
         return Features(self)
 
     @property
+    def endpoints(self) -> Endpoints:
+        return Endpoints(self)
+
+    @property
     def models(self) -> Models:
         return Models(self)
 
@@ -174,9 +179,13 @@ class Workspace:
         files = self.configuration.definition_files
         run_scheduler(self.stores, lambda: load_definitions(files), told, said)
 
-    def deploy(self, address: str, to: str | None = None) -> Deployment:
-        """Make an endpoint (by default the model's name) serve a version."""
-        return deploy(self.stores, address, to)
+    def deploy(self, address: str, to: str | None = None, *, force: bool = False, watch: bool = True) -> Deployment:
+        """Make an endpoint (by default the model's name) serve a version; `ws.endpoints` tries one beside another.
+
+        With `force` also one with another signature. It is watched for an hour, unless `watch` is false: where it does
+        worse than the version before for certain, that one comes back.
+        """
+        return deploy(self.stores, address, to, force=force, watch=watch)
 
     def deployments(self) -> list[Deployment]:
         """What every endpoint serves now."""

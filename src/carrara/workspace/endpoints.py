@@ -1,0 +1,112 @@
+"""`ws.endpoints`: what is served, what is tried beside it, what was observed, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from carrara.core.clock import duration
+from carrara.metadata.deployments import Deployment, current_deployments, end_endpoint, history
+from carrara.metadata.endpoint_events import EndpointEvent, list_events
+from carrara.pipelines.deploy import deploy_canary, deploy_shadow, deploy_split, roll_back
+from carrara.serving.judgement import SLOW
+from carrara.serving.observed import Seen, quantile
+from carrara.serving.rollouts import totals
+
+if TYPE_CHECKING:
+    from carrara.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A version of an endpoint, its part of the traffic, and what all servers saw of it.
+
+    `p95_ms` is of runs; `agreed` is the share of a shadow's rows that are the primary's, `difference_p95` how far apart
+    the others are.
+    """
+
+    version: str
+    role: str
+    share: float
+    until: str | None
+    requests: int
+    failed: int
+    refused: int
+    not_finite: int
+    p95_ms: float | None
+    agreed: float | None
+    difference_p95: float | None
+
+    @classmethod
+    def of(cls, one: Deployment, share: float, seen: Seen) -> ServedVersion:
+        slow = quantile(seen.latency, SLOW)
+        return cls(
+            version=one.address,
+            role=one.role,
+            share=share,
+            until=one.until.isoformat() if one.until is not None else None,
+            requests=seen.requests,
+            failed=seen.failed,
+            refused=seen.refused,
+            not_finite=seen.not_finite,
+            p95_ms=None if slow is None else slow * 1e3,
+            agreed=seen.agreed / seen.compared if seen.compared else None,
+            difference_p95=quantile(seen.differences, SLOW),
+        )
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The endpoints of a workspace."""
+
+    workspace: Workspace
+
+    def list(self) -> Sequence[Deployment]:
+        """What every endpoint serves now, and what is tried on it; the primary of each first."""
+        return current_deployments(self.workspace.stores.metadata)
+
+    def show(self, endpoint: str) -> Sequence[ServedVersion]:
+        """The versions of an endpoint as its servers saw them, a minute ago or, of what is tried, 2 s ago."""
+        stores = self.workspace.stores
+        seen = totals(stores, endpoint)
+        served = current_deployments(stores.metadata, endpoint)
+        tried = sum(one.share for one in served if one.role in ("canary", "split"))
+        return [
+            ServedVersion.of(
+                one, 1 - tried if one.role == "primary" else one.share, seen.get((one.model, one.version), Seen())
+            )
+            for one in served
+        ]
+
+    def history(self, endpoint: str) -> Sequence[EndpointEvent]:
+        """What happened to an endpoint, and why, the oldest first."""
+        metadata = self.workspace.stores.metadata
+        history(metadata, endpoint)
+        return list_events(metadata, endpoint)
+
+    def canary(
+        self, address: str, to: str | None = None, *, share: float, lasts: timedelta | str, by: Sequence[str] = ()
+    ) -> Deployment:
+        """Give a version a `share` of the traffic (0.1), judged for `lasts` ("30m"): promoted or rolled back then."""
+        length = duration(lasts) if isinstance(lasts, str) else lasts
+        return deploy_canary(self.workspace.stores, address, to, share=share, lasts=length, by=by)
+
+    def shadow(self, address: str, to: str | None = None) -> Deployment:
+        """Ask a version what the endpoint is asked; its answers are compared and nobody sees them."""
+        return deploy_shadow(self.workspace.stores, address, to)
+
+    def split(
+        self, model: str, shares: Mapping[str, float], to: str | None = None, *, by: Sequence[str] = ()
+    ) -> Sequence[Deployment]:
+        """Share the traffic between versions, by number or alias: {"3": 50, "4": 50}; sticky by the inputs `by`."""
+        return deploy_split(self.workspace.stores, model, shares, to, by=by)
+
+    def roll_back(self, endpoint: str, reason: str = "") -> Deployment:
+        """End what is tried, else go back to the primary before; returns what serves then."""
+        return roll_back(self.workspace.stores, endpoint, reason)
+
+    def end(self, endpoint: str) -> None:
+        """Serve nothing under this name any more."""
+        end_endpoint(self.workspace.stores.metadata, endpoint)
