@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         top_k,
         total,
     )
+    from carrara.serving.client import Client
     from carrara.training import (
         Between,
         Bucketise,
@@ -117,6 +118,7 @@ _HOMES = {
         "top_k",
         "total",
     ),
+    "carrara.serving.client": ("Client",),
     "carrara.training": (
         "Between",
         "Bucketise",
@@ -154,6 +156,7 @@ __all__ = [
     "Between",
     "Bucketise",
     "CarraraError",
+    "Client",
     "Clip",
     "Cross",
     "Dataset",

@@ -10,6 +10,7 @@ import typer
 from carrara import __version__
 from carrara.cli import (
     access,
+    bench,
     dataset,
     definitions,
     demo,
@@ -54,6 +55,7 @@ app.command("deploy")(deploy.deploy)
 app.command("rollback")(deploy.rollback)
 app.add_typer(endpoint.app, name="endpoint")
 app.command("serve")(serve.serve)
+app.command("bench")(bench.bench)
 app.command("ui")(ui.ui)
 app.command("predict")(endpoint.predict)
 app.add_typer(monitoring.app, name="monitor")

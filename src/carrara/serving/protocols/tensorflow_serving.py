@@ -144,10 +144,14 @@ def _reloaded(reload: Reload | None, data: bytes) -> bytes:
     return bytes(message("tensorflow.serving.ReloadConfigResponse")().SerializeToString())
 
 
-def encode_request(endpoint: str, inputs: Mapping[str, Array], signature_name: str = "") -> bytes:
+def encode_request(
+    endpoint: str, inputs: Mapping[str, Array], signature_name: str = "", version: int | None = None
+) -> bytes:
     """A PredictRequest, as a client writes it."""
     request = message("tensorflow.serving.PredictRequest")()
     request.model_spec.name = endpoint
+    if version is not None:
+        request.model_spec.version.value = version
     request.model_spec.signature_name = signature_name
     for name, array in inputs.items():
         request.inputs[name].CopyFrom(to_tensor(array))
