@@ -105,6 +105,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
             live.flush()
         return {
             **_described(made),
+            "warnings": [*made.warnings, *checkpoint.notes],
             "servable": stores.artifacts.put_files(made.files),
             "learned": stores.artifacts.put_files(made.learned),
             "libraries": {name: installed[name] for name in made.libraries if name in installed},
@@ -136,7 +137,7 @@ def _within(model: Model, started: datetime, report: Callable[[int, float], None
         if now() > deadline:
             raise TrainingError(
                 f"the fit of '{model.name}' took longer than its time limit of {model.time_limit}: {number:,} rounds",
-                hint="A net goes on from here when it is trained again; or raise time_limit.",
+                hint="Nets and trees go on from here when they are trained again; or raise time_limit.",
             )
 
     return checked
@@ -168,4 +169,6 @@ def fit_said(fitted: Mapping[str, Any]) -> str:
     told = [f"{trees:,} trees"] if trees else []
     if nodes := fitted["summary"].get("nodes"):
         told.append(f"{len(nodes):,} nodes")
+    if begun := fitted["summary"].get("samples_anew_after"):
+        told.append(f"gone on with after {begun:,}, by other samples")
     return "; ".join([", ".join([*told, said(fitted["export"])]), *fitted["warnings"]])

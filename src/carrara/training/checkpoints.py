@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from carrara.core.errors import StorageError
+from carrara.core.digests import digest_bytes
 
 
 class Checkpoint(Protocol):
     """One place for the state of one fit."""
 
     def read(self) -> bytes | None:
-        """What was written last, if anything."""
+        """What was written last and is whole, if anything."""
 
     def write(self, data: bytes) -> None:
         """Replace it, whole or not at all."""
@@ -35,32 +36,59 @@ class NoCheckpoint:
 
 
 class FileCheckpoint:
-    """A file that is replaced by a rename; where that fails, the one before stays."""
+    """A file that is replaced by a rename, with its digest, and the one before it.
+
+    A file that is not what was written is passed over for the one before. Where there is no room for a new one, the
+    last one stays, and the fit goes on. `notes` tells of both.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._former = path, path.with_name(f"{path.name}.former")
+        self._damaged: list[str] = []
+        self._failed, self._why = 0, ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know."""
+        if not self._failed:
+            return tuple(self._damaged)
+        said = (
+            f"{self._failed} checkpoints could not be written ({self._why}): a killed fit would go on from before them"
+        )
+        return (*self._damaged, said)
 
     def read(self) -> bytes | None:
-        try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
-            return None
+        for path in (self._path, self._former):
+            try:
+                digest, _, data = path.read_bytes().partition(b"\n")
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if digest.decode(errors="replace") == digest_bytes(data):
+                return data
+            self._damaged.append(f"the checkpoint {path.name[:12]}… was damaged, and the one before it taken")
+        return None
 
     def write(self, data: bytes) -> None:
         partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.partial")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
+                file.write(digest_bytes(data).encode() + b"\n")
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            if self._path.exists():
+                os.replace(self._path, self._former)
             os.replace(partial, self._path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise StorageError(
-                f"the checkpoint {self._path} could not be written: {error}",
-                hint="The one before it is still there; train again to go on from it.",
-            ) from error
+            self._failed, self._why = self._failed + 1, error.strerror or str(error)
+            _remove(partial)
 
     def clear(self) -> None:
-        self._path.unlink(missing_ok=True)
+        for path in (self._path, self._former):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        path.unlink()

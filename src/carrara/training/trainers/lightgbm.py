@@ -14,7 +14,7 @@ from carrara.core.plugins import require
 from carrara.training.onnx_graphs import with_output
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import FEATURES, Fitted, Part, Task, started
-from carrara.training.trainers.trees import edge_rows
+from carrara.training.trainers.trees import Rounds, edge_rows
 
 _OBJECTIVES = {
     "binary": {"objective": "binary", "metric": "binary_logloss"},
@@ -55,27 +55,10 @@ class LightGBM:
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         lightgbm = require("lightgbm", extra="lightgbm", purpose="the trainer 'lightgbm'")
-        data = lightgbm.Dataset(train.features, train.labels, weight=train.weights, params={"verbosity": -1})
-        held = data.create_valid(validation.features, validation.labels, weight=validation.weights)
-        curve: dict[str, dict[str, list[float]]] = {}
-        booster = lightgbm.train(
-            self._parameters(task),
-            data,
-            num_boost_round=self.trees,
-            init_model=lightgbm.Booster(model_str=started(task, "learned.txt").decode()) if task.start else None,
-            valid_sets=[data, held],
-            valid_names=["train", "validation"],
-            callbacks=[
-                lightgbm.record_evaluation(curve),
-                lightgbm.early_stopping(self.early_stopping, verbose=False, first_metric_only=True),
-                _telling(task, self.trees),
-            ],
-        )
-        best = booster.best_iteration or booster.current_iteration()
-        text = _in_float32(booster.model_to_string(num_iteration=best))
+        rounds = Rounds(task, self.trees, self.early_stopping)
+        text = _in_float32(self._grown(lightgbm, train, validation, task, rounds))
         booster = lightgbm.Booster(model_str=text)
         saved = msgspec.json.encode(booster.dump_model())
-        losses = {part: [float(loss) for loss in next(iter(values.values()))] for part, values in curve.items()}
         return Fitted(
             predict=lambda rows: np.asarray(booster.predict(rows)),
             to_onnx=lambda: _graph(booster, task),
@@ -84,10 +67,31 @@ class LightGBM:
             edges=edge_rows(_thresholds(saved), validation.features),
             learned={"learned.json": saved, "learned.txt": text.encode()},
             importance=_importance(booster, task.names),
-            curve=losses,
-            summary={"trees": booster.num_trees(), "trees_tried": len(losses["train"])},
+            curve=rounds.curve,
+            summary={"trees": booster.num_trees(), **rounds.summary(self.row_share < 1 or self.column_share < 1)},
             libraries=("lightgbm", "onnx", "onnxmltools"),
         )
+
+    def _grown(self, lightgbm: Any, train: Part, validation: Part, task: Task, rounds: Rounds) -> str:
+        """The trees up to the best one, as LightGBM writes them."""
+        before = lightgbm.Booster(model_str=started(task, "learned.txt").decode()) if task.start else None
+        grown: Any = before if rounds.model is None else lightgbm.Booster(model_str=rounds.model.decode())
+        best = before.current_iteration() if before is not None else 0
+        if rounds.left:
+            data = lightgbm.Dataset(train.features, train.labels, weight=train.weights, params={"verbosity": -1})
+            held = data.create_valid(validation.features, validation.labels, weight=validation.weights)
+            grown = lightgbm.train(
+                self._parameters(task),
+                data,
+                num_boost_round=rounds.left,
+                init_model=grown,
+                valid_sets=[data, held],
+                valid_names=["train", "validation"],
+                callbacks=[_watched(lightgbm, rounds)],
+            )
+        text: str = grown.model_to_string(num_iteration=best + rounds.best)
+        # LightGBM writes how many rounds its last call had, which is another number where a fit was gone on with.
+        return re.sub(r"^\[num_iterations: .*\]$", f"[num_iterations: {self.trees}]", text, flags=re.MULTILINE)
 
     def _parameters(self, task: Task) -> dict[str, Any]:
         return {
@@ -107,11 +111,12 @@ class LightGBM:
         }
 
 
-def _telling(task: Task, total: int) -> Callable[[Any], None]:
+def _watched(lightgbm: Any, rounds: Rounds) -> Callable[[Any], None]:
     def after(state: Any) -> None:
-        task.advance(state.iteration + 1, total)
-        held = [loss for part, _, loss, *_ in state.evaluation_result_list if part == "validation"]
-        task.report(state.iteration + 1, held[0])
+        losses = {part: loss for part, _, loss, *_ in state.evaluation_result_list}
+        written = lambda: state.model.model_to_string(num_iteration=-1).encode()  # noqa: E731
+        if rounds.ended(losses["train"], losses["validation"], written):
+            raise lightgbm.callback.EarlyStopException(state.iteration, state.evaluation_result_list)
 
     return after
 

@@ -1,14 +1,73 @@
-"""What trainers of trees share: rows on either side of every split, at which a rounded threshold shows."""
+"""What trainers of trees share: the rounds of a fit, with their checkpoints; and rows on either side of every split, at
+which a rounded threshold shows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
+import msgspec
 import numpy as np
 
-from carrara.training.trainers.base import Array
+from carrara.core.errors import TrainingError
+from carrara.training.trainers.base import Array, Task
 
 _MOST = 10_000
+
+CHECKPOINT_SECONDS = 10.0
+"""How much of a fit is lost at most when it is killed, and a little more: a checkpoint is written after a round."""
+
+
+class Rounds:
+    """The rounds of a fit, from the checkpoint on where there is one: `model` is what had been grown, as its library
+    writes it, and `curve` the loss of each round by part."""
+
+    def __init__(self, task: Task, trees: int, patience: int) -> None:
+        self._task, self._trees, self._patience = task, trees, patience
+        self._written = time.monotonic()
+        self.model: bytes | None = None
+        self.curve: dict[str, list[float]] = {"train": [], "validation": []}
+        if (saved := task.checkpoint.read()) is not None:
+            read = msgspec.msgpack.decode(saved)
+            self.model, self.curve = read["model"], read["curve"]
+        self._begun = len(self.curve["validation"])
+
+    def summary(self, sampled: bool) -> dict[str, int]:
+        """What is told of the rounds. A library keeps no state of its samples: a fit that was gone on with takes others
+        than one that was never killed."""
+        told = {"trees_tried": len(self.curve["train"])}
+        return {**told, "samples_anew_after": self._begun} if sampled and self._begun else told
+
+    @property
+    def left(self) -> int:
+        """How many rounds there may be yet."""
+        return 0 if self._has_stopped() else self._trees - len(self.curve["validation"])
+
+    @property
+    def best(self) -> int:
+        """After how many rounds the validation loss was the lowest."""
+        return int(np.argmin(self.curve["validation"])) + 1
+
+    def ended(self, train: float, validation: float, model: Callable[[], bytes]) -> bool:
+        """Take down a round, and say whether it is the last one. TrainingError for a loss that is no number."""
+        self.curve["train"].append(float(train))
+        self.curve["validation"].append(float(validation))
+        number = len(self.curve["validation"])
+        if not np.isfinite(validation):
+            raise TrainingError(
+                f"the loss is {validation} after {number:,} trees",
+                hint="Take a smaller learning_rate, or clip the label.",
+            )
+        if time.monotonic() - self._written >= CHECKPOINT_SECONDS:
+            self._task.checkpoint.write(msgspec.msgpack.encode({"model": model(), "curve": self.curve}))
+            self._written = time.monotonic()
+        self._task.advance(number, self._trees)
+        self._task.report(number, float(validation))
+        return self._has_stopped()
+
+    def _has_stopped(self) -> bool:
+        losses = self.curve["validation"]
+        return bool(losses) and len(losses) - self.best >= self._patience
 
 
 def edge_rows(thresholds: Iterable[tuple[int, float]], rows: Array) -> Array:

@@ -16,7 +16,7 @@ from carrara.core.plugins import require
 from carrara.training.onnx_graphs import with_output
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import FEATURES, Fitted, Part, Task, started
-from carrara.training.trainers.trees import edge_rows
+from carrara.training.trainers.trees import Rounds, edge_rows
 from carrara.training.trainers.xgboost_data import quantised
 
 _OBJECTIVES = {
@@ -24,9 +24,6 @@ _OBJECTIVES = {
     "multiclass": {"objective": "multi:softprob", "eval_metric": "mlogloss"},
     "regression": {"objective": "reg:squarederror", "eval_metric": "rmse"},
 }
-
-Grown = tuple[Any, dict[str, list[float]]]
-"""A booster, and the loss of each tree by part."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,8 @@ class XGBoost:
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         xgboost = require("xgboost", extra="xgboost", purpose="the trainer 'xgboost'")
-        booster, curve = self._grown(xgboost, train, validation, task)
+        rounds = Rounds(task, self.trees, self.early_stopping)
+        booster = self._grown(xgboost, train, validation, task, rounds)
         saved = bytes(booster.save_raw("json"))
         return Fitted(
             predict=lambda rows: np.asarray(booster.inplace_predict(rows)),
@@ -71,32 +69,30 @@ class XGBoost:
             edges=edge_rows(_thresholds(saved), validation.features),
             learned={"learned.json": saved},
             importance=_importance(booster, task.names),
-            curve=curve,
-            summary={**_summary(booster, saved), "trees_tried": len(curve["train"])},
+            curve=rounds.curve,
+            summary={**_summary(booster, saved), **rounds.summary(self.row_share < 1 or self.column_share < 1)},
             libraries=("xgboost-cpu", "xgboost", "onnx", "onnxmltools"),
         )
 
-    def _grown(self, xgboost: Any, train: Part, validation: Part, task: Task) -> Grown:
-        """The booster up to its best tree, and the loss of each."""
+    def _grown(self, xgboost: Any, train: Part, validation: Part, task: Task, rounds: Rounds) -> Any:
+        """The booster up to its best tree."""
         with tempfile.TemporaryDirectory(dir=task.folder, prefix="quantised-") as folder:
             # The data are let go of before their files are.
-            return self._boosted(xgboost, *quantised(xgboost, train, validation, Path(folder)), task)
+            return self._boosted(xgboost, *quantised(xgboost, train, validation, Path(folder)), task, rounds)
 
-    def _boosted(self, xgboost: Any, data: Any, held: Any, task: Task) -> Grown:
-        curve: dict[str, dict[str, list[float]]] = {}
+    def _boosted(self, xgboost: Any, data: Any, held: Any, task: Task, rounds: Rounds) -> Any:
+        before = _before(xgboost, task)
+        grown = before if rounds.model is None else xgboost.Booster(model_file=bytearray(rounds.model))
         booster = xgboost.train(
             self._parameters(task),
             data,
-            num_boost_round=self.trees,
+            num_boost_round=rounds.left,
             evals=[(data, "train"), (held, "validation")],
-            early_stopping_rounds=self.early_stopping,
-            evals_result=curve,
-            callbacks=[_telling(xgboost, task, self.trees)],
+            callbacks=[_watched(xgboost, rounds)],
             verbose_eval=False,
-            xgb_model=_before(xgboost, task),
+            xgb_model=grown,
         )
-        losses = {part: next(iter(values.values())) for part, values in curve.items()}
-        return booster[: booster.best_iteration + 1], losses
+        return booster[: rounds.best + (before.num_boosted_rounds() if before is not None else 0)]
 
     def _parameters(self, task: Task) -> dict[str, Any]:
         return {
@@ -124,14 +120,13 @@ def _before(xgboost: Any, task: Task) -> Any:
     return booster
 
 
-def _telling(xgboost: Any, task: Task, total: int) -> Any:
-    class Telling(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+def _watched(xgboost: Any, rounds: Rounds) -> Any:
+    class Watched(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            task.advance(epoch + 1, total)
-            task.report(epoch + 1, next(iter(evals_log["validation"].values()))[-1])
-            return False
+            train, validation = (next(iter(evals_log[part].values()))[-1] for part in ("train", "validation"))
+            return rounds.ended(train, validation, lambda: bytes(model.save_raw("ubj")))
 
-    return Telling()
+    return Watched()
 
 
 def _graph(booster: Any, task: Task) -> bytes:
