@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from carrara.evaluation import Evaluation, RateBaseline, better_than_baseline, evaluate
+from carrara.evaluation import Evaluation, Evidence, RateBaseline, better_than_baseline, evaluate
 
 RANDOM = np.random.default_rng(0)
 HOUR = RANDOM.integers(0, 24, 3_000)
@@ -24,7 +24,7 @@ def evaluated(**options):
 def test_a_model_that_knows_more_is_better_than_its_baseline():
     evaluation = evaluated()
     assert evaluation.rows == 3_000
-    assert better_than_baseline("roc_auc", by=0.05).judge(evaluation, None).passed
+    assert better_than_baseline("roc_auc", by=0.05).judge(Evidence(evaluation)).passed
     assert [one.column for one in evaluation.slices] == ["hour"] * 4 + ["wind"] * 4
     assert "slice_bars" in evaluation.charts
 

@@ -9,6 +9,7 @@ import pytest
 from carrara.core.errors import DefinitionError, NotFoundError
 from carrara.evaluation import (
     Evaluation,
+    Evidence,
     MetricValue,
     SliceResult,
     at_least,
@@ -60,7 +61,7 @@ CHAMPION = {"roc_auc": {"value": 0.75}, "log_loss": {"value": 0.40}}
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_a_gate_passes_on_its_bound_and_fails_beyond(gate, passed):
-    result = gate.judge(EVALUATION, CHAMPION)
+    result = gate.judge(Evidence(EVALUATION, CHAMPION))
     assert result.passed is passed
     assert result.gate == gate.name
     assert result.message
@@ -68,17 +69,17 @@ def test_a_gate_passes_on_its_bound_and_fails_beyond(gate, passed):
 
 def test_a_model_equal_to_its_baseline_is_not_better():
     same = Evaluation(rows=10, metrics=values(roc_auc=0.7), baseline=values(roc_auc=0.7))
-    assert not better_than_baseline("roc_auc").judge(same, None).passed
+    assert not better_than_baseline("roc_auc").judge(Evidence(same)).passed
 
 
 def test_the_weakest_slice_is_named():
-    result = no_slice_below("roc_auc", 0.65).judge(EVALUATION, None)
+    result = no_slice_below("roc_auc", 0.65).judge(Evidence(EVALUATION))
     assert (result.found, result.required) == (0.61, 0.65)
     assert "carrier = UA (250 rows)" in result.message
 
 
 def test_without_a_champion_a_gate_passes_and_says_so():
-    result = not_worse_than_champion("roc_auc").judge(EVALUATION, None)
+    result = not_worse_than_champion("roc_auc").judge(Evidence(EVALUATION))
     assert result.passed
     assert "no champion yet" in result.message
 
@@ -96,19 +97,19 @@ def test_without_a_champion_a_gate_passes_and_says_so():
     ids=lambda gate: gate.name,
 )
 def test_a_gate_that_cannot_see_its_metric_fails(gate):
-    result = gate.judge(EVALUATION, CHAMPION)
+    result = gate.judge(Evidence(EVALUATION, CHAMPION))
     assert not result.passed
     assert result.found is None
 
 
 def test_a_gate_on_a_metric_that_the_champion_never_had_fails():
-    result = not_worse_than_champion("roc_auc").judge(EVALUATION, {})
+    result = not_worse_than_champion("roc_auc").judge(Evidence(EVALUATION, {}))
     assert not result.passed
     assert "the champion's record has no roc_auc" in result.message
 
 
 def test_the_verdict_is_plain_data_and_all_must_pass():
-    verdict = judge_gates([at_least("roc_auc", 0.7), at_most("log_loss", 0.1)], EVALUATION, None)
+    verdict = judge_gates([at_least("roc_auc", 0.7), at_most("log_loss", 0.1)], Evidence(EVALUATION))
     assert verdict["passed"] is False
     assert [result["passed"] for result in verdict["results"]] == [True, False]
     assert verdict["results"][0] == {

@@ -6,6 +6,7 @@ In: labels and scores of an exported model, and columns to slice by. Out: an `Ev
 from carrara.evaluation.baseline import RateBaseline
 from carrara.evaluation.charts import charts_of, feature_importance, learning_curve, slice_bars, theme
 from carrara.evaluation.evaluate import Evaluation, evaluate
+from carrara.evaluation.evidence import Evidence
 from carrara.evaluation.fairness import Difference, compare_slices, differences
 from carrara.evaluation.gates import (
     Gate,
@@ -14,6 +15,7 @@ from carrara.evaluation.gates import (
     at_most,
     better_than_baseline,
     judge_gates,
+    no_slice_above,
     no_slice_below,
     not_worse_than_champion,
 )
@@ -29,8 +31,11 @@ from carrara.evaluation.metrics import (
     measure,
 )
 from carrara.evaluation.own import cost, metric
+from carrara.evaluation.paired import PairedDifference, paired_differences
 from carrara.evaluation.segments import Segment, segments
+from carrara.evaluation.serving_gates import data_validated, latency_at_most, safe_to_serve, size_at_most
 from carrara.evaluation.slices import SliceResult, measure_slices
+from carrara.evaluation.trial import Trial
 from carrara.evaluation.weak_slices import WeakSlice, weakest_slices
 
 __all__ = [
@@ -41,14 +46,17 @@ __all__ = [
     "METRICS_OF",
     "Difference",
     "Evaluation",
+    "Evidence",
     "Gate",
     "GateResult",
     "Kind",
     "Metric",
     "MetricValue",
+    "PairedDifference",
     "RateBaseline",
     "Segment",
     "SliceResult",
+    "Trial",
     "WeakSlice",
     "at_least",
     "at_most",
@@ -56,18 +64,24 @@ __all__ = [
     "charts_of",
     "compare_slices",
     "cost",
+    "data_validated",
     "differences",
     "evaluate",
     "feature_importance",
     "learning_curve",
     "judge_gates",
+    "latency_at_most",
     "measure",
     "measure_slices",
     "metric",
+    "no_slice_above",
     "no_slice_below",
     "not_worse_than_champion",
+    "paired_differences",
     "row_losses",
+    "safe_to_serve",
     "segments",
+    "size_at_most",
     "slice_bars",
     "theme",
     "weakest_slices",

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from carrara.core.errors import DefinitionError
-from carrara.evaluation.evaluate import Evaluation
+from carrara.evaluation.evidence import Evidence
 from carrara.evaluation.metrics import MetricValue, metric
+from carrara.evaluation.paired import PairedDifference
 from carrara.evaluation.slices import SliceResult
-
-Champion = Mapping[str, Mapping[str, Any]]
-"""The champion's test metrics, as in its record: name → {"value": …}."""
 
 _ROUNDING = 1e-12
 
@@ -52,8 +50,8 @@ class Gate(Protocol):
     def spec(self) -> dict[str, Any]:
         """The gate as plain data, to compare definitions."""
 
-    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
-        """Whether `evaluation` meets the condition; `champion` is None when no version is champion yet."""
+    def judge(self, evidence: Evidence) -> GateResult:
+        """Whether what was found meets the condition."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,8 @@ class AtLeast:
     def spec(self) -> dict[str, Any]:
         return {"gate": "at_least", "metric": self.metric, "value": self.value}
 
-    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
+    def judge(self, evidence: Evidence) -> GateResult:
+        evaluation = evidence.evaluation
         found = _value(evaluation.metrics, self.metric)
         if found is None:
             return _unseen(self, f"{self.metric} was not measured, or is undefined on these rows", self.value)
@@ -97,7 +96,8 @@ class AtMost:
     def spec(self) -> dict[str, Any]:
         return {"gate": "at_most", "metric": self.metric, "value": self.value}
 
-    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
+    def judge(self, evidence: Evidence) -> GateResult:
+        evaluation = evidence.evaluation
         found = _value(evaluation.metrics, self.metric)
         if found is None:
             return _unseen(self, f"{self.metric} was not measured, or is undefined on these rows", self.value)
@@ -122,7 +122,8 @@ class BetterThanBaseline:
     def spec(self) -> dict[str, Any]:
         return {"gate": "better_than_baseline", "metric": self.metric, "by": self.by}
 
-    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
+    def judge(self, evidence: Evidence) -> GateResult:
+        evaluation = evidence.evaluation
         sign = _direction(self.metric, self)
         found, baseline = _value(evaluation.metrics, self.metric), _value(evaluation.baseline, self.metric)
         if found is None or baseline is None:
@@ -156,7 +157,8 @@ class NoSliceBelow:
     def spec(self) -> dict[str, Any]:
         return {"gate": "no_slice_below", "metric": self.metric, "value": self.value, "min_rows": self.min_rows}
 
-    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
+    def judge(self, evidence: Evidence) -> GateResult:
+        evaluation = evidence.evaluation
         seen = list(_seen_slices(evaluation.slices, self.metric, self.min_rows))
         if not seen:
             return _unseen(self, f"no slice of at least {self.min_rows:,} rows has a {self.metric}", self.value)
@@ -167,11 +169,48 @@ class NoSliceBelow:
 
 
 @dataclass(frozen=True)
+class NoSliceAbove:
+    """No slice of at least `min_rows` rows has a metric above `value`: for losses, of which less is better."""
+
+    metric: str
+    value: float
+    min_rows: int = 200
+
+    def __post_init__(self) -> None:
+        if metric(self.metric).greater_is_better is True:
+            raise DefinitionError(
+                f"no_slice_above('{self.metric}') would ask for a worse model: more {self.metric} is better",
+                hint="Use a metric where less is better, such as log_loss or calibration_error.",
+            )
+
+    @property
+    def name(self) -> str:
+        return f"no slice of {self.min_rows:,} rows with {self.metric} above {self.value:g}"
+
+    def spec(self) -> dict[str, Any]:
+        return {"gate": "no_slice_above", "metric": self.metric, "value": self.value, "min_rows": self.min_rows}
+
+    def judge(self, evidence: Evidence) -> GateResult:
+        seen = list(_seen_slices(evidence.evaluation.slices, self.metric, self.min_rows))
+        if not seen:
+            return _unseen(self, f"no slice of at least {self.min_rows:,} rows has a {self.metric}", self.value)
+        found, worst = max(seen, key=lambda pair: pair[0])
+        where = f"the highest of {len(seen)} slices, {worst.column} = {worst.value} ({worst.rows:,} rows), has"
+        passed = found <= self.value + _ROUNDING
+        return GateResult(self.name, passed, found, self.value, f"{where} {self.metric} {found:.4g}")
+
+
+@dataclass(frozen=True)
 class NotWorseThanChampion:
-    """The metric is not worse than the champion's by more than `by`; passes where there is no champion."""
+    """The metric is not worse than the champion's by more than `by`; passes where there is no champion.
+
+    Both are asked on the same rows. What chance alone may have made is not held against the model, unless it has to be
+    `proven` that it is not worse: then the whole interval of the difference must be within `by`.
+    """
 
     metric: str
     by: float = 0.0
+    proven: bool = False
 
     def __post_init__(self) -> None:
         _direction(self.metric, self)
@@ -179,35 +218,47 @@ class NotWorseThanChampion:
 
     @property
     def name(self) -> str:
-        return f"{self.metric} not worse than the champion" + (f" by {self.by:g}" if self.by else "")
+        margin = f" by {self.by:g}" if self.by else ""
+        return f"{self.metric} not worse than the champion{margin}{', proven' if self.proven else ''}"
 
     def spec(self) -> dict[str, Any]:
-        return {"gate": "not_worse_than_champion", "metric": self.metric, "by": self.by}
+        return {"gate": "not_worse_than_champion", "metric": self.metric, "by": self.by, "proven": self.proven}
 
-    def judge(self, evaluation: Evaluation, champion: Champion | None) -> GateResult:
+    def judge(self, evidence: Evidence) -> GateResult:
         sign = _direction(self.metric, self)
-        found = _value(evaluation.metrics, self.metric)
+        found = _value(evidence.evaluation.metrics, self.metric)
         if found is None:
             return _unseen(self, f"{self.metric} was not measured, or is undefined on these rows")
-        if champion is None:
+        if evidence.champion is None:
             return GateResult(self.name, True, found, None, "there is no champion yet to compare with")
-        theirs = champion.get(self.metric, {}).get("value")
+        pair = (evidence.paired or {}).get(self.metric)
+        if pair is not None and not math.isnan(pair.low):
+            return self._judged_on_the_same_rows(pair, sign)
+        theirs = evidence.champion.get(self.metric, {}).get("value")
         if theirs is None:
             return _unseen(self, f"the champion's record has no {self.metric}")
         required = theirs - sign * self.by
         return _compared(self, sign * (found - required) >= -_ROUNDING, found, required, _bound(sign))
 
+    def _judged_on_the_same_rows(self, pair: PairedDifference, sign: int) -> GateResult:
+        worst, best = sorted((sign * pair.low, sign * pair.high))
+        passed = bool((worst if self.proven else best) >= -self.by - _ROUNDING)
+        said = f"{self.metric} {pair.other:.4g} is {pair.difference:+.4g} [{pair.low:+.4g}, {pair.high:+.4g}] of the"
+        said += f" champion's {pair.one:.4g} on the same {pair.rows:,} rows"
+        return GateResult(self.name, passed, pair.other, pair.one - sign * self.by, said)
+
 
 at_least = AtLeast
 at_most = AtMost
 better_than_baseline = BetterThanBaseline
+no_slice_above = NoSliceAbove
 no_slice_below = NoSliceBelow
 not_worse_than_champion = NotWorseThanChampion
 
 
-def judge_gates(gates: Iterable[Gate], evaluation: Evaluation, champion: Champion | None) -> dict[str, Any]:
+def judge_gates(gates: Iterable[Gate], evidence: Evidence) -> dict[str, Any]:
     """Every gate's result and whether all passed, as the model record keeps them."""
-    results = [gate.judge(evaluation, champion) for gate in gates]
+    results = [gate.judge(evidence) for gate in gates]
     return {"passed": all(r.passed for r in results), "results": [r.as_dict() for r in results]}
 
 

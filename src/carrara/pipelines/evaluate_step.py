@@ -37,9 +37,9 @@ def evaluate_step(
     model, stores = work.model, work.stores
 
     def judge() -> dict[str, Any]:
-        servable = _open(stores, fitted)
+        servable = open_fitted(stores, fitted)
         try:
-            scores = {name: _scores(servable, parts[name]) for name in ("validation", "test")}
+            scores = {name: scores_of(servable, parts[name]) for name in ("validation", "test")}
         finally:
             servable.close()
         classes, where = tuple(fitted["classes"]), f"part of '{model.name}'"
@@ -57,7 +57,7 @@ def evaluate_step(
             },
             baseline_scores=_baseline_scores(model, parts, labels, classes) if model.baseline else None,
             threshold=model.threshold,
-            weights=_weights(model, parts["test"]),
+            weights=metric_weights(model, parts["test"]),
             seed=model.seed,
         )
         validation = measure(
@@ -66,7 +66,7 @@ def evaluate_step(
             model.measured,
             kind=model.label.kind,
             threshold=model.threshold,
-            weights=_weights(model, parts["validation"]),
+            weights=metric_weights(model, parts["validation"]),
         )
         result = {
             "evaluation": evaluation.as_dict(),
@@ -84,20 +84,22 @@ def evaluate_step(
     return Evaluation.from_dict(result["evaluation"]), result
 
 
-def _weights(model: Model, rows: Rows) -> Any:
+def metric_weights(model: Model, rows: Rows) -> Any:
+    """How much each row counts in the metrics, None where all count alike."""
     if model.metric_weight is None:
         return None
     return rows[model.metric_weight].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def _open(stores: Stores, fitted: Mapping[str, Any]) -> Servable:
+def open_fitted(stores: Stores, fitted: Mapping[str, Any]) -> Servable:
     """The exported artifact, from the store: what is measured is what will be served."""
     with tempfile.TemporaryDirectory(prefix="carrara-") as folder:
         stores.artifacts.unpack(fitted["servable"], Path(folder))
         return open_servable(fitted["format"], Path(folder), Signature.from_dict(fitted["signature"]))
 
 
-def _scores(servable: Servable, rows: Rows) -> Any:
+def scores_of(servable: Servable, rows: Rows) -> Any:
+    """The first output for every row, some at a time."""
     signature = servable.signature
     read = batches(rows, [spec.name for spec in signature.inputs])
     return np.concatenate([servable.run(signature.tensors(one))[signature.outputs[0].name] for one in read])

@@ -13,15 +13,16 @@ from carrara.core.html import html_table
 from carrara.core.progress import Progress, Step
 from carrara.data import dataset_version
 from carrara.data.rows import Rows, StoredRows, split_table
-from carrara.evaluation import Evaluation, judge_gates
+from carrara.evaluation import Evaluation
 from carrara.features import TrainingSet, build_training_set, read_training_set, resolve_features
 from carrara.features.offline import current_table
 from carrara.features.training_set import training_set_key
 from carrara.metadata.runs import run
-from carrara.models.registry import ModelVersion, champion, read_record, register, resolve
+from carrara.models.registry import ModelVersion, read_record, register, resolve
 from carrara.pipelines.continued import last_learned, unseen, version_to_go_on_from
 from carrara.pipelines.evaluate_step import evaluate_step
 from carrara.pipelines.fit_step import fit_said, fit_step, tune_step
+from carrara.pipelines.judge_step import judge_step
 from carrara.pipelines.prepare import compute_features, ingest_for
 from carrara.pipelines.record import model_record, overlap_warnings
 from carrara.pipelines.run_log import logged
@@ -165,9 +166,7 @@ def _registered(
     key = digest_data(["register", model.name, fitted["servable"], training_set.digest, specs])
 
     def add() -> dict[str, Any]:
-        current = champion(stores, model.name)
-        reference = read_record(stores, current)["metrics"]["test"] if current is not None else None
-        gates = judge_gates(model.gates, evaluation, reference)
+        gates = judge_step(work, fitted, parts, evaluation)
         made = register(
             stores,
             model_record(

@@ -1,0 +1,26 @@
+"""Evidence: all that gates may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from carrara.evaluation.evaluate import Evaluation
+from carrara.evaluation.paired import PairedDifference
+from carrara.evaluation.trial import Trial
+
+Champion = Mapping[str, Mapping[str, Any]]
+"""The champion's test metrics, as in its record: name → {"value": …}."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """`champion` is None when no version is champion yet; `paired` are the differences to it on the same rows, None
+    where it could not be asked; `trial` and `anomalies` are None where nobody looked."""
+
+    evaluation: Evaluation
+    champion: Champion | None = None
+    paired: Mapping[str, PairedDifference] | None = None
+    trial: Trial | None = None
+    anomalies: Sequence[str] | None = None

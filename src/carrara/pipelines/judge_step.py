@@ -1,0 +1,112 @@
+"""The gates of a training: what they look at is gathered, as far as one of them asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from carrara.core.clock import duration
+from carrara.core.errors import CarraraError
+from carrara.data import dataset_version
+from carrara.data.rows import Rows
+from carrara.evaluation import Evaluation, Evidence, PairedDifference, Trial, judge_gates, paired_differences
+from carrara.evaluation.gates import NotWorseThanChampion
+from carrara.evaluation.serving_gates import TRIED, DataValidated, SafeToServe
+from carrara.models.registry import ModelVersion, champion, written_record
+from carrara.models.signature import Signature
+from carrara.pipelines.evaluate_step import metric_weights, open_fitted, scores_of
+from carrara.pipelines.scoring import recorded_model, row_columns, version_scores
+from carrara.pipelines.steps import TrainingWork
+from carrara.serving.trial import MOST_ROWS, try_to_serve
+from carrara.training.labels import encoded
+
+
+def judge_step(
+    work: TrainingWork, fitted: Mapping[str, Any], parts: Mapping[str, Rows], evaluation: Evaluation
+) -> dict[str, Any]:
+    """What the gates of the model say, and what they have seen, as the record keeps it."""
+    gates, stores = work.model.gates, work.stores
+    current = champion(stores, work.model.name)
+    paired: dict[str, PairedDifference] | None = None
+    unasked = ""
+    if current is not None and any(isinstance(gate, NotWorseThanChampion) for gate in gates):
+        try:
+            paired = _beside(work, fitted, parts["test"], current)
+        except CarraraError as error:
+            unasked = f"{current} could not be asked on these rows: {error.message}"
+    trial = _tried(work, fitted, parts["test"]) if any(isinstance(gate, TRIED) for gate in gates) else None
+    looked = any(isinstance(gate, DataValidated) for gate in gates)
+    evidence = Evidence(
+        evaluation,
+        written_record(stores, current)["metrics"]["test"] if current is not None else None,
+        paired,
+        trial,
+        _anomalies(work) if looked else None,
+    )
+    return {
+        **judge_gates(gates, evidence),
+        "champion": str(current) if current is not None else None,
+        "unasked": unasked,
+        "paired": {name: pair.as_dict() for name, pair in (paired or {}).items()},
+        "trial": trial.as_dict() if trial is not None else None,
+    }
+
+
+def _beside(
+    work: TrainingWork, fitted: Mapping[str, Any], rows: Rows, current: ModelVersion
+) -> dict[str, PairedDifference]:
+    """The differences to the champion, both asked on the new model's test rows."""
+    model, stores = work.model, work.stores
+    _, service = recorded_model(stores, current)
+    classes, time = tuple(fitted["classes"]), model.label.time
+    if list(classes) != list(written_record(stores, current)["parameters"].get("classes", [])):
+        raise CarraraError("it knows other classes")
+    servable = open_fitted(stores, fitted)
+    try:
+        ours = scores_of(servable, rows)
+    finally:
+        servable.close()
+    theirs = version_scores(stores, current, service, rows.select(row_columns(service, time)), time)
+    return paired_differences(
+        encoded(model.label, rows, classes, f"the test part of '{model.name}'"),
+        theirs,
+        ours,
+        model.measured,
+        kind=model.label.kind,
+        threshold=model.threshold,
+        weights=metric_weights(model, rows),
+        seed=model.seed,
+    )
+
+
+def _tried(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> Trial:
+    signature = Signature.from_dict(fitted["signature"])
+    every = max(rows.height // MOST_ROWS, 1)
+    texts = [spec.name for spec in signature.inputs if spec.dtype == "string"]
+    asked = rows.gather_every(every).select([spec.name for spec in signature.inputs])
+    asked = asked.filter([pl.col(name).is_not_null() for name in texts] or [pl.lit(True)]).head(MOST_ROWS)
+    servable = open_fitted(work.stores, fitted)
+    try:
+        expected = scores_of(servable, asked)
+    finally:
+        servable.close()
+    within = [duration(gate.within).total_seconds() for gate in work.model.gates if isinstance(gate, SafeToServe)]
+    return try_to_serve(
+        work.stores.artifacts.get_files(fitted["servable"]),
+        format=fitted["format"],
+        signature=signature,
+        rows=asked,
+        expected=expected,
+        within_seconds=min(within, default=60.0),
+    )
+
+
+def _anomalies(work: TrainingWork) -> list[str]:
+    names = {view.source for view, _ in work.service.stored} | {work.model.label.dataset}
+    found = []
+    for name in sorted(names):
+        version = dataset_version(work.stores, name)
+        found += [f"{version.name}@{version.version}: {anomaly['message']}" for anomaly in version.anomalies]
+    return found

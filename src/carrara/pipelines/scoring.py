@@ -1,0 +1,35 @@
+"""Scores of a registered version on labelled rows that it was not trained with: its own features, as known then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from carrara.features import ResolvedFeatures, join_features, resolve_features
+from carrara.models.registry import ModelVersion, opened, recorded_definitions
+from carrara.pipelines.evaluate_step import scores_of
+from carrara.storage import Stores
+from carrara.training import Model
+
+
+def recorded_model(stores: Stores, version: ModelVersion) -> tuple[Model, ResolvedFeatures]:
+    """A version's definition and its features, as they were when it was trained."""
+    definitions = recorded_definitions(stores, version)
+    model = definitions.get("model", version.model, Model)
+    return model, resolve_features(definitions, model.features, where=f"model '{version}'")
+
+
+def row_columns(service: ResolvedFeatures, time: str) -> Sequence[str]:
+    """What of a row the features are looked up by."""
+    return tuple(dict.fromkeys((*service.keys, *service.request, time)))
+
+
+def version_scores(
+    stores: Stores, version: ModelVersion, service: ResolvedFeatures, rows: pl.DataFrame, time: str
+) -> Any:
+    """The version's first output for each of `rows`, which hold keys, request fields and `time`."""
+    features = join_features(stores, service, rows, time, where=f"the rows that {version} is asked")
+    with opened(stores, version) as servable:
+        return scores_of(servable, features)

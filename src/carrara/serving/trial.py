@@ -1,0 +1,75 @@
+"""A trial of an artifact: another process serves it with the real servers, and asks it with real rows.
+
+What dies, hangs or answers wrongly there does it there, and not where requests wait.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from carrara.evaluation import Trial
+from carrara.models.signature import Signature
+
+SERVABLE, SPEC, ROWS, EXPECTED, FOUND = "servable", "spec.json", "rows.parquet", "expected.npy", "found.json"
+MOST_ROWS = 200
+
+_MOST_SAID = 300
+
+
+def try_to_serve(
+    files: Mapping[str, bytes],
+    *,
+    format: str,
+    signature: Signature,
+    rows: pl.DataFrame,
+    expected: np.ndarray[Any, Any],
+    within_seconds: float,
+) -> Trial:
+    """Serve `files` in a process of its own, and ask for each of `rows` (the signature's columns) alone.
+
+    `expected` is what its first output was when it was evaluated, one element a row.
+    """
+    with tempfile.TemporaryDirectory(prefix="carrara-trial-") as name:
+        folder = Path(name)
+        for path, data in files.items():
+            target = folder / SERVABLE / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        (folder / SPEC).write_bytes(msgspec.json.encode({"format": format, "signature": signature.as_dict()}))
+        rows.write_parquet(folder / ROWS)
+        np.save(folder / EXPECTED, expected, allow_pickle=False)
+        reason = _served(folder, within_seconds)
+        found = folder / FOUND
+        trial = msgspec.json.decode(found.read_bytes()) if found.exists() and not reason else {"reason": reason}
+    size = sum(len(data) for data in files.values())
+    return Trial.from_dict({**trial, "bytes": size})
+
+
+def _served(folder: Path, within_seconds: float) -> str:
+    """Run the trial; why it came to no result, if it did not."""
+    command = [sys.executable, "-m", "carrara.serving.trial_process", str(folder)]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=within_seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return f"it had not answered after {within_seconds:g} s"
+    if process.returncode < 0:
+        return f"its process died of {signal.Signals(-process.returncode).name}"
+    if process.returncode:
+        last = said.strip().splitlines()[-1:] or ["it said nothing"]
+        return f"its process ended with {process.returncode}: {last[0][:_MOST_SAID]}"
+    return "" if (folder / FOUND).exists() else "its process ended without a result"

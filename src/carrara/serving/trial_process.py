@@ -1,0 +1,155 @@
+"""The process of a trial: `python -m carrara.serving.trial_process FOLDER` serves what lies there, and asks it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from carrara.core.errors import CarraraError
+from carrara.core.failpoints import reach
+from carrara.models.runtimes.base import Servable, open_servable
+from carrara.models.signature import DEFAULT_SIGNATURE, NUMPY_TYPES, Signature
+from carrara.serving.contract import Choice, Endpoint, Prediction, Target
+from carrara.serving.trial import EXPECTED, FOUND, ROWS, SERVABLE, SPEC
+
+_NAME = "trial"
+_TIMEOUT_SECONDS = 60.0
+_RELATIVE, _ABSOLUTE = 1e-4, 1e-5
+
+Array = np.ndarray[Any, Any]
+Ask = Callable[[Mapping[str, Array]], dict[str, Array]]
+
+
+class _Wrong(Exception):
+    """The artifact is not safe to serve."""
+
+
+class _Predictor:
+    """The artifact as a loaded version."""
+
+    model, version = _NAME, 1
+
+    def __init__(self, servable: Servable) -> None:
+        self._servable = servable
+        self.signatures = {DEFAULT_SIGNATURE: servable.signature}
+
+    def signature_for(self, inputs: Mapping[str, Array]) -> str:
+        return DEFAULT_SIGNATURE
+
+    def predict(self, inputs: Mapping[str, Array], signature_name: str = "") -> Prediction:
+        rows = self._servable.signature.check(inputs, _NAME)
+        return Prediction(self._servable.run(inputs), DEFAULT_SIGNATURE, rows)
+
+    def warm_up(self) -> None:
+        self._servable.warm_up()
+
+    def close(self) -> None:
+        self._servable.close()
+
+
+def main(folder: Path) -> None:
+    spec = msgspec.json.decode((folder / SPEC).read_bytes())
+    signature = Signature.from_dict(spec["signature"])
+    rows, expected = pl.read_parquet(folder / ROWS), np.load(folder / EXPECTED, allow_pickle=False)
+    found: dict[str, Any] = {"reason": "", "rows": rows.height}
+    try:
+        before, begun = _memory(), time.perf_counter()
+        servable = open_servable(spec["format"], folder / SERVABLE, signature)
+        servable.warm_up()
+        found |= {"load_seconds": time.perf_counter() - begun, "memory_bytes": max(_memory() - before, 0)}
+        reach("trial.loaded")
+        with _asking(servable) as (through, ask):
+            found["through"] = through
+            times = _ask_each(ask, signature, rows, expected)
+        found |= {"p50_ms": float(np.quantile(times, 0.5)), "p99_ms": float(np.quantile(times, 0.99))}
+    except _Wrong as error:
+        found["reason"] = str(error)
+    except Exception as error:
+        text = error.message if isinstance(error, CarraraError) else f"{type(error).__name__}: {error}"
+        found["reason"] = text[:1_000]
+    (folder / FOUND).write_bytes(msgspec.json.encode(found))
+
+
+def _ask_each(ask: Ask, signature: Signature, rows: pl.DataFrame, expected: Array) -> list[float]:
+    """Ask for each row alone, and check its answer; the milliseconds of each, without the first of all."""
+    inputs, times = signature.tensors(rows), []
+    for place in range(rows.height):
+        one = {name: values[place : place + 1] for name, values in inputs.items()}
+        begun = time.perf_counter()
+        outputs = ask(one)
+        times.append((time.perf_counter() - begun) * 1_000)
+        _check(outputs, signature, expected[place : place + 1], place)
+    return times[1:] or times
+
+
+def _check(outputs: Mapping[str, Array], signature: Signature, expected: Array, place: int) -> None:
+    for spec in signature.outputs:
+        if spec.name not in outputs:
+            raise _Wrong(f"its signature has an output '{spec.name}', and it answered {', '.join(outputs)}")
+        found = outputs[spec.name]
+        shape = spec.shape or (None,) * found.ndim  # a rank that is not known fits any
+        fits = all(size is None or size == there for size, there in zip(shape[1:], found.shape[1:], strict=False))
+        if found.ndim != len(shape) or len(found) != 1 or not fits:
+            raise _Wrong(f"its output '{spec.name}' has the shape {list(found.shape)}, and not {list(shape)}")
+        if found.dtype.kind != NUMPY_TYPES[spec.dtype].kind:
+            raise _Wrong(f"its output '{spec.name}' is of {found.dtype}, and not of {spec.dtype}")
+        if found.dtype.kind == "f" and not np.isfinite(found).all():
+            raise _Wrong(f"its output '{spec.name}' is {found.ravel()[0]} for row {place}")
+    first = outputs[signature.outputs[0].name]
+    if first.dtype.kind == "f" and not np.allclose(first, expected, _RELATIVE, _ABSOLUTE):
+        raise _Wrong(
+            f"it answers {first.ravel()[0]:.6g} to row {place}, and was evaluated with {expected.ravel()[0]:.6g}"
+        )
+
+
+@contextmanager
+def _asking(servable: Servable) -> Iterator[tuple[str, Ask]]:
+    """How to ask the servable, and through what: over gRPC, where the servers are installed."""
+    if any(importlib.util.find_spec(name) is None for name in ("grpc", "granian")):
+        yield "its runtime (carrara[serve] is not installed)", servable.run
+        return
+    import grpc
+
+    from carrara.serving.manager import ModelManager
+    from carrara.serving.protocols import tensorflow_serving as wire
+    from carrara.serving.server import ModelServer
+
+    target = Target(_NAME, _NAME, 1)
+    manager = ModelManager(lambda: [Endpoint(_NAME, (target,))], lambda wanted: _Predictor(servable))
+    server = ModelServer(manager, grpc_port=0, rest_port=0)
+    server.start()
+    try:
+        with manager.acquire(Choice(_NAME)), grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            call = channel.unary_unary(wire.PREDICT)
+
+            def ask(inputs: Mapping[str, Array]) -> dict[str, Array]:
+                try:
+                    return wire.decode_response(call(wire.encode_request(_NAME, inputs), timeout=_TIMEOUT_SECONDS))[1]
+                except grpc.RpcError as error:
+                    raise _Wrong(f"the server answered {error.code().name}: {error.details()}") from None
+
+            yield "the gRPC server", ask
+    finally:
+        server.stop(0)
+
+
+def _memory() -> int:
+    """The memory of this process in bytes, 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,93 @@
+"""Paired differences: the same rows for both, so that what is hard for both cancels out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from carrara.core.errors import DataError
+from carrara.evaluation import Evaluation, Evidence, MetricValue, measure, not_worse_than_champion, paired_differences
+
+RANDOM = np.random.default_rng(3)
+TRUTH = RANDOM.random(2_000)
+LABELS = (RANDOM.random(2_000) < TRUTH).astype(int)
+WEAK = np.clip(TRUTH + RANDOM.normal(0, 0.25, 2_000), 0.01, 0.99)
+STRONG = np.clip(TRUTH + RANDOM.normal(0, 0.15, 2_000), 0.01, 0.99)
+
+
+def test_the_values_are_those_of_scikit_learn():
+    found = paired_differences(LABELS, WEAK, STRONG, ["roc_auc", "log_loss"], resamples=10)
+    assert found["roc_auc"].one == pytest.approx(roc_auc_score(LABELS, WEAK))
+    assert found["roc_auc"].other == pytest.approx(roc_auc_score(LABELS, STRONG))
+    assert found["log_loss"].difference == pytest.approx(log_loss(LABELS, STRONG) - log_loss(LABELS, WEAK))
+
+
+def test_an_interval_of_the_same_rows_is_narrower_than_two_of_their_own():
+    found = paired_differences(LABELS, WEAK, STRONG, ["roc_auc"])["roc_auc"]
+    alone = [measure(LABELS, scores, ["roc_auc"])["roc_auc"] for scores in (WEAK, STRONG)]
+    assert found.low > 0
+    assert found.differs
+    assert found.high - found.low < 0.7 * sum(value.high - value.low for value in alone)
+
+
+def test_intervals_hold_the_difference_of_all_rows_as_often_as_they_say():
+    """95 of 100, by samples of a population whose difference is known."""
+    truth = paired_differences(LABELS, WEAK, STRONG, ["brier"], resamples=1)["brier"].difference
+    held = 0
+    for seed in range(40):
+        rows = np.random.default_rng(seed).integers(0, 2_000, 400)
+        found = paired_differences(LABELS[rows], WEAK[rows], STRONG[rows], ["brier"], seed=seed, resamples=60)["brier"]
+        held += found.low <= truth <= found.high
+    assert 34 <= held <= 40
+
+
+def test_a_model_does_not_differ_from_itself():
+    found = paired_differences(LABELS, WEAK, WEAK, ["roc_auc"])["roc_auc"]
+    assert (found.difference, found.low, found.high, found.differs) == (0, 0, 0, False)
+
+
+def test_weights_count_and_numbers_can_be_compared_too():
+    weights = np.where(LABELS == 1, 3.0, 0.5)
+    found = paired_differences(LABELS, WEAK, STRONG, ["brier"], weights=weights)["brier"]
+    assert found.one == pytest.approx(np.average((WEAK - LABELS) ** 2, weights=weights))
+    numbers = paired_differences(TRUTH, WEAK, STRONG, ["rmse"], kind="regression")["rmse"]
+    assert numbers.high < 0
+
+
+def test_of_many_rows_a_sample_tells_and_is_scaled():
+    many = {name: np.tile(values, 10) for name, values in (("labels", LABELS), ("one", WEAK), ("other", STRONG))}
+    wide = paired_differences(LABELS, WEAK, STRONG, ["brier"], resamples=60)["brier"]
+    narrow = paired_differences(**many, metrics=["brier"], resamples=60)["brier"]
+    assert narrow.difference == pytest.approx(wide.difference)
+    assert (narrow.high - narrow.low) == pytest.approx((wide.high - wide.low) / 10**0.5, rel=0.4)
+
+
+def test_scores_of_other_rows_are_refused():
+    with pytest.raises(DataError, match="2,000 labels, and 2,000 and 10 scores"):
+        paired_differences(LABELS, WEAK, STRONG[:10], ["roc_auc"])
+
+
+def judged(one, other, **options):
+    pair = paired_differences(LABELS, one, other, ["roc_auc", "log_loss"])
+    metrics = {name: MetricValue(p.other, np.nan, np.nan, 2_000) for name, p in pair.items()}
+    champion = {name: {"value": p.one} for name, p in pair.items()}
+    evidence = Evidence(Evaluation(rows=2_000, metrics=metrics), champion, pair)
+    return not_worse_than_champion(options.pop("metric", "roc_auc"), **options).judge(evidence)
+
+
+def test_a_gate_holds_nothing_against_a_model_that_chance_may_have_made():
+    shade = np.clip(WEAK + RANDOM.normal(0, 0.003, 2_000), 0, 1)
+    assert judged(STRONG, STRONG).passed
+    assert judged(WEAK, shade).passed
+    assert not judged(STRONG, WEAK).passed
+    assert not judged(STRONG, WEAK, metric="log_loss").passed
+    assert judged(WEAK, STRONG, metric="log_loss").passed
+    assert judged(STRONG, WEAK, by=0.2).passed
+
+
+def test_a_gate_that_wants_proof_looks_at_the_whole_interval():
+    assert not judged(WEAK, np.clip(WEAK + RANDOM.normal(0, 0.05, 2_000), 0, 1), proven=True).passed
+    assert judged(WEAK, np.clip(WEAK + RANDOM.normal(0, 0.05, 2_000), 0, 1), proven=True, by=0.05).passed
+    assert judged(WEAK, STRONG, proven=True).passed
+    assert "on the same 2,000 rows" in judged(WEAK, STRONG).message
