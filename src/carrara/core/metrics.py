@@ -18,3 +18,20 @@ LOG_LAG_SECONDS = Gauge(
     "carrara_prediction_log_lag_seconds", "How old the oldest prediction is that is in the journal and not in the lake."
 )
 LOG_JOURNAL_BYTES = Gauge("carrara_prediction_log_journal_bytes", "What the journal holds for the lake.")
+MONITOR_DRIFT = Gauge(
+    "carrara_feature_drift_psi", "PSI of a feature against training, in the newest window.", ["model", "feature"]
+)
+MONITOR_EFFECT = Gauge(
+    "carrara_feature_drift_effect",
+    "How much a feature's drift changes the model's output, in standard deviations of it, in the newest window.",
+    ["model", "feature"],
+)
+MONITOR_METRIC = Gauge("carrara_model_metric", "A live metric of the newest window that has one.", ["model", "metric"])
+MONITOR_WINDOW_END = Gauge(
+    "carrara_monitor_window_end_seconds", "The end of the newest window that was computed, as a time.", ["model"]
+)
+ALERTS_FIRING = Gauge("carrara_alerts_firing", "Alerts that fire.", ["model"])
+ALERTS_NOT_TOLD = Counter("carrara_alerts_not_told_total", "Alerts that a notifier did not take.", ["notifier"])
+FEATURE_AGE_SECONDS = Gauge(
+    "carrara_feature_freshness_seconds", "How far the online store is behind the clock, by feature view.", ["view"]
+)

@@ -1,4 +1,15 @@
-"""Monitoring: what was predicted, what then happened, and how far the data have moved.
+"""Monitoring: what was predicted, what then happened, how far the data have moved, and who is told.
 
-In: predictions on their way out, and outcomes when they become known. Out: live metrics, and drift by week.
+In: predictions on their way out, and outcomes when they become known. Out: windows, live metrics, drift, alerts.
 """
+
+from carrara.monitoring.alert import alert
+from carrara.monitoring.monitor import Monitor
+from carrara.monitoring.notify.alertmanager import Alertmanager
+from carrara.monitoring.notify.email import Email
+from carrara.monitoring.notify.file import ToFile
+from carrara.monitoring.notify.log import ToLog
+from carrara.monitoring.notify.webhook import Webhook
+from carrara.monitoring.sampling import Sampling
+
+__all__ = ["Alertmanager", "Email", "Monitor", "Sampling", "ToFile", "ToLog", "Webhook", "alert"]

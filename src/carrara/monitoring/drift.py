@@ -102,7 +102,7 @@ def feature_drift(
             raise ColumnMissing(feature, "the window", columns)
         if len(columns[feature]) == 0:
             raise DataError(f"the window has no rows of '{feature}'", hint="Drift is not known until there are some.")
-        found.append(_drift(feature, expected.counts, expected.count(columns[feature])))
+        found.append(drift_of(feature, expected.counts, expected.count(columns[feature])))
     return sorted(found, key=lambda drift: (-drift.psi, drift.feature))
 
 
@@ -143,7 +143,8 @@ def histogram(values: npt.NDArray[Any], edges: Floats) -> Counts:
     return np.bincount(bins, minlength=len(edges) + 2).astype(np.int64)
 
 
-def _drift(feature: str, expected: Counts, actual: Counts) -> Drift:
+def drift_of(feature: str, expected: Counts, actual: Counts) -> Drift:
+    """The distances of two counts over the same bins, the last of which is what is missing; DataError without rows."""
     expected_shares, actual_shares = shares(expected, actual)
     return Drift(
         feature=feature,

@@ -1,55 +1,76 @@
-"""Live quality and drift: logged predictions joined with what then happened, by window."""
+"""A model version as it does in production: what is recorded of its windows, and which of them nobody has computed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from carrara.core.clock import microseconds
-from carrara.core.errors import DataError
 from carrara.core.html import html_table
-from carrara.data import read_dataset
-from carrara.evaluation import MAIN_METRICS, Kind, measure
-from carrara.features.training_set import as_numpy
-from carrara.models.registry import ModelVersion, read_record, recorded_definitions
-from carrara.models.signature import DEFAULT_SIGNATURE, ENTITIES_SIGNATURE, EVENT_TIME, PREDICTION_ID
-from carrara.monitoring.drift import ReferenceDistribution, feature_drift, one_score
-from carrara.monitoring.prediction_log import log_table, read_log
+from carrara.metadata.alerts import AlertState, list_alerts
+from carrara.metadata.monitor_windows import SPAN, RecordedWindow, list_windows
+from carrara.metadata.prediction_losses import PredictionLoss, list_losses
+from carrara.models.registry import ModelVersion
+from carrara.monitoring.alerting import Standing, standing
+from carrara.monitoring.judge import Judge
+from carrara.monitoring.monitor import Monitor, window_of
+from carrara.monitoring.outcomes import LABEL, join_outcomes
+from carrara.monitoring.prediction_log import log_table, once, scan_log
+from carrara.monitoring.rule import Facts, evaluate_rule
+from carrara.monitoring.run import no_predictions, read_judged, read_result
+from carrara.monitoring.sampling import SAMPLED
 from carrara.storage import Stores
 
-LABEL = "__outcome"
-_OUTCOMES = {"binary": pl.Int8(), "multiclass": pl.String(), "regression": pl.Float64()}
+_MOST_WINDOWS = 1_000
 
 
 @dataclass(frozen=True)
 class Window:
-    """What was found of the predictions in [start, end): quality where outcomes are known, and drift.
+    """One window of predictions.
 
-    `metrics` is None as long as no outcome is known; `drift` and `score_drift` are against the training part's
-    features and the test part's scores.
+    `state` is `complete`; `open`, as long as its time is not over; `changed`, when predictions came since it was
+    computed; `failed`, `running`, `not computed`, or `no predictions`. `health` is `alert` when a rule holds, `ok` when
+    it is complete and none of those that are known does, and `unknown` in every other case.
     """
 
     start: datetime
     end: datetime
+    state: str
+    health: str
     predictions: int
     outcomes: int
-    metrics: dict[str, Any] | None
-    drift: list[dict[str, Any]]
-    score_drift: dict[str, Any]
+    computed_at: datetime | None = None
+    error: str | None = None
+    holds: tuple[str, ...] = ()
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """Live quality; None as long as no outcome is known."""
+        return self.result.get("metrics")
+
+    @property
+    def drift(self) -> list[dict[str, Any]]:
+        """Every feature against training, what changes the output most first."""
+        return list(self.result.get("drift", ()))
+
+    @property
+    def score_drift(self) -> dict[str, Any]:
+        return dict(self.result.get("score_drift", {}))
 
     def as_dict(self) -> dict[str, Any]:
-        return {**vars(self), "start": self.start.isoformat(), "end": self.end.isoformat()}
+        times = {"start": self.start.isoformat(), "end": self.end.isoformat()}
+        computed = self.computed_at.isoformat() if self.computed_at else None
+        told = {name: getattr(self, name) for name in ("state", "health", "predictions", "outcomes", "error", "holds")}
+        return {**self.result, **times, **told, "computed_at": computed}
 
 
 @dataclass(frozen=True)
 class MonitorReport:
-    """A model version as it does in production: overall, beside its evaluation, and by window."""
+    """A model version: all of its predictions together, beside its evaluation, and by window."""
 
     model: str
     version: int
@@ -59,144 +80,129 @@ class MonitorReport:
     metrics: dict[str, Any] | None
     evaluation: dict[str, Any]
     windows: list[Window]
+    alerts: list[AlertState]
+    standings: list[Standing]
+    losses: list[PredictionLoss]
 
     def as_dict(self) -> dict[str, Any]:
-        windows = [window.as_dict() for window in self.windows]
-        return {**vars(self), "as_of": self.as_of.isoformat(), "windows": windows}
+        lists = {
+            "windows": [window.as_dict() for window in self.windows],
+            "alerts": [alert.as_dict() for alert in self.alerts],
+            "rules": [one.as_dict() for one in self.standings],
+            "losses": [loss.as_dict() for loss in self.losses],
+        }
+        plain = {n: getattr(self, n) for n in ("model", "version", "predictions", "outcomes", "metrics", "evaluation")}
+        return {**plain, "as_of": self.as_of.isoformat(), **lists}
 
     def _repr_html_(self) -> str:
-        rows = [(f"{w.start:%Y-%m-%d}", w.predictions, w.outcomes, w.drift[0]["feature"]) for w in self.windows]
+        rows = [
+            (f"{w.start:%Y-%m-%d}", w.predictions, w.outcomes, w.health, w.drift[0]["feature"] if w.drift else "")
+            for w in self.windows
+        ]
         title = f"{self.model}@{self.version}, {self.predictions:,} predictions"
-        return html_table(title, ["window", "predictions", "outcomes", "drifted most"], rows)
+        return html_table(title, ["window", "predictions", "outcomes", "health", "drifted most"], rows)
 
 
-def monitor(
-    stores: Stores, version: ModelVersion, *, window: timedelta, names: Sequence[str] | None = None
-) -> MonitorReport:
-    """Join the log with the outcomes known by the stores' clock, and judge it as a whole and by window.
-
-    Windows start with the first prediction's day; `names` are by default the main metrics of the model's kind. Raises
-    DataError when nothing was predicted yet: a version without predictions is not healthy, it is not known.
-    """
-    joined = join_outcomes(stores, version)
-    record = read_record(stores, version)
-    judged = _Judged.of(record, names)
-    known = joined.drop_nulls(LABEL)
+def read_monitor(stores: Stores, monitor: Monitor, version: ModelVersion) -> MonitorReport:
+    """What is recorded of a version's windows; nothing is computed. DataError when nothing was predicted yet."""
+    recorded = list_windows(stores.metadata, version.model, version.version)
+    span = next((one for one in recorded if one.state == SPAN), None)
+    of_length = [w for w in recorded if w.state != SPAN and w.key.end - w.key.start == monitor.length]
+    windows = _with_gaps(stores, monitor, version, of_length)
+    if not windows:
+        raise no_predictions(version)
+    if span is None and len(windows) == 1 and of_length:
+        span = of_length[0]
+    overall = read_result(stores, span) if span is not None and span.result is not None else {}
+    judged = read_judged(stores, version, monitor.length, closed_only=True)
+    alerts = [one for one in list_alerts(stores.metadata, version.model) if one.version == version.version]
     return MonitorReport(
         model=version.model,
         version=version.version,
         as_of=stores.clock(),
-        predictions=joined.height,
-        outcomes=known.height,
-        metrics=judged.metrics(known),
-        evaluation={n: record["metrics"]["test"][n] for n in judged.names if n in record["metrics"]["test"]},
-        windows=[_window(start, end, rows, judged) for start, end, rows in _windows(joined, window)],
+        predictions=overall.get("predictions", 0),
+        outcomes=overall.get("outcomes", 0),
+        metrics=overall.get("metrics"),
+        evaluation=overall.get("evaluation", {}),
+        windows=windows,
+        alerts=alerts,
+        standings=[standing(alert, judged) for alert in monitor.alerts],
+        losses=list_losses(stores.metadata),
     )
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """By what a version's predictions are judged: its kind, its output, and what was seen in training."""
-
-    kind: Kind
-    score: str
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
-    features: Mapping[str, ReferenceDistribution]
-    scores: ReferenceDistribution
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any], names: Sequence[str] | None) -> _Judged:
-        kind: Kind = record["configuration"]["label"].get("kind", "binary")
-        return cls(
-            kind=kind,
-            score=record["signature"][DEFAULT_SIGNATURE]["outputs"][0]["name"],
-            classes=tuple(record["parameters"].get("classes", ())),
-            names=tuple(names or MAIN_METRICS[kind]),
-            features={f["name"]: ReferenceDistribution.from_dict(f["distribution"]) for f in record["features"]},
-            scores=ReferenceDistribution.from_dict(record["summary"]["scores"]),
-        )
-
-    def scores_of(self, rows: pl.DataFrame) -> npt.NDArray[Any]:
-        return np.array(rows[self.score].to_list(), dtype=np.float64)
-
-    def metrics(self, known: pl.DataFrame) -> dict[str, Any] | None:
-        if known.is_empty():
-            return None
-        labels = known[LABEL].to_numpy()
-        if self.kind == "multiclass":
-            labels = np.array([self.classes.index(label) if label in self.classes else -1 for label in labels])
-            known, labels = known.filter(labels >= 0), labels[labels >= 0]
-        found = measure(labels.astype(np.float64), self.scores_of(known), self.names, kind=self.kind)
-        return {name: value.as_dict() for name, value in found.items()}
+def _with_gaps(
+    stores: Stores, monitor: Monitor, version: ModelVersion, recorded: Sequence[RecordedWindow]
+) -> list[Window]:
+    """The recorded windows, and every one between the first and the clock that is not recorded."""
+    logged = _logged(stores, monitor, version)
+    starts = {one.key.start: one for one in recorded}
+    known = sorted({*starts, *logged})
+    if not known:
+        return []
+    last = max(window_of(stores.clock(), monitor.length), known[-1])
+    found: list[Window] = []
+    start = known[0]
+    while start <= last and len(found) < _MOST_WINDOWS:
+        one, rows = starts.get(start), logged.get(start, 0)
+        found.append(_window(stores, monitor, one, rows) if one is not None else _absent(monitor, start, rows))
+        start += monitor.length
+    # Windows that have not happened are not missing.
+    while found and found[-1].state == "no predictions" and found[-1].end > stores.clock():
+        found.pop()
+    return found
 
 
-def join_outcomes(stores: Stores, version: ModelVersion) -> pl.DataFrame:
-    """Every logged prediction of a version, with `__outcome`: 1, 0, a class or a number, or null while it is not known.
-
-    An outcome counts from the moment at which it became known, by the model's label; it is matched by entity
-    keys and time.
-    """
+def _logged(stores: Stores, monitor: Monitor, version: ModelVersion) -> dict[datetime, int]:
+    """How many predictions the log has in each window."""
     if not stores.lake.exists(log_table(version.model)):
-        raise DataError(
-            f"no prediction of {version} is logged yet", hint=f"carrara serve, or carrara predict {version.model}"
-        )
-    everything = read_log(stores, version.model)
-    log = everything.filter(pl.col("version") == version.version)
-    if log.is_empty():
-        others = ", ".join(f"{version.model}@{number}" for number in everything["version"].unique().sort())
-        raise DataError(f"no prediction of {version} is logged yet", hint=f"There are predictions of {others}.")
-    label = recorded_definitions(stores, version).of_kind("model")[version.model].label
-    outcomes = read_dataset(stores, label.dataset).filter(pl.col(label.known_at or label.time) <= stores.clock())
-    keys = [name for name in _entity_keys(stores, version) if name in log.columns]
-    wanted = outcomes.select(
-        *keys, pl.col(label.time).alias("event_time"), pl.col(label.column).cast(_OUTCOMES[label.kind]).alias(LABEL)
-    ).collect()
-    on = [*keys, "event_time"]
-    return log.join(wanted.unique(on, keep="last"), on=on, how="left", maintain_order="left")
+        return {}
+    rows = scan_log(stores, version.model).filter((pl.col("version") == version.version) & (pl.col(SAMPLED) == "rate"))
+    times = once(rows.select("prediction_id", "version", "shadow", "event_time")).select("event_time").collect()
+    hours = times.group_by(pl.col("event_time").dt.truncate("1m")).len().iter_rows()
+    found: dict[datetime, int] = {}
+    for minute, count in hours:
+        start = window_of(minute, monitor.length)
+        found[start] = found.get(start, 0) + count
+    return found
 
 
-def _entity_keys(stores: Stores, version: ModelVersion) -> list[str]:
-    record = read_record(stores, version)
-    request = [t["name"] for t in record["signature"][ENTITIES_SIGNATURE]["inputs"] if t["dtype"] == "string"]
-    return [name for name in request if name not in (EVENT_TIME, PREDICTION_ID)]
-
-
-def _windows(rows: pl.DataFrame, length: timedelta) -> list[tuple[datetime, datetime, pl.DataFrame]]:
-    times = rows["event_time"]
-    start = times.dt.truncate("1d").min()
-    assert isinstance(start, datetime)
-    place = (times.dt.timestamp("us") - microseconds(start)) // microseconds(length)
-    return [
-        (start + length * number, start + length * (number + 1), rows.filter(place == number))
-        for number in place.unique().sort().to_list()
-    ]
-
-
-def _window(
-    start: datetime,
-    end: datetime,
-    rows: pl.DataFrame,
-    judged: _Judged,
-) -> Window:
-    known = rows.drop_nulls(LABEL)
-    columns = {name: as_numpy(rows[name]) for name in judged.features}
+def _window(stores: Stores, monitor: Monitor, one: RecordedWindow, logged: int) -> Window:
+    result = read_result(stores, one) if one.result is not None else {}
+    state = one.state
+    if state == "complete" and logged != one.predictions:
+        state = "changed"
+    elif state == "complete" and one.key.end > stores.clock():
+        state = "open"
+    held = {alert.rule: evaluate_rule(alert.rule, Facts(result)) for alert in monitor.alerts} if result else {}
+    holds = tuple(rule for rule, value in held.items() if value)
+    settled = one.state == "complete" and state != "changed" and any(value is not None for value in held.values())
     return Window(
-        start=start,
-        end=end,
-        predictions=rows.height,
-        outcomes=known.height,
-        metrics=judged.metrics(known),
-        drift=[drift.as_dict() for drift in feature_drift(judged.features, columns)],
-        score_drift=feature_drift({judged.score: judged.scores}, {judged.score: one_score(judged.scores_of(rows))})[
-            0
-        ].as_dict(),
+        start=one.key.start,
+        end=one.key.end,
+        state=state,
+        health="alert" if holds else "ok" if settled else "unknown",
+        predictions=one.predictions or logged,
+        outcomes=one.outcomes or 0,
+        computed_at=one.computed_at,
+        error=one.error,
+        holds=holds,
+        result=result,
     )
+
+
+def _absent(monitor: Monitor, start: datetime, logged: int) -> Window:
+    state = "not computed" if logged else "no predictions"
+    return Window(start, start + monitor.length, state, "unknown", logged, 0)
 
 
 def live_metrics(
     stores: Stores, version: ModelVersion, since: datetime, names: Sequence[str]
 ) -> tuple[dict[str, Any] | None, int]:
     """What a version's predictions since a moment came to, by outcomes that are known, and how many are."""
-    known = join_outcomes(stores, version).filter(pl.col("logged_at") >= since).drop_nulls(LABEL)
-    return _Judged.of(read_record(stores, version), names).metrics(known), known.height
+    judge = Judge.of(stores, version, names)
+    rows = scan_log(stores, version.model).filter(
+        (pl.col("version") == version.version) & (pl.col("logged_at") >= since) & (pl.col(SAMPLED) == "rate")
+    )
+    known = join_outcomes(stores, judge.rule, once(rows).collect()).drop_nulls(LABEL)
+    return judge.metrics(known), known.height

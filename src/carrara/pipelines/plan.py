@@ -87,6 +87,8 @@ def check(definitions: Definitions) -> None:
         where = f"model '{name}'"
         _known(definitions, "dataset", model.label.dataset, where)
         resolve_features(definitions, model.features, where=where)
+    for name in definitions.of_kind("monitor"):
+        _known(definitions, "model", name, f"monitor '{name}'")
 
 
 def _require(definitions: Definitions, fields: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ from carrara.metadata.lineage import Edge, downstream, upstream
 from carrara.metadata.run_metrics import read_metrics
 from carrara.metadata.runs import Run, get_run, list_runs
 from carrara.models.registry import ModelVersion, champion, resolve
-from carrara.monitoring.live import MonitorReport, monitor
+from carrara.monitoring.live import MonitorReport
 from carrara.monitoring.prediction_log import PredictionLog, read_log
 from carrara.pipelines import (
     Plan,
@@ -52,6 +52,7 @@ from carrara.workspace.datasets import Datasets
 from carrara.workspace.endpoints import Endpoints
 from carrara.workspace.features import Features
 from carrara.workspace.models import Models
+from carrara.workspace.monitoring import Monitoring
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,10 @@ class Workspace:
     @property
     def access(self) -> Access:
         return Access(self)
+
+    @property
+    def monitoring(self) -> Monitoring:
+        return Monitoring(self)
 
     def plan(self) -> Plan:
         """What `apply` would change; raises for definitions that do not fit together."""
@@ -211,11 +216,11 @@ class Workspace:
 
     def predict_batch(self, address: str, source: Path, target: Path) -> int:
         """Predict every row of a CSV or Parquet file into another, and return how many; see `serving.batch`."""
-        return predict_batch(self.stores, self._version(address), source, target)
+        return predict_batch(self.stores, self.version(address), source, target)
 
-    def monitor(self, address: str, *, window: timedelta = timedelta(days=7)) -> MonitorReport:
-        """Live quality against the evaluation's, and drift, by window, as of the clock."""
-        return monitor(self.stores, self._version(address), window=window)
+    def monitor(self, address: str, *, window: timedelta | str = "7d") -> MonitorReport:
+        """Compute live quality against the evaluation's, and drift, by window, as of the clock."""
+        return self.monitoring.measure(address, window=window)
 
     def predictions(self, model: str) -> pl.DataFrame:
         """The prediction log of a model."""
@@ -290,11 +295,12 @@ class Workspace:
             del self.__dict__["stores"]
 
     def _predictor(self, address: str) -> ModelPredictor:
-        version = self._version(address)
+        version = self.version(address)
         if str(version) not in self._predictors:
             self._predictors[str(version)] = open_predictor(self.stores, version)
         return self._predictors[str(version)]
 
-    def _version(self, address: str) -> ModelVersion:
+    def version(self, address: str) -> ModelVersion:
+        """The version that an address stands for; a name alone is its champion, or the newest where there is none."""
         live = champion(self.stores, address) if "@" not in address and ":" not in address else None
         return live or resolve(self.stores, address)

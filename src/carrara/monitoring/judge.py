@@ -1,0 +1,172 @@
+"""By what a version's predictions are judged: its kind and metrics, its evaluation, and what was seen in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from carrara.core.errors import CarraraError
+from carrara.evaluation import MAIN_METRICS, Kind, measure, measure_slices
+from carrara.evaluation.metrics import metric
+from carrara.features.training_set import read_training_set
+from carrara.metadata.versions import find_version
+from carrara.models.registry import ModelVersion, open_version, read_record
+from carrara.models.runtimes.base import Servable
+from carrara.models.signature import DEFAULT_SIGNATURE
+from carrara.monitoring.drift import ReferenceDistribution, one_score
+from carrara.monitoring.estimate import calibration_of, estimated
+from carrara.monitoring.outcomes import LABEL, OutcomeRule
+from carrara.storage import Stores
+
+_TRAINING_ROWS = 4_000
+_RESAMPLED_ROWS = 20_000_000
+_LEAST_SLICE = 200
+_KINDS = ("binary", "multiclass", "regression")
+"""The kinds of labels whose outcome is one value a prediction."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One version, opened once for all of its windows."""
+
+    stores: Stores
+    version: ModelVersion
+    record: Mapping[str, Any]
+    rule: OutcomeRule
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, stores: Stores, version: ModelVersion, names: Sequence[str] = ()) -> Judge:
+        """`names` are metrics, by default the main ones of the model's kind."""
+        record = read_record(stores, version)
+        kind = record["configuration"]["label"].get("kind", "binary")
+        return cls(stores, version, record, OutcomeRule.of(stores, version), tuple(names or MAIN_METRICS[kind]))
+
+    @property
+    def kind(self) -> Kind:
+        return self.rule.kind
+
+    @cached_property
+    def output(self) -> str:
+        name: str = self.record["signature"][DEFAULT_SIGNATURE]["outputs"][0]["name"]
+        return name
+
+    @cached_property
+    def features(self) -> dict[str, ReferenceDistribution]:
+        """The training part's distribution of each feature."""
+        return {f["name"]: ReferenceDistribution.from_dict(f["distribution"]) for f in self.record["features"]}
+
+    @cached_property
+    def scores(self) -> ReferenceDistribution:
+        """The test part's distribution of the scores."""
+        return ReferenceDistribution.from_dict(self.record["summary"]["scores"])
+
+    @cached_property
+    def importance(self) -> dict[str, float]:
+        return {feature["name"]: feature["importance"] or 0.0 for feature in self.record["features"]}
+
+    @cached_property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The least and the greatest number of each feature in training."""
+        found = {f["name"]: f["statistics"] for f in self.record["features"]}
+        return {
+            name: (s["min"], s["max"])
+            for name, s in found.items()
+            if isinstance(s.get("min"), int | float) and isinstance(s.get("max"), int | float)
+        }
+
+    @cached_property
+    def evaluation(self) -> dict[str, Any]:
+        """The evaluation's own values of the metrics."""
+        test = self.record["metrics"]["test"]
+        return {name: test[name] for name in self.names if name in test}
+
+    @cached_property
+    def servable(self) -> Servable:
+        return open_version(self.stores, self.version)
+
+    def close(self) -> None:
+        if "servable" in self.__dict__:
+            self.servable.close()
+
+    @cached_property
+    def training(self) -> pl.DataFrame | None:
+        """Some thousand rows of the training set's features, evenly drawn; None where it is no longer there."""
+        kept = self.record["datasets"]["training_set"]
+        found = find_version(self.stores.metadata, "training_set", self.version.model, kept["version"])
+        if found is None or found.digest != kept["digest"]:
+            return None
+        try:
+            _, rows = read_training_set(self.stores, self.version.model, kept["version"])
+            drawn = rows.select(list(self.features)).gather_every(max(kept["rows"] // _TRAINING_ROWS, 1))
+            return drawn.collect()
+        except (CarraraError, OSError):
+            return None
+
+    def score(self, rows: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """The model's answer to rows of features, one number each."""
+        signature = self.servable.signature
+        return one_score(self.servable.run(signature.tensors(rows))[self.output])
+
+    def scores_of(self, rows: pl.DataFrame) -> npt.NDArray[Any]:
+        return np.array(rows[self.output].to_list(), dtype=np.float64)
+
+    def metrics(self, known: pl.DataFrame) -> dict[str, Any] | None:
+        """The metrics of rows whose outcome is known; None for none."""
+        labels, known = self._labels(known)
+        if known.is_empty() or self.kind not in _KINDS:
+            return None
+        resamples = int(np.clip(_RESAMPLED_ROWS // known.height, 20, 200))
+        found = measure(labels, self.scores_of(known), self.names, kind=self.kind, bootstrap=resamples)
+        return {name: value.as_dict() for name, value in found.items()}
+
+    def slices(self, known: pl.DataFrame) -> list[dict[str, Any]]:
+        """The main metric of each slice that the evaluation looked at, as far as its column is known."""
+        labels, known = self._labels(known)
+        columns = {name: known[name] for name in self.rule.slices if name in known.columns}
+        if known.is_empty() or not columns or self.kind not in _KINDS:
+            return []
+        found = measure_slices(
+            labels,
+            self.scores_of(known),
+            columns,
+            self.names[:1],
+            crosses=[cross for cross in self.rule.crosses if set(cross) <= set(columns)],
+            kind=self.kind,
+            min_rows=_LEAST_SLICE,
+            bootstrap=50,
+        )
+        return [one.as_dict() for one in found]
+
+    def estimate(self, rows: pl.DataFrame) -> dict[str, float] | None:
+        """The metrics as they probably are, without an outcome; None where the kind has no such estimate."""
+        if self.kind != "binary" or rows.is_empty():
+            return None
+        threshold = float(self.record["configuration"].get("threshold", 0.5))
+        scores = one_score(self.scores_of(rows))
+        return estimated(scores, self.names, calibration=calibration_of(self.record), threshold=threshold)
+
+    def worse_than_evaluated(self, metrics: Mapping[str, Any] | None) -> list[str]:
+        """The metrics whose interval is wholly on the worse side of the evaluation's."""
+        return [name for name in metrics or {} if self._is_worse(name, (metrics or {})[name])]
+
+    def _is_worse(self, name: str, live: Mapping[str, Any]) -> bool:
+        then, better = self.evaluation.get(name), metric(name, self.kind).greater_is_better
+        if then is None or better is None or None in (live["low"], live["high"], then["low"], then["high"]):
+            return False
+        return bool(live["high"] < then["low"]) if better else bool(live["low"] > then["high"])
+
+    def _labels(self, known: pl.DataFrame) -> tuple[npt.NDArray[np.float64], pl.DataFrame]:
+        known = known.drop_nulls(LABEL)
+        if self.kind != "multiclass":
+            return known[LABEL].to_numpy().astype(np.float64), known
+        classes = list(self.record["parameters"].get("classes", ()))
+        known = known.filter(pl.col(LABEL).is_in(classes))
+        places = known[LABEL].replace_strict({name: place for place, name in enumerate(classes)}, return_dtype=pl.Int64)
+        return places.to_numpy().astype(np.float64), known
