@@ -44,7 +44,7 @@ def server():
 @pytest.fixture(scope="module", params=[NativeGrpcTransport, GrpcTransport], ids=["native", "grpcio"])
 def call(request, server):
     calls = GrpcCalls(server.inference, server.manager)
-    transport = request.param("127.0.0.1", 0, calls.methods, calls.handle)
+    transport = request.param("127.0.0.1", 0, calls.methods, calls.handle, calls.streams)
     transport.start()
     with grpc.insecure_channel(f"127.0.0.1:{transport.port}") as channel:
 

@@ -12,11 +12,15 @@ from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspac
 from carrara.cli.output import print_json, say
 
 if TYPE_CHECKING:
+    from carrara.cli.serving_flags import Flags
+    from carrara.serving.folders import Folders
+    from carrara.serving.options import Wire
     from carrara.serving.server import ModelServer
     from carrara.serving.slots import Retry
 
 
 def serve(
+    context: typer.Context,
     grpc_port: Annotated[
         int | None, typer.Option("--grpc-port", "--port", help="By default as carrara.toml says; 0 for a free one.")
     ] = None,
@@ -25,8 +29,10 @@ def serve(
         typer.Option("--rest-port", "--rest_api_port", help="By default as carrara.toml says; 0 for a free one."),
     ] = None,
     model_base_path: Annotated[
-        Path | None,
-        typer.Option("--model_base_path", help="Serve this folder of numbered ONNX versions, with no workspace."),
+        str | None,
+        typer.Option(
+            "--model_base_path", help="Serve this folder, or address, of numbered versions, with no workspace."
+        ),
     ] = None,
     model_name: Annotated[str, typer.Option("--model_name", help="The folder's model by name.")] = "default",
     poll_seconds: Annotated[
@@ -60,23 +66,32 @@ def serve(
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve every deployment, or a folder, over gRPC and REST, until it is told to stop."""
-    from carrara.serving.folder import VersionFolder
+    """Serve every deployment, or a folder, over gRPC and REST, until it is told to stop.
+
+    The other flags of tensorflow_model_server are taken too, as --NAME=VALUE: --model_config_file,
+    --batching_parameters_file, --monitoring_config_file, --ssl_config_file, --rest_api_enable_cors_support, ...
+    """
+    from carrara.cli.serving_flags import parse_flags
     from carrara.serving.options import ServerOptions
-    from carrara.serving.run import serve_folder, serve_workspace
+    from carrara.serving.run import serve_folders, serve_workspace
     from carrara.serving.slots import Retry
 
+    flags = parse_flags(context.args, [name for one in context.command.params for name in one.opts])
+    if flags.ignored:
+        say(f"taken, and without effect here: {', '.join(flags.ignored)}")
+    with_folders = bool(model_base_path or flags.text("model_config_file"))
     options = ServerOptions(
         grpc_port=8500 if grpc_port is None else grpc_port,
         rest_port=8501 if rest_port is None else rest_port,
         poll_seconds=poll_seconds,
-        retry=_retry(Retry() if model_base_path else Retry(most=None, seconds=5), most_retries, retry_micros),
+        retry=_retry(Retry() if with_folders else Retry(most=None, seconds=5), most_retries, retry_micros),
         unload_first=unload_first,
         until_eof=until_eof,
+        wire=_wire(flags),
     )
     ready = _ready_json if as_json else _ready
-    if model_base_path is not None:
-        serve_folder(VersionFolder(model_name, model_base_path), options, ready)
+    if with_folders:
+        serve_folders(_folders(flags, model_name, model_base_path, poll_seconds), options, ready)
         return
     with open_workspace(workspace) as ws:
         named = ws.configuration.serving
@@ -90,6 +105,49 @@ def serve(
             ),
             ready,
         )
+
+
+def _wire(flags: Flags) -> Wire:
+    from carrara.serving.model_config import read_batching, read_metrics_path, read_tls
+    from carrara.serving.options import DEFAULT_WIRE, Wire
+
+    batching, monitoring, tls = (
+        flags.text(name) for name in ("batching_parameters_file", "monitoring_config_file", "ssl_config_file")
+    )
+    most_rows = read_batching(Path(batching))[0] if batching else DEFAULT_WIRE.most_rows
+    return Wire(
+        most_rows=most_rows if flags.switch("enable_batching", True) else 1,
+        body_seconds=flags.number("rest_api_timeout_in_ms", DEFAULT_WIRE.body_seconds * 1000) / 1000,
+        cors=flags.switch("rest_api_enable_cors_support"),
+        metrics_path=read_metrics_path(Path(monitoring)) if monitoring else "",
+        tls=read_tls(Path(tls)) if tls else None,
+    )
+
+
+def _folders(flags: Flags, name: str, base_path: str | None, poll_seconds: float) -> Folders:
+    from carrara.core.errors import ConfigurationError
+    from carrara.serving.folder_predictor import Opening
+    from carrara.serving.folders import ConfigFile, Folders, folders_of_file
+    from carrara.serving.model_config import ModelConfig, read_batching
+
+    batching, listed = flags.text("batching_parameters_file"), flags.text("model_config_file")
+    if batching and not flags.switch("enable_batching"):
+        raise ConfigurationError("--batching_parameters_file needs --enable_batching")
+    if listed and base_path:
+        raise ConfigurationError(
+            "--model_config_file and --model_base_path are given; only one of them says what to serve"
+        )
+    opening = Opening(
+        saved_model_tags=tuple((flags.text("saved_model_tags") or "serve").split(",")),
+        warm_up=flags.switch("enable_model_warmup", True),
+        warm_up_iterations=max(1, int(flags.number("num_request_iterations_for_warmup", 1))),
+        sizes=read_batching(Path(batching))[1] if batching else (),
+    )
+    if listed:
+        file = ConfigFile(Path(listed), flags.number("model_config_file_poll_wait_seconds", 0))
+        early = flags.switch("allow_version_labels_for_unavailable_models")
+        return folders_of_file(file, poll_seconds, opening, early_labels=early)
+    return Folders([ModelConfig(name, str(base_path))], poll_seconds, opening)
 
 
 def _retry(usual: Retry, most: int | None, micros: int | None) -> Retry:

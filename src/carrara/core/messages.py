@@ -18,11 +18,12 @@ def message_class(descriptors: Path, name: str, *, extra: str, purpose: str) -> 
     require("google.protobuf", extra=extra, purpose=purpose)
     from google.protobuf import message_factory
 
-    return message_factory.GetMessageClass(_pool(descriptors).FindMessageTypeByName(name))
+    return message_factory.GetMessageClass(pool_of(descriptors).FindMessageTypeByName(name))
 
 
 @cache
-def _pool(descriptors: Path) -> Any:
+def pool_of(descriptors: Path) -> Any:
+    """The pool that the messages of a file are in."""
     from google.protobuf import descriptor_pb2, descriptor_pool
 
     files = descriptor_pb2.FileDescriptorSet.FromString(descriptors.read_bytes())

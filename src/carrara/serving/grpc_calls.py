@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from carrara.core.errors import UnavailableError
-from carrara.serving.inference import Answer, Inference
+from carrara.serving.inference import Answer, Inference, Request
 from carrara.serving.manager import ModelManager
-from carrara.serving.protocols import examples, open_inference, tensorflow_serving
+from carrara.serving.metrics import Call
+from carrara.serving.protocols import examples, health, open_inference, tensorflow_serving
 from carrara.serving.protocols.blocks import Blocks
 from carrara.serving.protocols.calls import Asked, Method
+from carrara.serving.protocols.reflection import PACKAGES, answerer
 from carrara.serving.protocols.status import status_of
-from carrara.serving.protocols.tensorflow_serving import PREDICT, Reload
-from carrara.serving.transports.base import Result
+from carrara.serving.protocols.tensorflow_serving import HANDLE_RELOAD_CONFIG, PREDICT, Reload
+from carrara.serving.transports.base import Result, Stream
 
 _MOST_SWAPS = 5
 
@@ -21,12 +27,19 @@ class GrpcCalls:
     """Answers calls by their methods' paths; `methods` lists those."""
 
     def __init__(self, inference: Inference, manager: ModelManager, reload: Reload | None = None) -> None:
-        self._inference = inference
+        self._inference, self._manager = inference, manager
         self._blocks = Blocks(tensorflow_serving.decode_predict, tensorflow_serving.encode_predict)
+        self._reading = threading.Lock()
         self._methods: dict[str, Method] = {
             **tensorflow_serving.methods(manager, reload),
             **examples.methods(),
             **open_inference.methods(manager),
+            health.CHECK: health.check(manager),
+        }
+
+        self.streams: dict[str, Stream] = {
+            health.WATCH: health.watch(manager),
+            **{f"/{package}.ServerReflection/ServerReflectionInfo": answerer(package) for package in PACKAGES},
         }
 
     @property
@@ -35,10 +48,17 @@ class GrpcCalls:
 
     def handle(self, calls: Sequence[tuple[str, bytes]]) -> list[Result]:
         """Answer calls that came in together, in their order; predictions among them share their runs."""
-        results = self._predicted([place for place, (method, _) in enumerate(calls) if method == PREDICT], calls)
+        began = time.perf_counter()
+        counted: Counter[Call] = Counter()
+        results = self._predicted(
+            [place for place, (method, _) in enumerate(calls) if method == PREDICT], calls, counted
+        )
         waiting: dict[int, Asked] = {}
         for place, (method, data) in enumerate(calls):
             if place in results:
+                continue
+            if method == HANDLE_RELOAD_CONFIG:
+                results[place] = Result(later=partial(self._reloaded, data))
                 continue
             try:
                 asked = self._methods[method](data)
@@ -52,17 +72,39 @@ class GrpcCalls:
         answers = iter(self._inference.answer_all([one for asked in waiting.values() for one in asked.requests]))
         for place, asked in waiting.items():
             results[place] = self._result(asked, [next(answers) for _ in asked.requests])
+            counted[self._call(asked.requests[0], calls[place][0], results[place].code)] += 1
+        self._inference.metrics.answered(counted, time.perf_counter() - began)
         return [results[place] for place in range(len(calls))]
 
-    def _predicted(self, places: Sequence[int], calls: Sequence[tuple[str, bytes]]) -> dict[int, Result]:
+    def _call(self, request: Request, method: str, code: int = 0) -> Call:
+        # Names that nothing answers are not counted each: there is no end to them.
+        model = request.choice.endpoint if self._manager.serves(request.choice.endpoint) else ""
+        return Call(model, method.rsplit("/", 1)[-1], "GRPC", code)
+
+    def _reloaded(self, data: bytes) -> Result:
+        try:
+            asked = self._methods[HANDLE_RELOAD_CONFIG](data)
+        except Exception as error:
+            return _failed(error)
+        assert isinstance(asked, bytes)
+        return Result(asked)
+
+    def _predicted(
+        self, places: Sequence[int], calls: Sequence[tuple[str, bytes]], counted: Counter[Call]
+    ) -> dict[int, Result]:
         """What the calls of Predict end with that look alike: they are read, answered and written as one."""
-        blocks, _ = self._blocks.read([calls[place][1] for place in places])
+        if self._inference.most_rows == 1:
+            return {}
+        with self._reading:
+            blocks, _ = self._blocks.read([calls[place][1] for place in places])
         answers = self._inference.answer_all([block.request for block in blocks])
         results: dict[int, Result] = {}
         for block, answer in zip(blocks, answers, strict=True):
             # After an error each is asked by itself, and the one that is wrong fails alone.
             if isinstance(answer, Answer):
-                written = self._blocks.write(answer, len(block.places))
+                with self._reading:
+                    written = self._blocks.write(answer, len(block.places))
+                counted[self._call(block.request, PREDICT)] += len(block.places)
                 results.update((places[at], Result(data)) for at, data in zip(block.places, written, strict=True))
         return results
 

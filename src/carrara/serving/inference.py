@@ -14,6 +14,7 @@ import numpy as np
 from carrara.core.errors import CarraraError, NotFoundError, RequestError, did_you_mean
 from carrara.serving.contract import Choice, Prediction, Predictor
 from carrara.serving.manager import ModelManager
+from carrara.serving.metrics import Metrics
 from carrara.serving.observed import Observed
 from carrara.serving.protocols.coercion import coerced
 from carrara.serving.protocols.example_rows import with_columns
@@ -25,6 +26,9 @@ Log = Callable[..., None]
 
 FEATURES = "features"
 """In an output filter: the features that were read for the entity keys, each by its reference."""
+
+MOST_ROWS = 1024
+"""In one run of a model, of requests that are joined; a larger request is run by itself."""
 
 _logger = logging.getLogger("carrara.serving")
 
@@ -56,7 +60,15 @@ class Answer:
 class Inference:
     """Answers requests from the loaded versions and hands what was predicted to the log."""
 
-    def __init__(self, manager: ModelManager, log: Log | None = None, observed: Observed | None = None) -> None:
+    def __init__(
+        self,
+        manager: ModelManager,
+        log: Log | None = None,
+        observed: Observed | None = None,
+        *,
+        most_rows: int = MOST_ROWS,
+    ) -> None:
+        self.most_rows, self.metrics = most_rows, Metrics()
         self._manager = manager
         self._log = log
         self._observed = observed or Observed()
@@ -72,7 +84,7 @@ class Inference:
                 answers[place] = RequestError("each of these calls is led by its own key")
             else:
                 groups[choice, request.signature_name, *_form(request.inputs)].append(place)
-        for (choice, *_), places in groups.items():
+        for choice, places in self._parts(groups, requests):
             for place, answer in zip(places, self._group(choice, [requests[p] for p in places]), strict=True):
                 answers[place] = answer
         return answers
@@ -97,6 +109,27 @@ class Inference:
             return None
         version = traffic.version(request.inputs)
         return choice if version is None else replace(choice, version=version, drawn=True)
+
+    def _parts(
+        self, groups: Mapping[Any, Sequence[int]], requests: Sequence[Request]
+    ) -> Iterator[tuple[Choice, list[int]]]:
+        """The groups, each in parts of at most `most_rows` rows; a request is never cut."""
+        for (choice, *_), places in groups.items():
+            part: list[int] = []
+            rows = 0
+            for place in places:
+                size = _size(requests[place])
+                self._count(requests[place], size)
+                if part and rows + size > self.most_rows:
+                    yield choice, part
+                    part, rows = [], 0
+                part.append(place)
+                rows += size
+            yield choice, part
+
+    def _count(self, request: Request, rows: int) -> None:
+        if self._manager.serves(request.choice.endpoint):
+            self.metrics.predicted(request.choice.endpoint, rows // request.calls, request.calls)
 
     def _group(self, choice: Choice, requests: list[Request]) -> list[Answer | Exception]:
         try:
@@ -180,6 +213,12 @@ def _key(predictor: Predictor, request: Request) -> tuple[str, str, int]:
 def _is_fault(answer: Answer | Exception) -> bool:
     """Whether a version could not answer what another may: not an answer, and not a request that is wrong."""
     return isinstance(answer, Exception) and not isinstance(answer, RequestError | NotFoundError)
+
+
+def _size(request: Request) -> int:
+    """The rows of a request."""
+    rows = (len(array) for array in request.inputs.values() if array.ndim)
+    return max(rows, default=min(len(request.inputs), 1))
 
 
 def _form(inputs: Mapping[str, Array]) -> Iterator[tuple[str, tuple[int, ...]]]:

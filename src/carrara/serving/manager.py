@@ -121,6 +121,10 @@ class ModelManager:
         """The endpoints that answer."""
         return sorted(self._routes)
 
+    def serves(self, endpoint: str) -> bool:
+        """Whether an endpoint answers."""
+        return endpoint in self._routes
+
     def _bring(self, endpoint: Endpoint) -> None:
         """Load what an endpoint lacks and unload what it no longer needs."""
         for target in endpoint.targets:

@@ -4,7 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from carrara.serving.inference import MOST_ROWS
 from carrara.serving.slots import DEFAULT_RETRY, Retry
+from carrara.serving.transports.base import Tls
+
+
+@dataclass(frozen=True)
+class Wire:
+    """How the ports behave.
+
+    `most_rows` are joined in one run, 1 joins nothing; a body may take `body_seconds`; `cors` lets browsers of other
+    origins ask; `metrics_path` is where Prometheus' metrics are found besides /metrics; with `tls` gRPC is encrypted.
+    """
+
+    most_rows: int = MOST_ROWS
+    body_seconds: float = 30.0
+    cors: bool = False
+    metrics_path: str = ""
+    tls: Tls | None = None
+
+
+DEFAULT_WIRE = Wire()
 
 
 @dataclass(frozen=True)
@@ -18,3 +38,4 @@ class ServerOptions:
     retry: Retry = DEFAULT_RETRY
     unload_first: bool = False
     until_eof: bool = False
+    wire: Wire = DEFAULT_WIRE

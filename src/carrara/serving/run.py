@@ -9,11 +9,13 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from carrara.core.errors import StorageError
 from carrara.monitoring.prediction_log import PredictionLog
 from carrara.serving.deployed import Deployed
-from carrara.serving.folder import VersionFolder
+from carrara.serving.folders import Folders
 from carrara.serving.inference import Log
 from carrara.serving.manager import Desired, Load, ModelManager
 from carrara.serving.observed import Observed
@@ -42,9 +44,9 @@ def serve_workspace(stores: Stores, options: ServerOptions, ready: Ready) -> Non
         log.close()
 
 
-def serve_folder(folder: VersionFolder, options: ServerOptions, ready: Ready) -> None:
-    """Serve a folder of versions, as `serve_workspace` does, with no workspace at all."""
-    _serve(lambda: [folder.endpoint()], folder.load, options, ready)
+def serve_folders(folders: Folders, options: ServerOptions, ready: Ready) -> None:
+    """Serve folders of versions, as `serve_workspace` does, with no workspace at all."""
+    _serve(folders.desired, folders.load, options, ready, reload=folders.reload)
 
 
 def _serve(
@@ -54,6 +56,7 @@ def _serve(
     ready: Ready,
     log: Log | None = None,
     observed: Observed | None = None,
+    reload: Callable[[ModelManager, Any], None] | None = None,
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     manager = ModelManager(
@@ -66,6 +69,8 @@ def _serve(
         rest_port=options.rest_port,
         log=log,
         observed=observed,
+        reload=None if reload is None else partial(reload, manager),
+        wire=options.wire,
     )
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

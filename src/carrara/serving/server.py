@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import ipaddress
-from typing import Any
 
 from carrara.core.errors import ConfigurationError
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.inference import Inference, Log
 from carrara.serving.manager import ModelManager
 from carrara.serving.observed import Observed
-from carrara.serving.protocols import invocations, open_inference_rest, tensorflow_rest
+from carrara.serving.options import DEFAULT_WIRE, Wire
+from carrara.serving.protocols import invocations, monitoring, open_inference_rest, tensorflow_rest
 from carrara.serving.protocols.rest import Rest
 from carrara.serving.protocols.tensorflow_serving import Reload
-from carrara.serving.transports.base import MAX_MESSAGE_BYTES, Transport
+from carrara.serving.transports.base import Tls, Transport
 from carrara.serving.transports.http import HttpTransport
 
 GRACE_SECONDS = 30.0
@@ -33,26 +33,29 @@ class ModelServer:
         log: Log | None = None,
         reload: Reload | None = None,
         observed: Observed | None = None,
+        wire: Wire = DEFAULT_WIRE,
     ) -> None:
         _only_loopback(host)
         self.manager = manager
-        self.inference = Inference(manager, log, observed)
+        self.inference = Inference(manager, log, observed, most_rows=wire.most_rows)
         calls = GrpcCalls(self.inference, manager, reload)
-        self._grpc = grpc_transport(host, grpc_port, calls.methods, calls.handle)
+        self._grpc = grpc_transport(host, grpc_port, calls, wire.tls)
         try:
-            self._http = HttpTransport(host, rest_port, self._rest().reply_all)
+            rest = self._rest(wire)
+            self._http = HttpTransport(host, rest_port, rest.reply_all, body_seconds=wire.body_seconds)
         except BaseException:
             self._grpc.stop(0)
             raise
         self.grpc_port, self.rest_port = self._grpc.port, self._http.port
 
-    def _rest(self) -> Rest:
+    def _rest(self, wire: Wire) -> Rest:
         routes = [
             *tensorflow_rest.routes(self.manager),
             *open_inference_rest.routes(self.manager),
             *invocations.routes(self.manager),
+            *monitoring.routes(self.inference.metrics, wire.metrics_path),
         ]
-        return Rest(self.inference, routes, body_limit=MAX_MESSAGE_BYTES)
+        return Rest(self.inference, self.manager, routes, cors=wire.cors)
 
     def start(self) -> None:
         """Load what is deployed, then take requests."""
@@ -68,15 +71,15 @@ class ModelServer:
         self.manager.stop()
 
 
-def grpc_transport(host: str, port: int, methods: list[str], handler: Any) -> Transport:
-    """The native transport where it is installed, else grpcio's."""
-    if importlib.util.find_spec("pygrpc_native") is not None:
+def grpc_transport(host: str, port: int, calls: GrpcCalls, tls: Tls | None) -> Transport:
+    """The native transport where it is installed and nothing is encrypted, else grpcio's."""
+    if tls is None and importlib.util.find_spec("pygrpc_native") is not None:
         from carrara.serving.transports.grpc_native import NativeGrpcTransport
 
-        return NativeGrpcTransport(host, port, methods, handler)
+        return NativeGrpcTransport(host, port, calls.methods, calls.handle, calls.streams)
     from carrara.serving.transports.grpc import GrpcTransport
 
-    return GrpcTransport(host, port, methods, handler)
+    return GrpcTransport(host, port, calls.methods, calls.handle, calls.streams, tls=tls)
 
 
 def _only_loopback(host: str) -> None:

@@ -7,7 +7,7 @@ With a `FILE` and an `open_folder`, its format is served from plain folders too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,16 +49,19 @@ class FolderRuntime(Protocol):
     """The file in a folder that tells this format."""
 
     @staticmethod
-    def open_folder(folder: Path) -> dict[str, Servable]:
-        """The model in `folder`, loaded once: one servable per signature, by the signature's name."""
+    def open_folder(folder: Path, tags: Sequence[str] = ()) -> dict[str, Servable]:
+        """The model in `folder`, loaded once: one servable per signature, by the signature's name.
+
+        `tags` choose one of several graphs, in the formats that hold several.
+        """
 
 
-def open_folder(folder: Path) -> dict[str, Servable]:
+def open_folder(folder: Path, tags: Sequence[str] = ("serve",)) -> dict[str, Servable]:
     """Open a plain folder by the runtime whose file is in it; NotFoundError where there is none."""
     runtimes = [found for found in plugins("carrara.runtimes") if hasattr(found, "FILE")]
     for runtime in runtimes:
         if (folder / runtime.FILE).is_file():
-            opened: dict[str, Servable] = runtime.open_folder(folder)
+            opened: dict[str, Servable] = runtime.open_folder(folder, tags)
             return opened
     known = ", ".join(dict.fromkeys(runtime.FILE for runtime in runtimes))
     raise NotFoundError("model file", str(folder), hint=f"A version's folder holds one of: {known}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ class LightGBMServable:
         self._booster = _booster(folder)
 
     @staticmethod
-    def open_folder(folder: Path) -> dict[str, Servable]:
+    def open_folder(folder: Path, tags: Sequence[str] = ()) -> dict[str, Servable]:
         """The booster: a matrix of its features in, its answers out."""
         booster = _booster(folder)
         rows = np.zeros((1, booster.num_feature()), np.float32)

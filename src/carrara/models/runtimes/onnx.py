@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class OnnxServable:
         self._outputs = [spec.name for spec in signature.outputs]
 
     @staticmethod
-    def open_folder(folder: Path) -> dict[str, Servable]:
+    def open_folder(folder: Path, tags: Sequence[str] = ()) -> dict[str, Servable]:
         """The graph, by the names that it has itself."""
         signature = read_signature(folder / OnnxServable.FILE)
         return {DEFAULT_SIGNATURE: OnnxServable(folder, signature)}

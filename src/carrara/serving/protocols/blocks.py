@@ -38,7 +38,7 @@ class _Known:
 
 
 class Blocks:
-    """Reads and writes calls in blocks. Not thread-safe: it belongs to the thread that takes the calls.
+    """Reads and writes calls in blocks. Not thread-safe.
 
     `decode` and `encode` are the ordinary way; they read the first message of each layout and write the first answer.
     """

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from carrara.core.errors import RequestError
 from carrara.serving.inference import Answer, Inference
+from carrara.serving.manager import ModelManager
+from carrara.serving.metrics import Call
 from carrara.serving.protocols.http import Asking, HttpRequest, Reply, Route, allowed, compressed, decompressed
 from carrara.serving.protocols.problem import problem_of
+from carrara.serving.protocols.status import HTTP_STATUS
 from carrara.serving.protocols.tensorflow_rest import failed
+from carrara.serving.transports.base import MAX_MESSAGE_BYTES
 
 _TENSORFLOW = "/v1/models"
+_PREDICTIONS = re.compile(r"/v[12]/models/([^/:]+).*[:/](predict|classify|regress|infer)$", re.IGNORECASE)
+_METHODS = {"predict": "Predict", "classify": "Classify", "regress": "Regress", "infer": "ModelInfer"}
+_CODES = {status: code for code, status in HTTP_STATUS.items()} | {200: 0, 400: 3}
 _CORS = (
     ("access-control-allow-origin", "*"),
     ("access-control-allow-methods", "GET, POST"),
@@ -22,15 +33,19 @@ _CORS = (
 class Rest:
     """Leads a request to the first route that its path matches."""
 
-    def __init__(self, inference: Inference, routes: Sequence[Route], *, body_limit: int, cors: bool = False) -> None:
-        self._inference, self._routes, self._body_limit, self._cors = inference, routes, body_limit, cors
+    def __init__(
+        self, inference: Inference, manager: ModelManager, routes: Sequence[Route], *, cors: bool = False
+    ) -> None:
+        self._inference, self._manager, self._routes, self._cors = inference, manager, routes, cors
 
     def reply_all(self, requests: Sequence[HttpRequest]) -> list[Reply]:
         """A reply to each of the requests that came in together, whose predictions share their runs; never raises."""
+        began = time.perf_counter()
         found = [self._route(request) for request in requests]
         asked = [one.asking.request for one in found if isinstance(one, _Waiting)]
         answers = iter(self._inference.answer_all(asked))
         replies = [one.reply(next(answers)) if isinstance(one, _Waiting) else one for one in found]
+        self._count(requests, replies, time.perf_counter() - began)
         return [self._finished(request, reply) for request, reply in zip(requests, replies, strict=True)]
 
     def _finished(self, request: HttpRequest, reply: Reply) -> Reply:
@@ -50,11 +65,21 @@ class Rest:
                 return _Waiting(route, answer) if isinstance(answer, Asking) else answer
         return self._lost(request)
 
+    def _count(self, requests: Sequence[HttpRequest], replies: Sequence[Reply], seconds: float) -> None:
+        counted: Counter[Call] = Counter()
+        for request, reply in zip(requests, replies, strict=True):
+            found = _PREDICTIONS.match(request.path)
+            name = unquote(found[1]) if found else ""
+            if found and self._manager.serves(name):
+                counted[Call(name, _METHODS[found[2].lower()], "REST", _CODES.get(reply.status, 2))] += 1
+        if counted:
+            self._inference.metrics.answered(counted, seconds)
+
     def _unpacked(self, request: HttpRequest) -> HttpRequest:
         encoding = str(request.headers.get("content-encoding", "") or "").strip().lower()
         if not encoding:
             return request
-        body = decompressed(request.body, encoding, self._body_limit)
+        body = decompressed(request.body, encoding, MAX_MESSAGE_BYTES)
         return HttpRequest(request.method, request.path, body, request.headers, request.query)
 
     def _lost(self, request: HttpRequest) -> Reply:

@@ -5,7 +5,7 @@ To add one: a class with these members in a file of its own; `server.py` starts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,15 +14,30 @@ MAX_MESSAGE_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Result:
-    """What one call ends with: `data`, or a status `code` other than 0 and its `text`."""
+    """What one call ends with: `data`, or a status `code` other than 0 and its `text`, or what gives that `later`."""
 
     data: bytes = b""
     code: int = 0
     text: str = ""
+    later: Callable[[], Result] | None = None
+    """Work that takes long, and gives the result in the end: others are not kept waiting for it."""
 
 
 Handler = Callable[[Sequence[tuple[str, bytes]]], list[Result]]
 """Answers calls (method path, message) that came in together, in their order."""
+
+
+Stream = Callable[[Iterable[bytes], Callable[[], bool]], Iterator[bytes]]
+"""Answers a stream of messages with one, as long as the function that it is given says that the client is there."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """What an encrypted port needs: PEM texts. With `client_ca` clients must show a certificate of that authority."""
+
+    key: bytes
+    certificate: bytes
+    client_ca: bytes = b""
 
 
 class Transport(Protocol):

@@ -1,32 +1,50 @@
-"""gRPC by grpcio: for platforms without pygrpc-native."""
+"""gRPC by grpcio: for platforms without pygrpc-native, and for encrypted ports."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from carrara.core.errors import UnavailableError
 from carrara.core.plugins import require
-from carrara.serving.transports.base import MAX_MESSAGE_BYTES, Handler
+from carrara.serving.transports.base import MAX_MESSAGE_BYTES, Handler, Stream, Tls
+from carrara.serving.transports.grpc_streams import stream_handlers
 
 _THREADS = 8
 
 
 class GrpcTransport:
-    """Plaintext gRPC for unary methods, one thread a call."""
+    """gRPC, one thread a call; encrypted with `tls`."""
 
-    def __init__(self, host: str, port: int, methods: Sequence[str], handler: Handler) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        methods: Sequence[str],
+        handler: Handler,
+        streams: Mapping[str, Stream] | None = None,
+        *,
+        tls: Tls | None = None,
+    ) -> None:
         grpc = require("grpc", extra="serve", purpose="gRPC serving")
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)]
         self._server = grpc.server(ThreadPoolExecutor(_THREADS, "grpc"), options=options)
         self._server.add_generic_rpc_handlers([_handlers(grpc, method, handler) for method in methods])
+        self._server.add_generic_rpc_handlers(stream_handlers(grpc, streams or {}))
         try:
-            self.port = int(self._server.add_insecure_port(f"{host}:{port}"))
+            self.port = self._bind(grpc, f"{host}:{port}", tls)
         except RuntimeError as error:
             raise UnavailableError(
                 f"gRPC cannot listen on {host}:{port}: {error}", hint="Stop what is there, or choose --grpc-port."
             ) from error
+
+    def _bind(self, grpc: Any, address: str, tls: Tls | None) -> int:
+        if tls is None:
+            return int(self._server.add_insecure_port(address))
+        pair = [(tls.key, tls.certificate)]
+        credentials = grpc.ssl_server_credentials(pair, tls.client_ca or None, bool(tls.client_ca))
+        return int(self._server.add_secure_port(address, credentials))
 
     def start(self) -> None:
         self._server.start()
@@ -40,6 +58,8 @@ def _handlers(grpc: Any, method: str, handler: Handler) -> Any:
 
     def answer(data: bytes, context: Any) -> bytes:
         (result,) = handler([(method, data)])
+        if result.later is not None:
+            result = result.later()
         if result.code:
             context.abort(codes[result.code], result.text)
         return result.data

@@ -6,24 +6,35 @@ Batching needs no timer: what arrives while one batch runs is the next batch.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from carrara.core.errors import UnavailableError
 from carrara.core.plugins import require
-from carrara.serving.transports.base import MAX_MESSAGE_BYTES, Handler, Result
+from carrara.serving.transports.base import MAX_MESSAGE_BYTES, Handler, Result, Stream
+from carrara.serving.transports.grpc_streams import StreamServer
 
 _MOST_CALLS = 256
 
 
 class NativeGrpcTransport:
-    """Plaintext gRPC for unary methods."""
+    """Plaintext gRPC for unary methods; streams are answered by grpcio behind it."""
 
-    def __init__(self, host: str, port: int, methods: Sequence[str], handler: Handler) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        methods: Sequence[str],
+        handler: Handler,
+        streams: Mapping[str, Stream] | None = None,
+    ) -> None:
         native = require("pygrpc_native", extra="serve", purpose="gRPC serving")
-        self._call = native.EVENT_CALL
+        self._call, self._cancel = native.EVENT_CALL, native.EVENT_CANCEL
         self._methods, self._handler = list(methods), handler
         try:
             self._front = native.NativeGrpcFront(f"{host}:{port}", [(method, False) for method in methods])
+            self._streams = StreamServer(streams) if streams else None
+            if self._streams is not None:
+                self._front.set_fallback(self._streams.path)
             self._front.start()
         except (OSError, RuntimeError, ValueError) as error:
             raise UnavailableError(
@@ -41,17 +52,28 @@ class NativeGrpcTransport:
             self._front.close()
         if self._thread.is_alive():
             self._thread.join(grace_seconds)
+        if self._streams is not None:
+            self._streams.stop()
 
     def _serve(self) -> None:
         while (events := self._front.recv_batch(_MOST_CALLS)) is not None:
-            calls = [(call_id, method, data) for kind, call_id, method, data, _ in events if kind == self._call]
+            # Who has cancelled, or whose deadline has passed, is no longer there.
+            gone = {call_id for kind, call_id, *_ in events if kind == self._cancel}
+            calls = [
+                (call_id, method, data)
+                for kind, call_id, method, data, _ in events
+                if kind == self._call and call_id not in gone
+            ]
             with self._under_way:
                 results = self._handler([(self._methods[method], data or b"") for _, method, data in calls])
                 for (call_id, _, _), result in zip(calls, results, strict=True):
                     self._respond(call_id, result)
 
     def _respond(self, call_id: int, result: Result) -> None:
-        if result.code:
+        if result.later is not None:
+            later = result.later
+            threading.Thread(target=lambda: self._respond(call_id, later()), name="grpc-later", daemon=True).start()
+        elif result.code:
             self._front.fail(call_id, result.code, result.text)
         elif len(result.data) > MAX_MESSAGE_BYTES:
             self._front.fail(call_id, 8, f"the answer has {len(result.data)} bytes, more than {MAX_MESSAGE_BYTES}")

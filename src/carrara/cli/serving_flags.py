@@ -1,0 +1,113 @@
+"""The flags of `tensorflow_model_server`, so that `carrara serve` takes a command line that was written for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from carrara.core.errors import ConfigurationError, did_you_mean
+
+_TRUE, _FALSE = ("", "true", "1"), ("false", "0")
+
+HONOURED: dict[str, type] = {
+    "rest_api_timeout_in_ms": int,
+    "rest_api_enable_cors_support": bool,
+    "ssl_config_file": str,
+    "enable_grpc_healthcheck_service": bool,
+    "model_config_file": str,
+    "model_config_file_poll_wait_seconds": float,
+    "allow_version_labels_for_unavailable_models": bool,
+    "saved_model_tags": str,
+    "enable_batching": bool,
+    "batching_parameters_file": str,
+    "enable_model_warmup": bool,
+    "num_request_iterations_for_warmup": int,
+    "monitoring_config_file": str,
+}
+"""Beside those that `carrara serve --help` lists."""
+
+NEEDLESS = {
+    "enable_serialization_as_tensor_content": "numbers always go as bytes",
+    "flush_filesystem_caches": "nothing is kept of files that are read",
+}
+"""What is always so, or means nothing here: taken without a word."""
+
+IGNORED = [
+    "grpc_socket_path",
+    "rest_api_num_threads",
+    "grpc_channel_arguments",
+    "grpc_max_threads",
+    "use_alts_credentials",
+    "enable_profiler",
+    "num_load_threads",
+    "num_unload_threads",
+    "platform_config_file",
+    "enable_signature_method_name_check",
+    "enable_per_model_batching_parameters",
+    "tensorflow_session_parallelism",
+    "tensorflow_intra_op_parallelism",
+    "tensorflow_inter_op_parallelism",
+    "tensorflow_session_config_file",
+    "per_process_gpu_memory_fraction",
+    "thread_pool_factory_config_file",
+    "mixed_precision",
+    "remove_unused_fields_from_bundle_metagraph",
+    "prefer_tflite_model",
+    "num_tflite_pools",
+    "num_tflite_interpreters_per_pool",
+    "xla_cpu_compilation_enabled",
+    "xla_gpu_compilation_enabled",
+    "skip_initialize_tpu",
+]
+"""What is taken, and has no effect: one warning names all that were given."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The values of the flags that were given, and the names of those that have no effect."""
+
+    values: dict[str, str | int | float | bool] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    def text(self, name: str) -> str:
+        return str(self.values.get(name, ""))
+
+    def number(self, name: str, default: float) -> float:
+        return float(self.values.get(name, default))
+
+    def switch(self, name: str, default: bool = False) -> bool:
+        return bool(self.values.get(name, default))
+
+
+def parse_flags(arguments: Iterable[str], known: Iterable[str] = ()) -> Flags:
+    """Flags as TensorFlow Serving writes them, `--name=value` or `--name`; ConfigurationError names the nearest.
+
+    >>> parse_flags(["--enable_batching", "--rest_api_timeout_in_ms=500", "--mixed_precision=bfloat16"])
+    Flags(values={'enable_batching': True, 'rest_api_timeout_in_ms': 500}, ignored=('mixed_precision',))
+    """
+    values: dict[str, str | int | float | bool] = {}
+    ignored: list[str] = []
+    for argument in arguments:
+        name, _, text = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or name not in (*HONOURED, *NEEDLESS, *IGNORED):
+            near = did_you_mean(name.replace("-", "_"), [*HONOURED, *IGNORED, *known])
+            raise ConfigurationError(f"carrara serve has no option '{argument.partition('=')[0]}'", hint=near)
+        if name in HONOURED:
+            values[name] = _value(name, text, HONOURED[name])
+        elif name in IGNORED:
+            ignored.append(name)
+    return Flags(values, tuple(ignored))
+
+
+def _value(name: str, text: str, kind: type) -> str | int | float | bool:
+    if kind is bool:
+        if text.lower() not in (*_TRUE, *_FALSE):
+            raise ConfigurationError(f"--{name} is true or false, and not '{text}'")
+        return text.lower() in _TRUE
+    try:
+        found: str | int | float = kind(text)
+    except ValueError:
+        raise ConfigurationError(f"--{name} takes a number, and not '{text}'") from None
+    if not text or (not isinstance(found, str) and found < 0):
+        raise ConfigurationError(f"--{name} takes a value", hint=f"Write it as --{name}=VALUE.")
+    return found

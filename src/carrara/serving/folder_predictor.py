@@ -1,0 +1,105 @@
+"""A version from a folder as a predictor: its signatures, by the names that the model itself has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from carrara.core.errors import NotFoundError, RequestError
+from carrara.models.runtimes.base import Servable
+from carrara.models.signature import DEFAULT_SIGNATURE, Signature
+from carrara.serving.contract import Prediction, Target
+from carrara.serving.warm_up import WARM_UP_FILE, warm_up
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How the versions of folders are opened."""
+
+    saved_model_tags: Sequence[str] = ("serve",)
+    warm_up: bool = True
+    warm_up_iterations: int = 1
+    sizes: Sequence[int] = ()
+    """Numbers of rows that runs are made up to, ascending; those beyond the last are run as they are."""
+
+
+DEFAULT_OPENING = Opening()
+
+
+class FolderPredictor:
+    """One version of a folder. Thread-safe.
+
+    `warm_up_requests` are run before it serves; a bad one fails the version.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        servables: Mapping[str, Servable],
+        opening: Opening = DEFAULT_OPENING,
+        warm_up_requests: bytes = b"",
+    ) -> None:
+        self.model, self.version = target.model, target.version
+        self._servables, self._opening, self._warm_up_requests = servables, opening, warm_up_requests
+        self.signatures = {name: servable.signature for name, servable in servables.items()}
+
+    def signature_for(self, inputs: Mapping[str, Array]) -> str:
+        return DEFAULT_SIGNATURE
+
+    def predict(self, inputs: Mapping[str, Array], signature_name: str = "") -> Prediction:
+        """The model's outputs; RequestError names a bad input, NotFoundError a signature that is not there."""
+        name, where = signature_name or DEFAULT_SIGNATURE, f"{self.model}@{self.version}"
+        if name not in self.signatures:
+            raise NotFoundError("signature", name, self.signatures, where=where)
+        _check(self.signatures[name], inputs, where)
+        rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
+        return Prediction(self._run(name, inputs, rows), name, rows)
+
+    def warm_up(self) -> None:
+        for servable in self._servables.values():
+            servable.warm_up()
+        for _ in range(self._opening.warm_up_iterations):
+            warm_up(self, self._warm_up_requests)
+
+    def _run(self, name: str, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
+        servable = self._servables[name]
+        size = next((one for one in self._opening.sizes if one >= rows), rows)
+        if size == rows or not rows or not self.signatures[name].joins:
+            return servable.run(inputs)
+        # The last row again and again: it is known to be one that the model takes.
+        padded = {one: np.concatenate([array, *[array[-1:]] * (size - rows)]) for one, array in inputs.items()}
+        return {one: array[:rows] for one, array in servable.run(padded).items()}
+
+    def close(self) -> None:
+        for servable in self._servables.values():
+            servable.close()
+
+
+def recorded_requests(folder: Path) -> bytes:
+    """The requests that a version brings to be warmed up with, if it does."""
+    path = folder / WARM_UP_FILE
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _check(signature: Signature, inputs: Mapping[str, Array], where: str) -> None:
+    """RequestError, in TensorFlow Serving's words, where names or shapes are not those of the signature."""
+    wanted, sent = {spec.name for spec in signature.inputs}, inputs.keys()
+    if wanted != sent:
+        raise RequestError(
+            f"input size does not match signature: {len(sent)}!={len(wanted)} "
+            f"len({_set(sent)}) != len({_set(wanted)}). "
+            f"Sent extra: {_set(sent - wanted)}. Missing but required: {_set(wanted - sent)}.",
+            field=min(sent ^ wanted),
+        )
+    for spec in signature.inputs:
+        spec.check(inputs[spec.name].shape, where)
+
+
+def _set(names: Iterable[str]) -> str:
+    return f"{{{','.join(sorted(names))}}}"
