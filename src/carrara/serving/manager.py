@@ -170,10 +170,12 @@ class ModelManager:
 
     def _unload_stale(self, endpoint: Endpoint) -> None:
         route = self._routes.get(endpoint.name)
+        held: set[Target] = set()
         # A label, or a primary, that waits for its new version keeps its old one.
-        held = set() if route is None or self._unload_first else {slot.target for slot in route.labels.values()}
-        if route is not None and route.default is not None and not self._unload_first:
-            held.add(route.default.target)
+        if route is not None and endpoint.targets and not self._unload_first:
+            held = {slot.target for slot in route.labels.values()}
+            if route.default is not None:
+                held.add(route.default.target)
         for slot in self._slots_of(endpoint.name):
             if slot.target not in held.union(endpoint.targets):
                 self._unload(slot)
