@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from carrara.core.errors import RequestError, did_you_mean
+from carrara.models.columns import Columns
 
 DEFAULT_SIGNATURE = "serving_default"
 """The signature of a model's own inputs: one tensor per feature."""
@@ -75,8 +76,21 @@ class Signature:
         """Whether rows of several requests can be one run: every tensor has a first axis of any size."""
         return all(spec.shape and spec.shape[0] is None for spec in (*self.inputs, *self.outputs))
 
+    @cached_property
+    def _columns(self) -> frozenset[str]:
+        """The names of the inputs where each is one float a row, all of one type; else none."""
+        kinds = {(spec.dtype, spec.shape) for spec in self.inputs}
+        alike = len(kinds) == 1 and kinds <= {("float32", (None,)), ("float64", (None,))}
+        return frozenset(spec.name for spec in self.inputs) if alike else frozenset()
+
+    def takes_columns(self, names: Sequence[str]) -> bool:
+        """Whether the inputs are these names, each one float a row, all of one type."""
+        return bool(self._columns) and self._columns == frozenset(names)
+
     def check(self, inputs: Mapping[str, np.ndarray[Any, Any]], where: str) -> int:
         """The number of rows of `inputs`; raises RequestError when they do not fit this signature."""
+        if isinstance(inputs, Columns) and self.takes_columns(inputs.names):
+            return len(inputs.matrix)
         names = [spec.name for spec in self.inputs]
         for name in inputs:
             if name not in names:

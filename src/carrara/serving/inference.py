@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from carrara.core.errors import CarraraError, NotFoundError, RequestError, did_you_mean
+from carrara.models.columns import Batch
 from carrara.serving.contract import Choice, Prediction, Predictor
 from carrara.serving.manager import ModelManager
 from carrara.serving.metrics import Metrics
@@ -83,7 +84,7 @@ class Inference:
             if choice is None:
                 answers[place] = RequestError("each of these calls is led by its own key")
             else:
-                groups[choice, request.signature_name, *_form(request.inputs)].append(place)
+                groups[choice, request.signature_name, _form(request.inputs)].append(place)
         for choice, places in self._parts(groups, requests):
             for place, answer in zip(places, self._group(choice, [requests[p] for p in places]), strict=True):
                 answers[place] = answer
@@ -217,24 +218,34 @@ def _is_fault(answer: Answer | Exception) -> bool:
 
 def _size(request: Request) -> int:
     """The rows of a request."""
+    if isinstance(request.inputs, Batch):
+        return request.inputs.height
     rows = (len(array) for array in request.inputs.values() if array.ndim)
     return max(rows, default=min(len(request.inputs), 1))
 
 
-def _form(inputs: Mapping[str, Array]) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _form(inputs: Mapping[str, Array]) -> tuple[Any, ...]:
     """The names of the inputs and what one row of each looks like; only requests of one form can be joined."""
-    yield from ((name, inputs[name].shape[1:]) for name in sorted(inputs))
+    if isinstance(inputs, Batch):
+        return (type(inputs), inputs.names)
+    return tuple((name, inputs[name].dtype, inputs[name].shape[1:]) for name in sorted(inputs))
 
 
-def _joined(predictor: Predictor, requests: Sequence[Request]) -> tuple[str, dict[str, Array], list[int]]:
+def _joined(predictor: Predictor, requests: Sequence[Request]) -> tuple[str, Mapping[str, Array], list[int]]:
     """The signature and inputs of one run for all requests, and the rows of each; RequestError where there is none."""
-    named = [_columns(predictor, request) for request in requests]
-    (name, first), *_ = named
-    if {one for one, _ in named} != {name} or not predictor.signatures[name].joins:
+    counts = [_rows(request.inputs) for request in requests]
+    name, inputs = _columns(predictor, replace(requests[0], inputs=_concatenated([one.inputs for one in requests])))
+    if not predictor.signatures[name].joins:
         raise RequestError("these requests cannot be joined")
-    counts = [_rows(inputs) for _, inputs in named]
-    joined = {column: np.concatenate([inputs[column] for _, inputs in named]) for column in first}
-    return name, joined, counts
+    return name, inputs, counts
+
+
+def _concatenated(inputs: Sequence[Mapping[str, Array]]) -> Mapping[str, Array]:
+    """The rows of inputs of one form, one after the other."""
+    first, *others = inputs
+    if isinstance(first, Batch):
+        return first.followed_by(others)
+    return {name: np.concatenate([one[name] for one in inputs]) for name in first}
 
 
 def _check_calls(predictor: Predictor, request: Request, prediction: Prediction) -> None:
@@ -253,7 +264,7 @@ def _check_calls(predictor: Predictor, request: Request, prediction: Prediction)
         raise RequestError("these calls cannot be joined")
 
 
-def _columns(predictor: Predictor, request: Request) -> tuple[str, dict[str, Array]]:
+def _columns(predictor: Predictor, request: Request) -> tuple[str, Mapping[str, Array]]:
     """The signature that a request means, and its inputs in the types of that signature."""
     signatures, endpoint = predictor.signatures, request.choice.endpoint
     inputs = with_columns(request.inputs, signatures, endpoint)
@@ -264,6 +275,8 @@ def _columns(predictor: Predictor, request: Request) -> tuple[str, dict[str, Arr
 
 
 def _rows(inputs: Mapping[str, Array]) -> int:
+    if isinstance(inputs, Batch):
+        return inputs.height
     counts = {len(array) for array in inputs.values()}
     if len(counts) != 1:
         raise RequestError("the inputs have different numbers of rows")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from carrara.core.errors import DataError
+from carrara.models.columns import as_matrix
 from carrara.models.runtimes.base import TRANSFORMS, Servable, Tensors
 from carrara.models.signature import DEFAULT_SIGNATURE, NUMPY_TYPES, Signature, TensorSpec
 
@@ -82,14 +83,15 @@ class Feed:
     def __init__(self, graph: Any, signature: Signature) -> None:
         named = {one.name for one in graph.get_inputs()}
         self._named = [spec for spec in signature.inputs if spec.name in named]
-        self._joined = [spec for spec in signature.inputs if spec.name not in named]
+        joined = [spec for spec in signature.inputs if spec.name not in named]
+        self._columns = tuple(spec.name for spec in joined)
+        self._dtype = np.result_type(*(NUMPY_TYPES[spec.dtype] for spec in joined)) if joined else np.dtype("float32")
         (self._matrix,) = (named - {spec.name for spec in self._named}) or {None}
 
     def __call__(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
         feed = {spec.name: _tensor(inputs[spec.name], spec.dtype) for spec in self._named}
         if self._matrix is not None:
-            columns = [np.asarray(inputs[spec.name], NUMPY_TYPES[spec.dtype]) for spec in self._joined]
-            feed[self._matrix] = np.column_stack(columns)
+            feed[self._matrix] = as_matrix(inputs, self._columns, self._dtype)
         return feed
 
 
@@ -97,13 +99,13 @@ class Matrix:
     """The matrix that a model in its own format takes: its transforms' result, or its features side by side."""
 
     def __init__(self, folder: Path, signature: Signature) -> None:
-        self._signature = signature
+        self._columns = tuple(spec.name for spec in signature.inputs)
         self._session = session((folder / TRANSFORMS).read_bytes()) if (folder / TRANSFORMS).exists() else None
         self._feed = None if self._session is None else Feed(self._session, signature)
 
     def __call__(self, inputs: Tensors) -> np.ndarray[Any, Any]:
         if self._session is None or self._feed is None:
-            return np.column_stack([np.asarray(inputs[spec.name], np.float32) for spec in self._signature.inputs])
+            return as_matrix(inputs, self._columns, np.dtype("float32"))
         (found,) = self._session.run(None, self._feed(inputs))
         return np.asarray(found)
 

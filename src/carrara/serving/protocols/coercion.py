@@ -9,7 +9,9 @@ import numpy as np
 
 from carrara.core.clock import microseconds, parse_time
 from carrara.core.errors import CarraraError, RequestError
+from carrara.models.columns import Columns
 from carrara.models.signature import NUMPY_TYPES, Signature
+from carrara.serving.protocols.json_rows import JsonRows
 
 Array = np.ndarray[Any, Any]
 
@@ -20,8 +22,12 @@ UNNAMED = ""
 """The name of an input that came without one: it is the only one that its signature takes."""
 
 
-def coerced(inputs: Mapping[str, Array], signature: Signature) -> dict[str, Array]:
+def coerced(inputs: Mapping[str, Array], signature: Signature) -> Mapping[str, Array]:
     """The inputs with the signature's dtypes; unknown names pass, for the signature's own check to name."""
+    if isinstance(inputs, JsonRows | Columns) and signature.takes_columns(inputs.names):
+        columns = inputs.columns() if isinstance(inputs, JsonRows) else inputs
+        if columns is not None and columns.matrix.dtype.kind in "fiu":
+            return columns.cast(NUMPY_TYPES[signature.inputs[0].dtype])
     types = {spec.name: spec.dtype for spec in signature.inputs}
     if UNNAMED in inputs:
         inputs = _named(inputs, list(types))

@@ -58,7 +58,7 @@ def _model(request: HttpRequest, manager: ModelManager) -> str:
     return named or (endpoints[0] if endpoints else "default")
 
 
-def _inputs(request: HttpRequest) -> tuple[dict[str, Array], str]:
+def _inputs(request: HttpRequest) -> tuple[Mapping[str, Array], str]:
     kind = str(request.headers.get("content-type", "") or "application/json").split(";")[0].strip().lower()
     if kind == "text/csv":
         return _of_csv(request.body), ""

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from carrara.models.columns import Columns
+
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
@@ -45,6 +47,9 @@ class Layout:
         self._texts = {name: spans[name] for name, array in arrays.items() if array.dtype == object}
         self._numbers = _by_dtype({name: array for name, array in arrays.items() if array.dtype != object}, spans)
         self._shapes = {name: array.shape for name, array in arrays.items()}
+        self._is_one_matrix = len(self._numbers) == 1 and all(
+            array.shape == (1,) and array.dtype.kind == "f" for array in arrays.values()
+        )
         constant = np.ones(len(data), bool)
         for name, array in arrays.items():
             _check_sizes(array, spans[name])
@@ -58,8 +63,11 @@ class Layout:
         found: Array = (np.take(messages, self._constant, axis=1) == self._expected).all(axis=1)
         return found
 
-    def read(self, messages: Array) -> dict[str, Array]:
+    def read(self, messages: Array) -> Mapping[str, Array]:
         """The tensors of messages with this layout, those of one name joined along their rows; texts as bytes."""
+        if self._is_one_matrix:
+            ((dtype, places, columns),) = self._numbers
+            return Columns(tuple(name for name, _, _ in columns), np.take(messages, places, axis=1).view(dtype))
         count, found = len(messages), {}
         for dtype, places, columns in self._numbers:
             values = np.take(messages, places, axis=1).view(dtype)

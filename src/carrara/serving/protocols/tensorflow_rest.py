@@ -19,6 +19,7 @@ from carrara.serving.protocols.coercion import UNNAMED
 from carrara.serving.protocols.example_rows import EXAMPLES
 from carrara.serving.protocols.examples import classes_of, values_of
 from carrara.serving.protocols.http import Asking, HttpRequest, Reply, Route, as_mapping, json_reply
+from carrara.serving.protocols.json_rows import JsonRows
 from carrara.serving.protocols.json_tensors import all_finite, decode_json, encode_json, from_array, is_base64, to_array
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.status import HTTP_STATUS, status_of
@@ -68,7 +69,7 @@ def choice_of(found: re.Match[str]) -> Choice:
 class Predict:
     """The body of a predict request; `row_format` says in which form the answer goes back."""
 
-    inputs: dict[str, Array]
+    inputs: Mapping[str, Array]
     signature_name: str
     output_filter: tuple[str, ...]
     row_format: bool
@@ -101,7 +102,7 @@ def _signature_name(data: Mapping[str, Any]) -> str:
     return name
 
 
-def _rows(instances: Any) -> dict[str, Array]:
+def _rows(instances: Any) -> Mapping[str, Array]:
     if not isinstance(instances, list) or not instances:
         raise RequestError("'instances' must be a list with at least one row", field="instances")
     if not isinstance(instances[0], dict) or is_base64(instances[0]):
@@ -110,7 +111,7 @@ def _rows(instances: Any) -> dict[str, Array]:
     for place, row in enumerate(instances):
         if not isinstance(row, dict) or row.keys() != names:
             raise RequestError(f"row {place} of 'instances' has other names than the first", field="instances")
-    return {name: to_array(name, [row[name] for row in instances]) for name in names}
+    return JsonRows(tuple(names), instances)
 
 
 def _columns(inputs: Any) -> dict[str, Array]:
