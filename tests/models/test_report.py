@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 
 import pytest
@@ -136,8 +139,20 @@ def test_charts_are_inline_and_their_ids_do_not_meet(page):
 
 def test_the_page_needs_nothing_else(page):
     assert not {"script", "link", "img", "iframe", "object", "image"} & set(page.tags)
-    assert not {"src", "href"} & {name for name, _ in page.attributes}
+    assert "src" not in {name for name, _ in page.attributes}
+    assert all(value.startswith("#") for name, value in page.attributes if name == "href")
     assert any("default-src 'none'" in value for _, value in page.attributes)
+    linked = {value.removeprefix("#") for name, value in page.attributes if name == "href"}
+    assert {"metrics", "features"} <= linked <= set(page.ids)
+
+
+def test_the_one_script_is_the_one_that_the_page_allows():
+    points = [{"threshold": n / 100, "tp": 9, "fp": 1, "fn": 2, "tn": 8} for n in range(101)]
+    charts = {"thresholds": {**CHART, "data": {"values": points}}}
+    text = render_report({**RECORD, "charts": charts})
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html.unescape(text)
 
 
 def hostile(value):
@@ -157,7 +172,8 @@ def test_markup_in_any_text_harms_nothing():
     }
     found = Page(render_report({**hostile(RECORD), "environment": {EVIL: {EVIL: EVIL}}, "charts": charts}))
     assert not {"script", "image", "img"} & set(found.tags)
-    assert not {"href", "src"} & {name for name, _ in found.attributes}
+    assert "src" not in {name for name, _ in found.attributes}
+    assert all(re.fullmatch("#[a-z-]+", value) for name, value in found.attributes if name == "href")
     assert not [name for name, _ in found.attributes if name.startswith("on")]
     assert "<script>alert('x')</script>" in found.text
 

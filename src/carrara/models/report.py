@@ -4,25 +4,60 @@ from __future__ import annotations
 
 import math
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
+import numpy as np
+
 from carrara.core.plugins import require
+from carrara.data.distances import jensen_shannon
+from carrara.models.drawing import offline
 from carrara.models.learned.tree_view import TreeView
 
 _PURPOSE = "the HTML report"
 _UNSAFE_ELEMENTS = {"script", "foreignObject", "image", "use", "style"}
-_MOST_ENTRIES = 60
+_MOST_ENTRIES, _HEADLINES, _MOST_MOVED, _MOVED = 60, 4, 8, 0.05
+
+# Distributions, curves and pairs are drawn: their figures are in the record.
+_DRAWN = ("scores", "curve", "shap", "dependence_of_pairs", "warnings")
+
+_SECTIONS = (
+    ("gates", "Gates", "gates"),
+    ("metrics", "Metrics", "metric_names"),
+    ("thresholds", "Thresholds", "thresholds"),
+    ("charts", "Charts", "charts"),
+    ("weak-slices", "Weakest", "weak_slices"),
+    ("slices", "Slices", "slices"),
+    ("fairness", "Groups", "fairness"),
+    ("segments", "Segments", "segments"),
+    ("features", "Features", "features"),
+    ("learned", "Learned", "learned"),
+    ("trees", "Trees", "trees"),
+    ("datasets", "Data", "datasets"),
+    ("configuration", "Configuration", "configuration"),
+    ("lineage", "Lineage", "lineage"),
+    ("code", "Code", "code"),
+)
 
 
-def render_report(record: Mapping[str, Any], trees: Sequence[TreeView] = ()) -> str:
-    """The HTML page of a model record, with some of its trees; what is missing in the record is left out of the page.
+def render_report(
+    record: Mapping[str, Any],
+    trees: Sequence[TreeView] = (),
+    *,
+    learned: Mapping[str, Any] | None = None,
+    champion: Mapping[str, Any] | None = None,
+) -> str:
+    """The HTML page of a model record, with some of its trees, or the coefficients or layers that it has `learned`, and
+    beside the record of the `champion`; what is missing in the record is left out of the page.
 
-    The page loads nothing and runs nothing, and every value in it is escaped. Raises MissingExtra when the
-    libraries of `carrara[report]` are not installed.
+    The page loads nothing, runs nothing but the slider of thresholds, and every value in it is escaped. Raises
+    MissingExtra when the libraries of `carrara[report]` are not installed.
     """
     jinja2 = require("jinja2", extra="report", purpose=_PURPOSE)
     loader = jinja2.FunctionLoader(lambda name: files("carrara.models").joinpath(name).read_text("utf-8"))
@@ -30,15 +65,21 @@ def render_report(record: Mapping[str, Any], trees: Sequence[TreeView] = ()) -> 
     environment.filters.update(
         number=_number, exact=_exact, share=_share, when=_when, words=_words, entries=_entries, kind=_kind, bars=_bars
     )
-    page: str = environment.get_template("report.html.j2").render(_view(record), trees=trees)
+    environment.filters.update(span=_span, curves=_curves, from_zero=_from_zero)
+    view = {**_view(record), **_learned(learned), **_champion(record, champion), "trees": trees}
+    sections = [(id, title) for id, title, key in _SECTIONS if view.get(key) or record.get(key)]
+    page: str = environment.get_template("report.html.j2").render(view, sections=sections)
     return page
 
 
 def _view(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the template reads: every key present, charts drawn, rows in the order they are shown."""
     metrics = record.get("metrics") or {}
+    markup = require("markupsafe", extra="report", purpose=_PURPOSE)
+    summary, charts = record.get("summary") or {}, record.get("charts") or {}
     test, validation, baseline = (metrics.get(part) or {} for part in ("test", "validation", "baseline"))
     slices = metrics.get("slices") or []
+    script = files("carrara.models").joinpath("thresholds.js").read_text("utf-8")
     features = sorted(record.get("features") or [], key=lambda feature: -(feature.get("importance") or 0.0))
     return {
         "record": record,
@@ -46,16 +87,114 @@ def _view(record: Mapping[str, Any]) -> dict[str, Any]:
         "test": test,
         "validation": validation,
         "baseline": baseline,
+        "headline": [
+            {"name": name, "test": test[name], "baseline": baseline.get(name)} for name in list(test)[:_HEADLINES]
+        ],
+        "warnings": summary.get("warnings") or [],
         "slices": slices,
+        "slice_scale": _scale(slices, test),
+        "weak_slices": metrics.get("weak_slices") or [],
+        "fairness": metrics.get("fairness") or [],
+        "segments": metrics.get("segments") or [],
+        "loss": str(metrics.get("loss") or "loss").capitalize(),
+        "permuted": next((f["permutation"]["metric"] for f in features if f.get("permutation")), None),
+        "shap": summary.get("shap") if any(feature.get("shap") for feature in features) else None,
+        "dependent": _answers(features),
+        "moved": _moved(features),
+        "thresholds": _thresholds(charts),
+        "script": markup.Markup(script),
+        "script_digest": f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}",
         "slice_metrics": list(dict.fromkeys(name for one in slices for name in one.get("metrics") or {})),
         "features": features,
         "most_important": max((feature.get("importance") or 0.0 for feature in features), default=0.0),
         "gates": record.get("gates") or {},
-        "charts": {name: _drawn(name, spec) for name, spec in (record.get("charts") or {}).items()},
-        # Distributions and curves are drawn: their figures are in the record.
-        "summary": {n: v for n, v in (record.get("summary") or {}).items() if n not in ("scores", "curve") and v},
+        "charts": {name: _drawn(name, spec) for name, spec in charts.items() if name != "thresholds"},
+        "summary": {name: value for name, value in summary.items() if name not in _DRAWN and value},
         "duration": _duration(record.get("started_at"), record.get("ended_at")),
     }
+
+
+def _thresholds(charts: Mapping[str, Any]) -> str:
+    points = ((charts.get("thresholds") or {}).get("data") or {}).get("values") or []
+    kept = ("threshold", "tp", "fp", "fn", "tn")
+    return msgspec.json.encode([{name: point[name] for name in kept} for point in points]).decode() if points else ""
+
+
+def _learned(learned: Mapping[str, Any] | None) -> dict[str, Any]:
+    if not learned or learned.get("kind") not in ("linear", "net"):
+        return {}
+    if learned["kind"] == "net":
+        return {"learned": learned}
+    first = [abs(one["coefficients"][0]) for one in learned["coefficients"]]
+    names = learned["classes"] if len(learned["intercepts"]) > 1 else ["Coefficient"]
+    return {"learned": learned, "coefficient_names": names, "most_coefficient": max(first, default=0.0)}
+
+
+def _champion(record: Mapping[str, Any], champion: Mapping[str, Any] | None) -> dict[str, Any]:
+    if champion is None or champion.get("version") == record.get("version"):
+        return {}
+    return {"champion": champion["metrics"]["test"], "champion_name": f"Champion @{champion['version']}"}
+
+
+def _scale(slices: Sequence[Mapping[str, Any]], test: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """From the lowest to the highest end of the slices' intervals of the first metric, and the value of all rows."""
+    name = next((name for one in slices[:1] for name in one.get("metrics") or {}), None)
+    values = [(one.get("metrics") or {}).get(name) or {} for one in slices[:_MOST_ENTRIES]]
+    ends = [value[end] for value in values for end in ("low", "high") if value.get(end) is not None]
+    whole = (test.get(name) or {}).get("value") if name else None
+    if not ends or whole is None:
+        return None
+    return min(*ends, whole), max(*ends, whole), whole
+
+
+def _span(value: Mapping[str, Any], scale: tuple[float, float, float] | None) -> tuple[float, ...] | None:
+    """Where an interval begins, how wide it is, where its value and that of all rows are, out of 100."""
+    if scale is None or value.get("low") is None or value.get("high") is None or scale[1] <= scale[0]:
+        return None
+    low, high, whole = scale
+
+    def place(x: float) -> float:
+        return round(1 + 98 * (x - low) / (high - low), 2)
+
+    start = place(value["low"])
+    return start, round(place(value["high"]) - start, 2), place(value["value"]), place(whole)
+
+
+def _from_zero(value: float, most: float) -> tuple[float, float]:
+    """Where a bar from the middle begins, and how wide it is, out of 100."""
+    width = round(49 * abs(value) / most, 2) if most else 0.0
+    return (50.0 if value >= 0 else 50 - width), width
+
+
+def _answers(features: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+    """The lowest and the highest mean answer of all dependences."""
+    found = [y for one in features if one.get("dependence") for curve in one["dependence"]["answers"] for y in curve]
+    return (min(found), max(found)) if found else None
+
+
+def _curves(dependence: Mapping[str, Any] | None, scale: tuple[float, float]) -> list[str]:
+    """The points of a sparkline for each output."""
+    if not dependence or scale[1] <= scale[0]:
+        return []
+    lines = []
+    for curve in dependence["answers"]:
+        step = 116 / max(len(curve) - 1, 1)
+        heights = [26 - 24 * (y - scale[0]) / (scale[1] - scale[0]) for y in curve]
+        lines.append(" ".join(f"{2 + place * step:.1f},{height:.1f}" for place, height in enumerate(heights)))
+    return lines
+
+
+def _moved(features: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, list[Any]]]:
+    """The features whose test part is farthest from the train part, with the bars of each part."""
+    found = []
+    for one in features:
+        parts = one.get("parts") or {}
+        if {"train", "test"} <= set(parts):
+            distance = jensen_shannon(np.asarray(parts["train"]), np.asarray(parts["test"]))
+            bars = [_bars({"counts": parts[part]}) for part in ("train", "validation", "test") if part in parts]
+            found.append((str(one["name"]), distance, bars))
+    found.sort(key=lambda one: -one[1])
+    return [one for one in found[:_MOST_MOVED] if one[1] > _MOVED]
 
 
 def _drawn(name: str, spec: Mapping[str, Any]) -> Any:
@@ -63,21 +202,10 @@ def _drawn(name: str, spec: Mapping[str, Any]) -> Any:
     vl_convert = require("vl_convert", extra="report", purpose=_PURPOSE)
     markup = require("markupsafe", extra="report", purpose=_PURPOSE)
     try:
-        svg = vl_convert.vegalite_to_svg(_offline(spec), allowed_base_urls=[])
+        svg = vl_convert.vegalite_to_svg(offline(spec), allowed_base_urls=[])
     except ValueError:
         return None
     return markup.Markup(_tamed(svg, prefix=re.sub(r"\W", "_", name)))
-
-
-def _offline(spec: Any) -> Any:
-    """A chart's spec without addresses: nothing is loaded or linked.
-
-    A link that is refused would not fail its own chart but the next one (vl-convert 1.9).
-    """
-    if isinstance(spec, Mapping):
-        kept = {key: value for key, value in spec.items() if key not in ("href", "url")}
-        return {key: value if key == "values" else _offline(value) for key, value in kept.items()}
-    return [_offline(item) for item in spec] if isinstance(spec, list | tuple) else spec
 
 
 def _tamed(svg: str, prefix: str) -> str:

@@ -20,6 +20,7 @@ from carrara.features import TrainingSet
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import Signature
 from carrara.monitoring.drift import ReferenceDistribution, one_score
+from carrara.pipelines.explain import explained
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage import Stores
 from carrara.training import Model
@@ -37,13 +38,14 @@ def evaluate_step(
     model, stores = work.model, work.stores
 
     def judge() -> dict[str, Any]:
+        classes, where = tuple(fitted["classes"]), f"part of '{model.name}'"
+        labels = {name: encoded(model.label, parts[name], classes, f"the {name} {where}") for name in parts}
         servable = open_fitted(stores, fitted)
         try:
             scores = {name: scores_of(servable, parts[name]) for name in ("validation", "test")}
+            explanations = explained(stores, model, servable, fitted, parts["test"], labels["test"])
         finally:
             servable.close()
-        classes, where = tuple(fitted["classes"]), f"part of '{model.name}'"
-        labels = {name: encoded(model.label, parts[name], classes, f"the {name} {where}") for name in parts}
         evaluation = evaluate(
             labels["test"],
             scores["test"],
@@ -71,6 +73,7 @@ def evaluate_step(
         result = {
             "evaluation": evaluation.as_dict(),
             "validation": {name: value.as_dict() for name, value in validation.items()},
+            "explanations": explanations,
             "overlap": overlap(parts["train"], parts["test"], [*work.service.features, model.label.column]),
             "scores": ReferenceDistribution.from_values(one_score(scores["test"])).as_dict(),
         }
@@ -78,7 +81,7 @@ def evaluate_step(
 
     asked = ("label", "split", "metrics", "metric_weight", "slices", "baseline", "threshold", "seed")
     spec = {name: model.spec()[name] for name in asked}
-    key = digest_data(["evaluate 2", training_set.digest, fitted["servable"], fitted["signature"], spec])
+    key = digest_data(["evaluate 3", training_set.digest, fitted["servable"], fitted["signature"], spec])
     outputs = remembered(stores, work.run_id, step, key, judge)
     result = msgspec.json.decode(stores.artifacts.get(outputs["result"], name="evaluation"))
     return Evaluation.from_dict(result["evaluation"]), result

@@ -14,7 +14,7 @@ from carrara.core.identity import current_user
 from carrara.data import DatasetVersion, dataset_version
 from carrara.data.column_statistics import column_statistics
 from carrara.data.rows import Rows
-from carrara.evaluation import feature_importance, learning_curve
+from carrara.evaluation import LOSS_OF, feature_importance, learning_curve
 from carrara.features import ResolvedFeatures, TrainingSet
 from carrara.features.training_set import as_numpy
 from carrara.metadata.runs import get_run
@@ -38,7 +38,7 @@ def model_record(
     run_id: str,
 ) -> ModelRecord:
     """The record of what was trained: `fitted` and `judged` are what those steps recorded."""
-    measured = judged["evaluation"]
+    measured, shap = judged["evaluation"], judged["explanations"].get("shap", {})
     own = Signature.from_dict(fitted["signature"])
     importance = sorted(fitted["importance"].items(), key=lambda pair: -pair[1])
     charts = {**measured["charts"], "feature_importance": feature_importance(*zip(*importance, strict=True))}
@@ -51,7 +51,7 @@ def model_record(
         ended_at=now().isoformat(),
         configuration={**model.spec(), "run": run_id, "threshold": model.threshold},
         datasets=_datasets(stores, model, service, training_set, parts),
-        features=_features(service, fitted["importance"], parts["train"]),
+        features=_features(service, fitted["importance"], parts, judged["explanations"]),
         metrics={
             "test": measured["metrics"],
             "validation": judged["validation"],
@@ -60,6 +60,7 @@ def model_record(
             "weak_slices": measured["weak_slices"],
             "fairness": measured["fairness"],
             "segments": measured["segments"],
+            "loss": LOSS_OF.get(model.label.kind),
         },
         charts=charts,
         parameters={
@@ -74,6 +75,8 @@ def model_record(
             "fit": _span(fitted),
             "warnings": [*fitted["warnings"], *overlap_warnings(judged["overlap"])],
             "overlap": judged["overlap"],
+            "shap": {key: value for key, value in shap.items() if key != "features"},
+            "dependence_of_pairs": judged["explanations"].get("pairs", []),
             "tuning": fitted["tuning"],
             "start": fitted["start"],
             "seen": fitted["seen"],
@@ -122,19 +125,31 @@ def _datasets(
     }
 
 
-def _features(service: ResolvedFeatures, importance: Mapping[str, float], rows: Rows) -> list[dict[str, Any]]:
+def _features(
+    service: ResolvedFeatures,
+    importance: Mapping[str, float],
+    parts: Mapping[str, Rows],
+    explanations: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Each feature: its distribution in every part, in the bins of the train part, and what the model makes of it."""
+    shap = explanations.get("shap") or {}
     found = []
     for name in service.features:
-        values = rows[name]
+        values = parts["train"][name]
         statistics = column_statistics(values.to_frame())[name]
+        distribution = ReferenceDistribution.from_values(as_numpy(values))
         found.append(
             {
                 "name": name,
                 "view": name.partition(":")[0],
                 "dtype": statistics["type"],
                 "importance": importance[name],
+                "permutation": explanations.get("permutation", {}).get(name),
+                "shap": shap["features"].get(name) if shap else None,
+                "dependence": explanations.get("dependence", {}).get(name),
                 "statistics": statistics,
-                "distribution": ReferenceDistribution.from_values(as_numpy(values)).as_dict(),
+                "distribution": distribution.as_dict(),
+                "parts": {part: distribution.count(as_numpy(parts[part][name])).tolist() for part in parts},
             }
         )
     return found

@@ -18,6 +18,7 @@ from carrara.features.training_set import read_training_set
 from carrara.metadata.versions import find_version
 from carrara.models.learned import Forest, read_forest
 from carrara.models.learned.forest import Array
+from carrara.models.learned.parameters import told_parameters
 from carrara.models.learned.tree_view import RowPath, Seen, TreeView, gain_shares, row_path, view_tree
 from carrara.models.registry import SERVABLE, ModelVersion, learned_files, read_record, recorded_definitions
 from carrara.models.runtimes.base import COLUMNS, TRANSFORMS
@@ -91,6 +92,13 @@ def read_trees(stores: Stores, version: ModelVersion, *, node: str | None = None
         str(version), forest, tuple(msgspec.json.decode(learned[COLUMNS])), signature, classes, learned.get(TRANSFORMS)
     )
     return replace(trees, seen=_seen(stores, version, record, trees, place)) if seen else trees
+
+
+def learned_parameters(stores: Stores, version: ModelVersion, *, node: str | None = None) -> dict[str, Any]:
+    """What a version has learned, told by its kind; of a partitioned one what a node has (by default the first)."""
+    place = _place(stores, version, node)
+    files = learned_files(stores, version)
+    return told_parameters({n.removeprefix(place.folder): d for n, d in files.items() if n.startswith(place.folder)})
 
 
 def largest_trees(stores: Stores, version: ModelVersion, most: int = 8) -> list[TreeView]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from carrara.core.names import check_name
+from carrara.evaluation.charts.of_record import charts_of_record
 from carrara.metadata.aliases import current_aliases, move_alias
 from carrara.metadata.decisions import Decision
 from carrara.metadata.model_search import Page, count_models
@@ -18,10 +19,10 @@ from carrara.metadata.trials import RecordedTrial, list_trials
 from carrara.models.address import ModelAddress, check_alias
 from carrara.models.approval import approve, override, reject
 from carrara.models.deletion import delete
-from carrara.models.registry import ModelVersion, list_models, read_record, resolve
+from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
 from carrara.pipelines.reproduce import Reproduction, reproduce
 from carrara.pipelines.reproduce import diff_versions as diff_models
-from carrara.pipelines.trees import Trees, largest_trees, read_trees
+from carrara.pipelines.trees import Trees, largest_trees, learned_parameters, read_trees
 from carrara.serving.predictor import retriever_of
 
 if TYPE_CHECKING:
@@ -88,12 +89,26 @@ class Models:
         """Write the record as one self-contained HTML page, by default into `reports/`, and return its path."""
         from carrara.models.report import render_report
 
-        version = self.get(address)
+        version, stores = self.get(address), self.workspace.stores
         target = path or self.workspace.root / "reports" / f"{version.model}-{version.version}.html"
         target.parent.mkdir(parents=True, exist_ok=True)
-        trees = largest_trees(self.workspace.stores, version)
-        target.write_text(render_report(self.record(address), trees), encoding="utf-8")
+        record, best = read_record(stores, version), champion(stores, version.model)
+        page = render_report(
+            {**record, "charts": charts_of_record(record)},
+            largest_trees(stores, version),
+            learned=learned_parameters(stores, version),
+            champion=read_record(stores, best) if best is not None else None,
+        )
+        target.write_text(page, encoding="utf-8")
         return target
+
+    def charts(self, address: str, *, feature: str | None = None) -> dict[str, dict[str, Any]]:
+        """The charts of a version by name, as Vega-Lite specs; of a `feature` also its dependence and distribution."""
+        return charts_of_record(self.record(address), feature)
+
+    def parameters(self, address: str, *, node: str | None = None) -> dict[str, Any]:
+        """What a version has learned, read without its framework; of a partitioned model what a `node` has."""
+        return learned_parameters(self.workspace.stores, self.get(address), node=node)
 
     def features_absent_online(self, address: str) -> list[str]:
         """The feature views that the version reads and that were never materialised as it reads them."""

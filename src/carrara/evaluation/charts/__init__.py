@@ -11,6 +11,7 @@ from typing import Any
 
 from carrara.evaluation.charts.binary import binary_charts
 from carrara.evaluation.charts.by_kind import multiclass_charts, regression_charts
+from carrara.evaluation.charts.features import dependence, dependence_of_pair, distribution, shap_summary
 from carrara.evaluation.charts.slices import slice_bars
 from carrara.evaluation.charts.training import feature_importance, learning_curve
 from carrara.evaluation.charts.vega import Spec, theme
@@ -20,10 +21,14 @@ __all__ = [
     "Spec",
     "binary_charts",
     "charts_of",
+    "dependence",
+    "dependence_of_pair",
+    "distribution",
     "feature_importance",
     "learning_curve",
     "multiclass_charts",
     "regression_charts",
+    "shap_summary",
     "slice_bars",
     "theme",
 ]

@@ -12,10 +12,12 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, Protocol
 
+import msgspec
 import numpy as np
 
 from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
+from carrara.models.learned.net import SHAPE as NET_SHAPE
 from carrara.training.feeds import batches
 from carrara.training.onnx_graphs import IR_VERSION, OPSET
 from carrara.training.search import Between, Space
@@ -151,7 +153,7 @@ def fit_net(trainer: NetTrainer, net: Net, shape: Shape, train: Part, validation
     return Fitted(
         predict=lambda rows: scale.up(_activated(net.predict(rows), task)),
         to_onnx=lambda: _graph(shape, learned, scale, task),
-        learned={"learned.npz": _packed(learned)},
+        learned={"learned.npz": _packed(learned), NET_SHAPE: _described(shape, scale)},
         importance=_importance(net, validation, task),
         curve=curve,
         summary={"parameters": sum(weight.size for weight in learned), "epochs": len(curve["train"])},
@@ -188,6 +190,12 @@ class _Scale:
 
     def up(self, scores: Array) -> Array:
         return np.asarray(scores * np.float32(self.std) + np.float32(self.mean))
+
+
+def _described(shape: Shape, scale: _Scale) -> bytes:
+    """What the weights are of, so that they can be read without the framework."""
+    named = {"numbers": shape.numbers, "categories": shape.categories, "layers": shape.layers}
+    return msgspec.json.encode({**named, "mean": scale.mean, "std": scale.std})
 
 
 def _has_stopped(losses: Sequence[float], patience: int) -> bool:
