@@ -29,7 +29,7 @@ def test_charts_are_listed_printed_and_drawn(trained, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("rok",), "Did you mean 'roc_curve'"),
+        (("lifts",), "Did you mean 'lift'"),
         (("roc", "-o", "roc.gif"), "there is no format of charts 'gif'"),
         (("dependence", "--feature", "trip:fare"), "Did you mean 'trip:far'"),
     ],

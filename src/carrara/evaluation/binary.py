@@ -109,6 +109,9 @@ def mean_score(rows: RankedRows, weights: Floats) -> Any:
 def at_threshold(rows: RankedRows, weights: Floats, threshold: float | None = None) -> tuple[Any, Any, Any, Any]:
     """True positives, false positives, false negatives and true negatives (weight), by the rows' own threshold."""
     cut = rows.predicted_positive if threshold is None else rows.at_least(threshold)
-    above, below = weights[..., :cut], weights[..., cut:]
-    hits, missed = above @ rows.labels[:cut], below @ rows.labels[cut:]
-    return hits, above.sum(axis=-1) - hits, missed, below.sum(axis=-1) - missed
+    true_positives, false_positives = rows.curve(weights)
+    # Rows of equal scores are on one side: the cut is the end of a step of the curve.
+    step = int(np.searchsorted(rows.ends, cut - 1, side="right"))
+    hits = true_positives[..., step - 1] if step else np.zeros(weights.shape[:-1])
+    alarms = false_positives[..., step - 1] if step else np.zeros(weights.shape[:-1])
+    return hits, alarms, true_positives[..., -1] - hits, false_positives[..., -1] - alarms

@@ -24,7 +24,7 @@ from carrara.evaluation.metrics import (
     metric,
 )
 from carrara.evaluation.segments import segments
-from carrara.evaluation.slices import Column, SliceResult, measure_slices
+from carrara.evaluation.slices import SEARCHED_PARTS, Column, SliceResult, coded, measure_slices
 from carrara.evaluation.weak_slices import WeakSlice, weakest_slices
 
 _TREATMENT = ("predicted_rate", "recall", "false_positive_rate", "precision")
@@ -125,8 +125,8 @@ def evaluate(
     main = next((one.name for one in wanted if one.greater_is_better is not None), None)
     if slices and main is not None:
         charts["slice_bars"] = slice_bars(slices, main)
-    searched = searched_columns or {}
-    losses = row_losses(labels, scores, kind) if searched and kind in LOSS_OF else np.empty(0)
+    losses = row_losses(labels, scores, kind) if searched_columns and kind in LOSS_OF else np.empty(0)
+    searched = {name: coded(cells, SEARCHED_PARTS) for name, cells in (searched_columns or {}).items()}
     return Evaluation(
         rows=len(rows),
         metrics=overall,

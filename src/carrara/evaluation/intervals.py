@@ -9,7 +9,7 @@ Götze and van Zwet, 1997).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,8 @@ RESAMPLES = 200
 MOST_ROWS = 20_000
 
 _AT_ONCE = 500_000
+
+Kernel = Callable[[Any, Floats], Any]
 
 
 @dataclass(frozen=True)
@@ -79,18 +81,23 @@ class Drawn:
     rows: Any
     scale: float
 
-    def values(self, kernel: Callable[[Any, Floats], Any]) -> Floats:
-        """The value of each resample, of shape (resamples,)."""
-        weights = self.rows.weights
-        found = [
-            kernel(self.rows, draws if weights is None else draws * weights)
-            for draws in self.resamples.draws(len(self.rows))
-        ]
-        return np.concatenate([np.atleast_1d(one) for one in found]) if found else np.empty(0)
+    def intervals(self, kernels: Sequence[Kernel], values: Sequence[float]) -> list[tuple[float, float]]:
+        """The 95 % interval around the value of each kernel, NaN where it is undefined."""
+        resampled = self._resampled(kernels)
+        return [self._interval(*one) for one in zip(kernels, values, resampled, strict=True)]
 
-    def interval(self, kernel: Callable[[Any, Floats], Any], value: float) -> tuple[float, float]:
-        """The 95 % interval around a value, NaN where it is undefined."""
-        resampled = self.values(kernel)
+    def _resampled(self, kernels: Sequence[Kernel]) -> Floats:
+        """The value of each kernel in each resample, of shape (kernels, resamples)."""
+        weights, found = self.rows.weights, np.full((len(kernels), self.resamples.count), np.nan)
+        done = 0
+        for draws in self.resamples.draws(len(self.rows)):
+            heavy = draws if weights is None else draws * weights
+            for place, kernel in enumerate(kernels):
+                found[place, done : done + len(draws)] = kernel(self.rows, heavy)
+            done += len(draws)
+        return found
+
+    def _interval(self, kernel: Kernel, value: float, resampled: Floats) -> tuple[float, float]:
         defined = resampled[~np.isnan(resampled)]
         if math.isnan(value) or not defined.size:
             return math.nan, math.nan

@@ -14,14 +14,12 @@ import numpy.typing as npt
 
 from carrara.core.errors import NotFoundError
 from carrara.evaluation import binary, multiclass, multilabel, ranking, regression
-from carrara.evaluation.intervals import RESAMPLES, Resamples
+from carrara.evaluation.intervals import RESAMPLES, Kernel, Resamples
 from carrara.evaluation.ranked import rank
 from carrara.evaluation.weighing import Floats
 
 Kind = Literal["binary", "multiclass", "regression", "multilabel", "ranking"]
 """What is predicted: true or false, one of several classes, a number, several of true or false, or an order."""
-
-Kernel = Callable[[Any, Floats], Any]
 
 _ROWS: Mapping[Kind, Callable[..., Any]] = MappingProxyType(
     {
@@ -251,13 +249,14 @@ def measure(
 
 def measure_rows(rows: Any, wanted: Iterable[Metric], resamples: Resamples) -> dict[str, MetricValue]:
     """The metrics of rows that are checked already."""
-    found, weights = {}, rows_weights(rows)
-    drawn = resamples.of(rows)
-    for one in wanted:
-        value = float(one.kernel(rows, weights))
-        low, high = drawn.interval(one.kernel, value)
-        found[one.name] = MetricValue(value, low, high, len(rows))
-    return found
+    metrics, weights = list(wanted), rows_weights(rows)
+    kernels = [one.kernel for one in metrics]
+    values = [float(kernel(rows, weights)) for kernel in kernels]
+    intervals = resamples.of(rows).intervals(kernels, values)
+    return {
+        one.name: MetricValue(value, low, high, len(rows))
+        for one, value, (low, high) in zip(metrics, values, intervals, strict=True)
+    }
 
 
 def _or_none(value: float) -> float | None:

@@ -34,7 +34,12 @@ class RankedRows:
     def take(self, places: Ints) -> RankedRows:
         """Some of the rows, by rising places."""
         weights = None if self.weights is None else self.weights[places]
-        return RankedRows(self.labels[places], self.scores[places], self.threshold, weights)
+        taken = RankedRows(self.labels[places], self.scores[places], self.threshold, weights)
+        # What was computed of all rows is not computed again of each slice.
+        for name in ("surprise", "squared_error"):
+            if name in self.__dict__:
+                taken.__dict__[name] = self.__dict__[name][places]
+        return taken
 
     @cached_property
     def ends(self) -> Ints:
@@ -68,6 +73,13 @@ class RankedRows:
 
     def curve(self, weights: Floats) -> tuple[Floats, Floats]:
         """True and false positives (weight) when the cut is below each group of equal scores."""
+        kept = self.__dict__.get("_curve")
+        if kept is None or kept[0] is not weights:
+            # Both areas ask for it, one after the other.
+            kept = self.__dict__["_curve"] = (weights, *self._counted(weights))
+        return kept[1], kept[2]
+
+    def _counted(self, weights: Floats) -> tuple[Floats, Floats]:
         predicted = np.cumsum(weights, axis=-1)
         true_positives = np.cumsum(weights * self.labels, axis=-1)
         if len(self.ends) < len(self):

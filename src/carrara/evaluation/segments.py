@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from carrara.evaluation.slices import Column, coded
+from carrara.evaluation.slices import SEARCHED_PARTS, Column, coded
 from carrara.evaluation.weighing import Floats, Ints
 
-_ROWS, _PARTS, _RUNS, _ROUNDS, _FEATURES = 50_000, 10, 3, 20, 8
+_ROWS, _RUNS, _ROUNDS, _FEATURES = 50_000, 3, 20, 8
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def segments(losses: Floats, columns: Mapping[str, Column], *, count: int = 3, s
         return []
     # Losses have a long tail: by their roots, one extreme row is no segment of its own.
     clusters = _clustered(np.sqrt(rows), count, seed)
-    codes = {name: coded(cells, _PARTS) for name, cells in columns.items()}
+    codes = {name: coded(cells, SEARCHED_PARTS) for name, cells in columns.items()}
     found = []
     for number in sorted(np.unique(clusters), key=lambda one: float(rows[clusters == one].mean())):
         inside = clusters == number

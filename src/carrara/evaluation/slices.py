@@ -33,9 +33,24 @@ CROSS = " × "
 MOST_VALUES = 1_000
 """How many slices of a column are measured; the smaller ones are pooled."""
 
+SEARCHED_PARTS = 10
+"""In how many stretches numbers are cut to search among them."""
+
 _RESAMPLED_ROWS = 2_000
 
-Column = npt.NDArray[Any] | pl.Series
+
+@dataclass(frozen=True)
+class Codes:
+    """A column's slices: the place of each row's value among `values`, int32 of shape (rows,)."""
+
+    values: tuple[str, ...]
+    places: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+Column = npt.NDArray[Any] | pl.Series | Codes
 
 
 @dataclass(frozen=True)
@@ -55,14 +70,6 @@ class SliceResult:
     def from_dict(cls, data: Mapping[str, Any]) -> SliceResult:
         metrics = {name: MetricValue.from_dict(value) for name, value in data["metrics"].items()}
         return cls(data["column"], data["value"], int(data["rows"]), metrics)
-
-
-@dataclass(frozen=True)
-class Codes:
-    """A column's slices: the place of each row's value among `values`, int32 of shape (rows,)."""
-
-    values: tuple[str, ...]
-    places: npt.NDArray[np.int32]
 
 
 def measure_slices(
@@ -115,11 +122,14 @@ def row_order(kind: Kind, scores: npt.ArrayLike) -> Ints | None:
 
 
 def coded(cells: Column, parts: int = 4) -> Codes:
-    """The slices of a column: floats in `parts` of equal rows, everything else by its values as text.
+    """The slices of a column: floats in `parts` of equal rows, everything else by its values as text; codes as they
+    are.
 
     >>> coded(np.array(["b", "a", "b"])).values
     ('a', 'b', '(missing)')
     """
+    if isinstance(cells, Codes):
+        return cells
     series = cells if isinstance(cells, pl.Series) else pl.Series(cells, strict=False, nan_to_null=True)
     if series.dtype.is_float():
         return _quantiles(series.cast(pl.Float64).fill_null(float("nan")).to_numpy(), parts)

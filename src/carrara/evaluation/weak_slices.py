@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from carrara.evaluation.slices import OTHER, Codes, Column, coded
+from carrara.evaluation.slices import OTHER, SEARCHED_PARTS, Codes, Column, coded
 from carrara.evaluation.weighing import Floats, sums_by
 
-_PARTS, _MOST_VALUES, _MOST_COLUMNS = 10, 50, 30
+_MOST_VALUES, _MOST_COLUMNS = 50, 30
 _SEARCHED_ROWS, _CANDIDATES, _LUCK = 200_000, 100, 4.0
 
 Mask = npt.NDArray[np.bool_]
@@ -67,7 +67,7 @@ def weakest_slices(
     at. `losses` are those of `row_losses`, or any other where more is worse.
     """
     searching = np.random.default_rng(seed).random(len(losses)) < min(0.5, _SEARCHED_ROWS / max(len(losses), 1))
-    codes = {name: _bounded(coded(cells, _PARTS)) for name, cells in columns.items()}
+    codes = {name: _bounded(coded(cells, SEARCHED_PARTS)) for name, cells in columns.items()}
     found = {name: Codes(one.values, one.places[searching]) for name, one in codes.items()}
     sought = losses[searching]
     if len(sought) < 2 * min_rows or not len(codes):
