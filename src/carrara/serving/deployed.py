@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from carrara.core.errors import StorageError
 from carrara.metadata.deployments import Deployment, current_deployments
+from carrara.metadata.endpoint_events import add_event
 from carrara.models.address import ModelAddress
 from carrara.models.registry import ModelVersion, resolve
 from carrara.serving.contract import Endpoint, Predictor, Target
@@ -39,6 +41,15 @@ class Deployed:
     def load(self, target: Target) -> Predictor:
         """Open the version that a target names."""
         return open_predictor(self._stores, self._version(target.model, target.version))
+
+    def unloaded(self, endpoint: Endpoint, why: str) -> None:
+        """Keep in the endpoint's history that it went out of memory, and why."""
+        _logger.info("%s is unloaded: %s", endpoint.name, why)
+        primary = next((one for one in endpoint.targets if one.version == endpoint.primary), None)
+        if primary is None:
+            return
+        with suppress(StorageError), self._stores.metadata.begin() as connection:
+            add_event(connection, endpoint.name, "unloaded", primary.model, primary.version, [why])
 
     def _read(self) -> Sequence[Deployment]:
         try:

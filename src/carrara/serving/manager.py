@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from carrara.core.errors import NotFoundError, UnavailableError
 from carrara.serving.contract import Choice, Endpoint, Predictor, Target
+from carrara.serving.residency import Residency
 from carrara.serving.slots import AVAILABLE, DEFAULT_RETRY, LOADING, UNLOADING, Retry, Route, Slot, VersionStatus
 from carrara.serving.traffic import Traffic
 
@@ -21,6 +22,7 @@ _logger = logging.getLogger("carrara.serving")
 
 Desired = Callable[[], Sequence[Endpoint]]
 Load = Callable[[Target], Predictor]
+Unloaded = Callable[[Endpoint, str], None]
 
 _ENDED_KEPT = 10
 
@@ -29,7 +31,8 @@ class ModelManager:
     """Keeps one predictor per endpoint and version as `desired` says, checked every `poll_seconds`.
 
     With `unload_first` what is no longer wanted is unloaded before the new version is loaded: it needs the memory of
-    one version only, and the endpoint answers UNAVAILABLE in between.
+    one version only, and the endpoint answers UNAVAILABLE in between. `residency` bounds what is in memory: an endpoint
+    that is not is loaded when it is asked, and answers UNAVAILABLE until then; `unloaded` is told of what has to go.
     """
 
     def __init__(
@@ -40,7 +43,12 @@ class ModelManager:
         poll_seconds: float = 1.0,
         retry: Retry = DEFAULT_RETRY,
         unload_first: bool = False,
+        residency: Residency | None = None,
+        unloaded: Unloaded | None = None,
     ) -> None:
+        self._residency, self._unloaded = residency or Residency(), unloaded
+        self._cold: dict[str, str] = {}
+        self._wanted = threading.Event()
         self._desired, self._load, self._poll_seconds = desired, load, poll_seconds
         self._retry, self._unload_first = retry, unload_first
         self._slots: dict[Target, Slot] = {}
@@ -59,10 +67,11 @@ class ModelManager:
     def stop(self) -> None:
         """Stop watching, and unload everything."""
         self._stopping.set()
+        self._wanted.set()
         if self._thread.is_alive():
             self._thread.join()
         with self._reconciling:
-            for name in self.endpoints():
+            for name in list(self._routes):
                 self._unload_all(name)
 
     def reconcile(self) -> None:
@@ -73,10 +82,17 @@ class ModelManager:
             except Exception:
                 _logger.exception("what to serve cannot be read; what is loaded keeps serving")
                 return
-            for endpoint in endpoints.values():
-                self._bring(endpoint)
-            for name in {target.endpoint for target in self._slots} - endpoints.keys():
+            resident, cold = self._residency.choose(list(endpoints.values()))
+            for name in {target.endpoint for target in self._slots} - {endpoint.name for endpoint in resident}:
+                if name in cold and name in self._routes and self._unloaded is not None:
+                    self._unloaded(endpoints[name], cold[name])
                 self._unload_all(name)
+            for endpoint in resident:
+                if endpoint.name not in self._routes and self._residency.is_full(list(self._routes)):
+                    cold[endpoint.name] = "the memory for models is full"
+                else:
+                    self._bring(endpoint)
+            self._cold = cold
 
     def traffic(self, endpoint: str) -> Traffic | None:
         """How the traffic of an endpoint is shared, where it is."""
@@ -87,6 +103,8 @@ class ModelManager:
         """The predictor that a choice stands for now, which is not closed before the block ends."""
         with self._lock:
             route = self._routes.get(choice.endpoint)
+            if route is not None or choice.endpoint in self._cold:
+                self._residency.touch(choice.endpoint)
             if route is None:
                 raise self._absent(choice.endpoint)
             slot = route.slot(choice)
@@ -118,8 +136,8 @@ class ModelManager:
         return sorted(found, key=lambda one: -one.version)
 
     def endpoints(self) -> list[str]:
-        """The endpoints that answer."""
-        return sorted(self._routes)
+        """The endpoints that answer, also those that are loaded only when they are asked."""
+        return sorted({*self._routes, *self._cold})
 
     def serves(self, endpoint: str) -> bool:
         """Whether an endpoint answers."""
@@ -147,6 +165,7 @@ class ModelManager:
 
     def _try(self, slot: Slot) -> None:
         slot.state = LOADING
+        before = self._residency.measure()
         try:
             predictor = self._load(slot.target)
             predictor.warm_up()
@@ -155,6 +174,7 @@ class ModelManager:
                 _logger.error("%s cannot serve %s: %s", slot.target, slot.target.endpoint, error)
             slot.failed(str(error), self._retry, time.monotonic())
             return
+        self._residency.loaded(slot.target.endpoint, self._residency.measure() - before)
         with self._lock:
             slot.loaded(predictor)
         _logger.info("%s serves %s", slot.target.endpoint, slot.target)
@@ -223,6 +243,9 @@ class ModelManager:
 
     def _absent(self, endpoint: str) -> NotFoundError | UnavailableError:
         slots = [slot for slot in self._slots_of(endpoint) if not slot.has_ended()]
+        if endpoint in self._cold:
+            self._wanted.set()
+            return UnavailableError(f"endpoint '{endpoint}' is being loaded", hint="Ask again in a moment.")
         errors = [slot.error for slot in slots if slot.error]
         if errors:
             return UnavailableError(f"endpoint '{endpoint}' could not be loaded: {errors[-1]}")
@@ -231,7 +254,11 @@ class ModelManager:
         return NotFoundError("endpoint", endpoint, self._routes)
 
     def _watch(self) -> None:
-        while not self._stopping.wait(self._poll_seconds):
+        while not self._stopping.is_set():
+            self._wanted.wait(self._poll_seconds)
+            self._wanted.clear()
+            if self._stopping.is_set():
+                return
             try:
                 self.reconcile()
             except Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from carrara.serving.inference import MOST_ROWS
+from carrara.serving.residency import NO_BOUNDS, Bounds
 from carrara.serving.slots import DEFAULT_RETRY, Retry
 from carrara.serving.transports.base import Tls
 
@@ -39,3 +40,4 @@ class ServerOptions:
     unload_first: bool = False
     until_eof: bool = False
     wire: Wire = DEFAULT_WIRE
+    bounds: Bounds = NO_BOUNDS

@@ -17,9 +17,10 @@ from carrara.monitoring.prediction_log import PredictionLog
 from carrara.serving.deployed import Deployed
 from carrara.serving.folders import Folders
 from carrara.serving.inference import Log
-from carrara.serving.manager import Desired, Load, ModelManager
+from carrara.serving.manager import Desired, Load, ModelManager, Unloaded
 from carrara.serving.observed import Observed
 from carrara.serving.options import ServerOptions
+from carrara.serving.residency import Residency
 from carrara.serving.rollouts import Rollouts
 from carrara.serving.server import ModelServer
 from carrara.storage import Stores
@@ -37,7 +38,7 @@ def serve_workspace(stores: Stores, options: ServerOptions, ready: Ready) -> Non
     deployed = Deployed(stores, rollouts)
     log = PredictionLog(stores)
     try:
-        _serve(deployed.endpoints, deployed.load, options, ready, log.append, observed)
+        _serve(deployed.endpoints, deployed.load, options, ready, log.append, observed, unloaded=deployed.unloaded)
         with suppress(StorageError):
             rollouts.flush()
     finally:
@@ -57,10 +58,17 @@ def _serve(
     log: Log | None = None,
     observed: Observed | None = None,
     reload: Callable[[ModelManager, Any], None] | None = None,
+    unloaded: Unloaded | None = None,
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     manager = ModelManager(
-        desired, load, poll_seconds=options.poll_seconds, retry=options.retry, unload_first=options.unload_first
+        desired,
+        load,
+        poll_seconds=options.poll_seconds,
+        retry=options.retry,
+        unload_first=options.unload_first,
+        residency=Residency(options.bounds),
+        unloaded=unloaded,
     )
     server = ModelServer(
         manager,
