@@ -16,9 +16,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
-from carrara.core.clock import now
+from carrara.core.clock import now, parse_time
 from carrara.core.errors import CheckFailed, NotFoundError, StorageError
 from carrara.monitoring.prediction_log import PredictionLog, scan_log
 from carrara.serving.contract import Choice, Prediction, Predictor
@@ -72,6 +73,8 @@ class Server:
         self.workspace, self.faults = workspace, {}
         self.ahead = timedelta(0)
         self.stores = stores = stores or replace(workspace.stores, clock=lambda: now() + self.ahead)
+        # LMDB opens a folder once a process.
+        vars(stores)["online"] = workspace.stores.online
         self.observed, self.log = Observed(), PredictionLog(stores, flush_seconds=0.05)
         self.deployed = Deployed(stores, Rollouts(stores, self.observed))
         self.manager = ModelManager(self.deployed.endpoints, self._load)
@@ -248,6 +251,33 @@ def test_a_shadow_answers_nobody_and_both_outputs_are_logged_under_one_id(server
     assert ids[True] == ids[False]
     assert len(ids[True]) == 50
     assert server.workspace.predictions("late")["version"].unique().to_list() == [1]
+    server.log = PredictionLog(server.workspace.stores)
+
+
+def test_a_replay_reports_what_a_shadow_reports(server):
+    """N5."""
+    server.workspace.endpoints.shadow("late@3")
+    server.goes_on()
+    rows = pl.read_csv(server.workspace.root / "trips.csv").filter(pl.col("at") >= "2024-01-20").head(12)
+    for row in rows.iter_rows(named=True):
+        # What is online is as fresh as the request, as it is in a service.
+        server.workspace.features.materialise(until=parse_time(row["at"]))
+        inputs = {name: np.array([row[name]], dtype=object) for name in ("driver", "depot", "city")}
+        inputs |= {"distance": np.array([row["distance"]])}
+        inputs |= {"event_time": np.array([np.datetime64(row["at"].removesuffix("Z"), "us")])}
+        assert not isinstance(server.inference.answer_all([Request(Choice("late"), inputs)])[0], Exception)
+        server.inference.shadows.close()
+    server.log.close()
+    (shadow,) = server.workspace.endpoints.divergence("late", since="1h")
+    replayed = server.workspace.endpoints.replay("late@3", since="1h")
+    assert (shadow.rows, shadow.outcomes) == (replayed.rows, replayed.outcomes) == (12, 12)
+    assert shadow.given_by == replayed.given_by == {"late@1": 12}
+    assert replayed.difference == pytest.approx(shadow.difference, rel=1e-4)
+    for name in ("log_loss", "brier"):
+        for side in ("candidate", "given"):
+            assert replayed.metrics[name][side]["value"] == pytest.approx(shadow.metrics[name][side]["value"], rel=1e-4)
+    assert replayed.farthest[0]["prediction_id"] == shadow.farthest[0]["prediction_id"]
+    assert replayed.agreed == shadow.agreed < 1
     server.log = PredictionLog(server.workspace.stores)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from carrara.monitoring.divergence import Divergence
 
 app = typer.Typer(help="What is served, what is tried beside it, and what happened.", no_args_is_help=True)
 
@@ -61,6 +65,66 @@ def end(endpoint: NameArgument, workspace: WorkspaceOption = HERE, as_json: Json
     with open_workspace(workspace) as ws:
         ws.endpoints.end(endpoint)
     print_json({"ended": endpoint}) if as_json else say(f"{endpoint} is no longer served")
+
+
+@app.command()
+def divergence(
+    endpoint: NameArgument,
+    since: Annotated[str, typer.Option(help="How far back: 12h, 7d.")] = "7d",
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """How far the answers of its shadows are from those that were given."""
+    with open_workspace(workspace) as ws:
+        found = list(ws.endpoints.divergence(endpoint, since=since))
+    if as_json:
+        print_json([vars(one) for one in found])
+        return
+    for one in found:
+        _show(one)
+    if not found:
+        say(f"{endpoint} has no shadow. Next: carrara deploy MODEL@VERSION --to {endpoint} --shadow")
+
+
+def replay(
+    address: Annotated[str, typer.Argument(help="The candidate: NAME@3, NAME@ALIAS, or NAME for the newest.")],
+    since: Annotated[str, typer.Option(help="How far back: 12h, 7d.")] = "7d",
+    endpoint: Annotated[str, typer.Option(help="Only what this endpoint was asked.")] = "",
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Put what was asked to a candidate, and compare with what was answered and what then happened."""
+    with open_workspace(workspace) as ws:
+        found = ws.endpoints.replay(address, since=since, endpoint=endpoint)
+    if as_json:
+        print_json(vars(found))
+        return
+    _show(found)
+    say(f"Next: carrara deploy {found.candidate} --canary 10%")
+
+
+def _show(found: Divergence) -> None:
+    given = ", ".join(f"{version} ({count:,})" for version, count in found.given_by.items())
+    say(f"{found.candidate} against {given}")
+    rows: list[tuple[str, object, object]] = [
+        ("rows", f"{found.rows:,}", ""),
+        ("the same", f"{found.agreed:.2%}", ""),
+        ("mean, as answered", found.mean_candidate, found.mean_given),
+        *((f"apart, {name}", value, "") for name, value in found.difference.items()),
+    ]
+    if found.decided_otherwise is not None:
+        rows.insert(2, ("decided otherwise", f"{found.decided_otherwise:.2%}", ""))
+    for name, sides in found.metrics.items():
+        rows.append((f"{name}, {found.outcomes:,} outcomes", _interval(sides["candidate"]), _interval(sides["given"])))
+    print_table(["", "candidate", "as answered"], rows)
+
+
+def _interval(value: Mapping[str, float | None]) -> str:
+    if value["value"] is None:
+        return "–"
+    if value["low"] is None or value["high"] is None:
+        return f"{value['value']:.4g}"
+    return f"{value['value']:.4g} [{value['low']:.4g}, {value['high']:.4g}]"
 
 
 def predict(

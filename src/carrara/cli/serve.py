@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +11,13 @@ import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, say
+from carrara.core.errors import CarraraError
 
 if TYPE_CHECKING:
     from carrara.cli.serving_flags import Flags
     from carrara.serving.folders import Folders
     from carrara.serving.options import Wire
+    from carrara.serving.residency import Bounds
     from carrara.serving.server import ModelServer
     from carrara.serving.slots import Retry
 
@@ -59,6 +62,12 @@ def serve(
             "--unload-first", help="Unload the old version before the new one is loaded: less memory, and a gap."
         ),
     ] = False,
+    memory_budget: Annotated[
+        str | None, typer.Option("--memory-budget", help="Load endpoints on demand within so much memory: 500MB, 4GB.")
+    ] = None,
+    idle: Annotated[
+        str | None, typer.Option("--idle", help="Unload an endpoint that nobody has asked for so long: 30m, 2h.")
+    ] = None,
     until_eof: Annotated[
         bool,
         typer.Option("--until-eof", help="Stop as well when standard input ends, as it does when its parent dies."),
@@ -88,6 +97,7 @@ def serve(
         unload_first=unload_first,
         until_eof=until_eof,
         wire=_wire(flags),
+        bounds=_bounds(memory_budget, idle),
     )
     ready = _ready_json if as_json else _ready
     if with_folders:
@@ -148,6 +158,20 @@ def _folders(flags: Flags, name: str, base_path: str | None, poll_seconds: float
         early = flags.switch("allow_version_labels_for_unavailable_models")
         return folders_of_file(file, poll_seconds, opening, early_labels=early)
     return Folders([ModelConfig(name, str(base_path))], poll_seconds, opening)
+
+
+def _bounds(memory: str | None, idle: str | None) -> Bounds:
+    from carrara.core.clock import duration
+    from carrara.serving.residency import Bounds
+
+    return Bounds(_bytes(memory) if memory else None, duration(idle).total_seconds() if idle else None)
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B", text.strip())
+    if found is None:
+        raise CarraraError(f"'{text}' is not an amount of memory", hint="Write e.g. 500MB or 4GB.")
+    return int(float(found[1]) * 1000 ** ["", "k", "M", "G", "T"].index(found[2]))
 
 
 def _retry(usual: Retry, most: int | None, micros: int | None) -> Retry:

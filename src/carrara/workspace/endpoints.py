@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from carrara.core.clock import duration
 from carrara.metadata.deployments import Deployment, current_deployments, end_endpoint, history
 from carrara.metadata.endpoint_events import EndpointEvent, list_events
+from carrara.monitoring.divergence import Divergence
+from carrara.monitoring.replay import replay, shadowed
 from carrara.pipelines.deploy import deploy_canary, deploy_shadow, deploy_split, roll_back
 from carrara.serving.judgement import SLOW
 from carrara.serving.observed import Seen, quantile
@@ -110,3 +112,17 @@ class Endpoints:
     def end(self, endpoint: str) -> None:
         """Serve nothing under this name any more."""
         end_endpoint(self.workspace.stores.metadata, endpoint)
+
+    def replay(self, address: str, *, since: timedelta | str, endpoint: str = "") -> Divergence:
+        """What a version would have answered to what was asked since then ("7d"), against what was answered and what
+        then happened."""
+        length = duration(since) if isinstance(since, str) else since
+        return replay(self.workspace.stores, self.workspace.models.get(address), since=length, endpoint=endpoint)
+
+    def divergence(self, endpoint: str, *, since: timedelta | str = "7d") -> Sequence[Divergence]:
+        """How far the answers of each shadow of an endpoint are from those that were given."""
+        length = duration(since) if isinstance(since, str) else since
+        stores = self.workspace.stores
+        history(stores.metadata, endpoint)
+        shadows = [one for one in current_deployments(stores.metadata, endpoint) if one.role == "shadow"]
+        return [shadowed(stores, self.workspace.models.get(one.address), since=length) for one in shadows]
