@@ -27,9 +27,11 @@ sys.path.insert(0, str(Path(__file__).parent / "native"))
 from build import build
 from harness import Peer, environment, last_lines, table
 from load import Load, grpc_load, rest_load
+from networks import IMAGE, write_image_model, write_saved_model
 from servers import Running, carrara, grpc_server, rest_peer, write_files
 from subject import FEATURES, VIEWS
 
+from carrara.models.runtimes.onnx import session
 from carrara.serving.protocols.tensorflow_serving import PREDICT, encode_request
 
 HERE = Path(__file__).parent
@@ -87,6 +89,28 @@ def rest(work: Path, seconds: float) -> None:
     _show(rows)
 
 
+def saved_model(work: Path, seconds: float) -> None:
+    versions = write_saved_model(work / "saved_model")
+    with carrara("--model_name", "bought", "--model_base_path", str(versions)) as server:
+        _show(_grpc_rows("TensorFlow SavedModel, 28-128-64-1", server, MATRIX, seconds))
+
+
+def image(work: Path, seconds: float) -> None:
+    """What the server adds to the runtime's own time, one image at a time."""
+    versions = write_image_model(work / "image")
+    picture = RANDOM.normal(size=IMAGE).astype(np.float32)
+    graph = session((versions / "1" / "model.onnx").read_bytes())
+    took = []
+    for _ in range(100):
+        begun = time.perf_counter()
+        graph.run(None, {"image": picture})
+        took.append((time.perf_counter() - begun) * 1e6)
+    with carrara("--model_name", "cnn", "--model_base_path", str(versions)) as server:
+        load = grpc_load(server.grpc_port, PREDICT, encode_request("cnn", {"image": picture}), 1, seconds)
+    _show([_row("Carrara", 1, load)])
+    print(f"ONNX Runtime alone {np.median(took):,.0f} µs; the server's p50 is {load.p50 / np.median(took):.3f} × that")
+
+
 def swap(work: Path, seconds: float) -> None:
     """A new version every second, for a minute under full load."""
     model = write_files(work)
@@ -135,6 +159,8 @@ def start(work: Path, seconds: float) -> None:
 WORKS: dict[str, Callable[[Path, float], None]] = {
     "grpc": grpc,
     "rest": rest,
+    "saved_model": saved_model,
+    "image": image,
     "swap": swap,
     "memory": memory,
     "start": start,
