@@ -11,6 +11,7 @@ from carrara import __version__
 from carrara.cli import (
     access,
     bench,
+    cluster,
     dataset,
     definitions,
     demo,
@@ -48,6 +49,7 @@ app.add_typer(feature.app, name="feature")
 app.command("scheduler")(scheduler.scheduler)
 app.command("train")(model.train)
 app.command("launch", context_settings={"ignore_unknown_options": True})(launch.launch)
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(model.app, name="model")
 app.add_typer(run_commands.app, name="run")
 app.command("gc")(gc.gc)

@@ -33,6 +33,8 @@ def train(
         bool, typer.Option("--new-rows", help="Go on from a version, on the rows that it has not seen.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="How many processes share the fit.")] = 1,
+    servers: Annotated[int, typer.Option("--ps", min=0, help="How many parameter servers they have (Keras).")] = 0,
+    cluster: Annotated[Path | None, typer.Option(help="Train on the servers of a cluster.toml, which run.")] = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,6 +42,7 @@ def train(
     from carrara.core.processes import stoppable
 
     with open_workspace(workspace) as ws, stoppable():
+        progress = TerminalProgress(quiet=as_json)
         trained = ws.train(
             model,
             trials=trials,
@@ -47,7 +50,9 @@ def train(
             start=start,
             new_rows=new_rows,
             workers=workers,
-            progress=TerminalProgress(quiet=as_json),
+            servers=servers,
+            cluster=cluster,
+            progress=progress,
         )
         if as_json:
             print_json({**trained.version.as_dict(), "gates": trained.gates, "reused": trained.reused})

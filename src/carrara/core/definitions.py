@@ -81,6 +81,11 @@ def load_recorded_definitions(source: Mapping[str, str], label: str) -> Definiti
     return _collect(source, {name: f"<{label}/{name}>" for name in source})
 
 
+def load_function(place: str, text: str, name: str) -> Any:
+    """The function of that name in a file that was read elsewhere."""
+    return getattr(_run(Path(place).name, text, place), name)
+
+
 def _collect(source: Mapping[str, str], places: Mapping[str, str]) -> Definitions:
     objects: dict[tuple[str, str], Definition] = {}
     found_in: dict[tuple[str, str], str] = {}

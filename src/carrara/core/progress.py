@@ -16,6 +16,14 @@ class Step:
     said: str = ""
     reused: bool = False
     seconds: float = 0.0
+    told: list[str] = field(default_factory=list)
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
+
+    def tell(self, text: str) -> None:
+        """Tell at once what happened in the middle of it."""
+        self.told.append(text)
+        for listener in self.listeners:
+            listener(text)
 
     def advance(self, done: int, total: int | None) -> None:
         """Tell how far the step is; a watcher may draw it."""
@@ -27,11 +35,13 @@ class Progress:
 
     steps: list[Step] = field(default_factory=list)
     watchers: list[Callable[[Step], None]] = field(default_factory=list)
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """Time a block as a step of this name."""
         step = self.begin(name)
+        step.listeners = self.listeners
         started = time.perf_counter()
         try:
             yield step

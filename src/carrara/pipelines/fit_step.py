@@ -82,7 +82,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
     model, stores, installed = work.model, work.stores, environment()["distributions"]
     start = work.start.manifest if work.start is not None else None
     key = digest_data(
-        ["train", training_set.digest, _learned_from(model), _libraries(installed), start, work.workers, work.seen]
+        ["train", training_set.digest, _learned_from(model), _libraries(installed), start, work.seen, work.team.spec()]
     )
     checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
 
@@ -95,7 +95,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
         if work.start is not None:
             prepared = begun_with(stores, prepared, work.start, former)
         report = _within(model, started, live.add)
-        prepared = replace(prepared, task=replace(prepared.task, report=report, workers=work.workers))
+        prepared = replace(prepared, task=replace(prepared.task, report=report, tell=step.tell, team=work.team))
         try:
             if model.partition_by:
                 made = fit_partitioned(model, features, parts, prepared, step.advance)
@@ -110,7 +110,8 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
             "learned": stores.artifacts.put_files(made.learned),
             "libraries": {name: installed[name] for name in made.libraries if name in installed},
             "rows": parts["train"].height,
-            "workers": work.workers,
+            "team": work.team.spec(),
+            "told": step.told,
             "started_at": started.isoformat(),
             "ended_at": now().isoformat(),
             "environment": environment(),
@@ -171,4 +172,4 @@ def fit_said(fitted: Mapping[str, Any]) -> str:
         told.append(f"{len(nodes):,} nodes")
     if begun := fitted["summary"].get("samples_anew_after"):
         told.append(f"gone on with after {begun:,}, by other samples")
-    return "; ".join([", ".join([*told, said(fitted["export"])]), *fitted["warnings"]])
+    return "; ".join([", ".join([*told, said(fitted["export"])]), *fitted["warnings"], *fitted.get("told", [])])

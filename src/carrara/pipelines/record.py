@@ -82,7 +82,7 @@ def model_record(
             "seen": fitted["seen"],
             "rows_learned": fitted["rows"],
             "why": fitted["why"],
-            "workers": fitted["workers"],
+            **fitted["team"],
         },
         signature={
             DEFAULT_SIGNATURE: fitted["signature"],

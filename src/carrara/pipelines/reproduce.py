@@ -29,6 +29,7 @@ from carrara.pipelines.plan import differences
 from carrara.pipelines.train import carried_columns
 from carrara.storage import Stores
 from carrara.training import Model
+from carrara.training.cluster.team import Team
 from carrara.training.fit import Prepared, fit_prepared, prepare
 from carrara.training.partitions import fit_partitioned, inner_features
 from carrara.training.tuning import with_parameters
@@ -124,7 +125,8 @@ def _prepared(
         former = former_of(stores, start, model, features)
         rows = unseen(parts, model.label, begun["seen"], start) if begun.get("seen") else parts
         prepared = begun_with(stores, prepare(model, features, rows, former=former), start, former)
-    return replace(prepared, task=replace(prepared.task, workers=begun.get("workers", 1)))
+    team = Team(begun.get("workers", 1), begun.get("servers", 0), begun.get("cluster"))
+    return replace(prepared, task=replace(prepared.task, team=team))
 
 
 def with_trainer(model: Model, parameters: Mapping[str, Any]) -> Model:

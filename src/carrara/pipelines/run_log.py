@@ -27,6 +27,7 @@ def logged(stores: Stores, run_id: str, progress: Progress) -> Iterator[None]:
         write(f"{step.name}: {step.said} ({'reused' if step.reused else f'{step.seconds:.1f} s'})")
 
     progress.watchers.append(watch)
+    progress.listeners.append(write)
     try:
         yield
     except BaseException as error:
@@ -34,6 +35,7 @@ def logged(stores: Stores, run_id: str, progress: Progress) -> Iterator[None]:
         raise
     finally:
         progress.watchers.remove(watch)
+        progress.listeners.remove(write)
 
 
 def read_log_of_run(stores: Stores, run_id: str) -> str:

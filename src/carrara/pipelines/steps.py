@@ -14,6 +14,7 @@ from carrara.metadata.runs import record_step, recorded_step
 from carrara.models.registry import ModelVersion
 from carrara.storage import Stores
 from carrara.training import Model
+from carrara.training.cluster.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class TrainingWork:
     run_id: str
     tuned: Mapping[str, Any] | None = None
     start: ModelVersion | None = None
-    workers: int = 1
+    team: Team = ALONE
     seen: str | None = None
     why: tuple[str, ...] = ()
 

@@ -29,6 +29,7 @@ from carrara.pipelines.run_log import logged
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage import Stores
 from carrara.training import Model
+from carrara.training.cluster.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,14 @@ def train(
     jobs: int = 1,
     start: str | None = None,
     new_rows: bool = False,
-    workers: int = 1,
+    team: Team = ALONE,
     why: Sequence[str] = (),
 ) -> Trained:
     """Train a model as its definition says, evaluate the exported artifact, judge it, and register it.
 
     With `trials` its hyper-parameters are tuned first, and the best ones taken; trials of the same search that are
     recorded already count. `start` is the address of a version to go on from; with `new_rows` training goes on from
-    it, or the champion, or the newest version, on the rows alone that it has not seen. `workers` processes share the
+    it, or the champion, or the newest version, on the rows alone that it has not seen. A `team` of processes shares the
     fit, where the trainer can. `why` is recorded.
 
     Killed anywhere, the next call goes on from the last step that was complete. A version whose gates fail is
@@ -71,11 +72,7 @@ def train(
     """
     model = definitions.get("model", name, Model)
     service = resolve_features(definitions, model.features, where=f"model '{name}'")
-    if workers > 1 and not getattr(model.trainer, "distributed", False):
-        raise TrainingError(
-            f"the trainer '{model.trainer.name}' runs in one process, with all its cores",
-            hint="Train without --workers.",
-        )
+    _check_team(model, team)
     if new_rows and trials:
         raise TrainingError(
             "new rows alone are too few to choose hyper-parameters by", hint="Tune without --new-rows, or not at all."
@@ -84,11 +81,11 @@ def train(
     if new_rows and begun is None:
         begun = version_to_go_on_from(stores, name)
     asked = {"definition": model.spec(), "trials": trials, "jobs": jobs, "start": str(begun) if begun else None}
-    asked |= {"workers": workers, "new_rows": new_rows, "why": list(why)}
+    asked |= {**team.spec(), "new_rows": new_rows, "why": list(why)}
     seen = last_learned(stores, begun).isoformat() if new_rows and begun is not None else None
     with run(stores.metadata, "train", name, asked) as run_id, logged(stores, run_id, progress):
         work = TrainingWork(
-            stores, definitions, model, service, run_id, start=begun, workers=workers, seen=seen, why=tuple(why)
+            stores, definitions, model, service, run_id, start=begun, team=team, seen=seen, why=tuple(why)
         )
         with progress.step("datasets") as step:
             ingested = ingest_for(stores, definitions, [model.label.dataset, *(v.source for v, _ in service.stored)])
@@ -119,6 +116,19 @@ def train(
             passed = sum(result["passed"] for result in gates["results"])
             step.said = f"{version}, {passed} of {len(gates['results'])} gates passed"
     return Trained(version, evaluation, gates, step.reused)
+
+
+def _check_team(model: Model, team: Team) -> None:
+    trainer = model.trainer
+    if not (team.is_alone or getattr(trainer, "distributed", False)):
+        raise TrainingError(
+            f"the trainer '{trainer.name}' runs in one process, with all its cores", hint="Train without --workers."
+        )
+    if team.has_servers and not getattr(trainer, "parameter_servers", False):
+        raise TrainingError(
+            f"the trainer '{trainer.name}' knows no parameter servers",
+            hint="Train with --workers alone: they share each batch.",
+        )
 
 
 def _training_set(work: TrainingWork, step: Step) -> TrainingSet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +34,26 @@ class NoCheckpoint:
 
     def clear(self) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class Held(NoCheckpoint):
+    """A state in memory, that a fit goes on from."""
+
+    data: bytes | None
+
+    def read(self) -> bytes | None:
+        return self.data
+
+
+@dataclass(frozen=True)
+class ReadOnly(NoCheckpoint):
+    """Another checkpoint, which somebody else writes."""
+
+    checkpoint: Checkpoint
+
+    def read(self) -> bytes | None:
+        return self.checkpoint.read()
 
 
 class FileCheckpoint:

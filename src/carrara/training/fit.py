@@ -17,6 +17,7 @@ from carrara.evaluation.ranked import RankedRows
 from carrara.models.runtimes.base import TRANSFORMS
 from carrara.models.signature import Signature, TensorSpec
 from carrara.training.checkpoints import Checkpoint, NoCheckpoint
+from carrara.training.cluster.supervisor import fit_together
 from carrara.training.inputs import Inputs, fit_inputs
 from carrara.training.labels import classes_of, encoded
 from carrara.training.model import Model
@@ -110,8 +111,11 @@ def fit_model(
 
 
 def fit_prepared(model: Model, prepared: Prepared) -> FittedModel:
-    """Fit, export, and prove."""
-    fitted = model.trainer.fit(prepared.train, prepared.validation, prepared.task)
+    """Fit, by several processes where the task says so, export, and prove."""
+    train, validation, task = prepared.train, prepared.validation, prepared.task
+    if not task.team.is_alone:
+        task = fit_together(model.trainer, train, validation, task)
+    fitted = model.trainer.fit(train, validation, task)
     return _artifact(model, prepared, fitted)
 
 

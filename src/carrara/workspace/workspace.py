@@ -47,6 +47,7 @@ from carrara.serving.batch import predict_batch
 from carrara.serving.entities import entity_columns
 from carrara.serving.predictor import ModelPredictor, open_predictor
 from carrara.storage import Stores, open_stores
+from carrara.training.cluster.team import Team
 from carrara.workspace.access import Access
 from carrara.workspace.datasets import Datasets
 from carrara.workspace.endpoints import Endpoints
@@ -154,6 +155,8 @@ class Workspace:
         start: str | None = None,
         new_rows: bool = False,
         workers: int = 1,
+        servers: int = 0,
+        cluster: str | Path | None = None,
         progress: Progress | None = None,
     ) -> Trained:
         """Train, evaluate, judge and register a model; steps that nothing has changed for are reused.
@@ -161,7 +164,8 @@ class Workspace:
         With `trials` its hyper-parameters are tuned first, `jobs` trials at a time; trials of before count. `start`
         is the address of a version whose learned parameters training begins with (a warm start); with `new_rows` it
         goes on from that, or the champion, or the newest version, on the rows alone that it has not seen. `workers`
-        processes share the fit, where the trainer can.
+        processes share the fit, where the trainer can, with so many parameter `servers`; `cluster` is a cluster.toml
+        whose servers run.
         """
         return train(
             self.stores,
@@ -172,7 +176,7 @@ class Workspace:
             jobs=jobs,
             start=start,
             new_rows=new_rows,
-            workers=workers,
+            team=Team.of(workers, servers, cluster),
         )
 
     def run_due(self) -> list[Scheduled]:
@@ -265,7 +269,7 @@ class Workspace:
             )
         if found.state == "running":
             raise UnavailableError(f"run {found.id} is running", hint=f"carrara run stop {found.id}")
-        names = ("trials", "jobs", "start", "new_rows", "workers")
+        names = ("trials", "jobs", "start", "new_rows", "workers", "servers", "cluster")
         asked = {name: found.parameters[name] for name in names if name in found.parameters}
         return self.train(found.name, **asked, progress=progress)
 

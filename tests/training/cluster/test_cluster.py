@@ -1,29 +1,21 @@
-"""Clusters on one machine: who is told what, what ends them, and that N workers learn what one does."""
+"""Clusters on one machine: who is told what, and what ends them."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from test_trainers import FEATURES_OF, PARTS, model
 
 from carrara.core.errors import DefinitionError, NotFoundError, TrainingError
-from carrara.training import Impute, Standardise, Torch, Vocabulary
-from carrara.training.cluster import launcher
-from carrara.training.cluster.launcher import launch, local_cluster
+from carrara.training.cluster.launcher import launch
+from carrara.training.cluster.processes import local_cluster
 from carrara.training.cluster.spec import ClusterSpec
-from carrara.training.fit import fit_prepared, prepare
 
-TRANSFORMS = (Impute(), Standardise(), Vocabulary())
 CLUSTER = ClusterSpec({"ps": ["a:1"], "worker": {0: "b:1", 3: "c:22"}})
 
 
@@ -100,50 +92,6 @@ def test_ports_are_free_ones_of_this_machine():
     addresses = [cluster.task_address(job, n) for job in ("worker", "ps") for n in cluster.task_indices(job)]
     assert len(set(addresses)) == 25
     assert all(address.startswith("127.0.0.1:") for address in addresses)
-
-
-@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
-def test_two_workers_learn_what_one_does(kind):
-    made = model(
-        kind, Torch(epochs=3, batch_rows=100, dropout=0.0, layers=(16,)), transforms=TRANSFORMS, weight="weight"
-    )
-    prepared = prepare(made, FEATURES_OF, PARTS)
-    one = fit_prepared(made, prepared)
-    two = fit_prepared(made, replace(prepared, task=replace(prepared.task, workers=2)))
-    np.testing.assert_allclose(one.curve["validation"], two.curve["validation"], rtol=1e-4)
-    assert two.export["equal"]
-
-
-def test_a_worker_that_dies_ends_the_fit_by_its_name(monkeypatch):
-    made = model("binary", Torch(epochs=500, early_stopping=500, batch_rows=50), transforms=TRANSFORMS)
-    prepared = prepare(made, FEATURES_OF, PARTS)
-    started: list[int] = []
-    real = launcher.LocalProcesses.start
-
-    def start(self, *arguments):
-        task = real(self, *arguments)
-        started.append(task.process.pid)
-        return task
-
-    monkeypatch.setattr(launcher.LocalProcesses, "start", start)
-
-    def kill(number: int, loss: float) -> None:
-        if number == 2:
-            os.kill(started[0], signal.SIGKILL)
-
-    task = replace(prepared.task, workers=2, report=kill)
-    with pytest.raises(TrainingError, match="worker:1 ended with status -9 in the middle of training"):
-        fit_prepared(made, replace(prepared, task=task))
-
-
-def test_a_worker_that_never_comes_up_is_told_with_what_it_said(monkeypatch):
-    made = model("binary", Torch(epochs=1), transforms=TRANSFORMS)
-    prepared = prepare(made, FEATURES_OF, PARTS)
-    monkeypatch.setattr("carrara.training.trainers.torch._PATIENCE_SECONDS", 3)
-    monkeypatch.setenv("PYTHONSTARTUP", "")
-    monkeypatch.setattr(launcher.sys, "executable", "/bin/false")
-    with pytest.raises(TrainingError, match="worker:1 ended with status 1"):
-        fit_prepared(made, replace(prepared, task=replace(prepared.task, workers=2)))
 
 
 def test_a_trainer_of_one_process_refuses_workers(fresh):

@@ -4,10 +4,12 @@ is (Abadi and others, 2016)."""
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from carrara.core.errors import DefinitionError, NotFoundError
+from carrara.core.errors import ConfigurationError, DefinitionError, NotFoundError
 
 
 @dataclass(frozen=True)
@@ -67,3 +69,25 @@ class ClusterSpec:
             raise NotFoundError("job", job, self.jobs)
         tasks = self.jobs[job]
         return {int(task): a for task, a in tasks.items()} if isinstance(tasks, Mapping) else dict(enumerate(tasks))
+
+
+def read_cluster(path: Path) -> ClusterSpec:
+    """The jobs of a `cluster.toml`: a section `[jobs]` with the addresses of each. ConfigurationError for another."""
+    try:
+        found = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"there is no {path}", hint='It says: [jobs], ps = ["HOST:PORT"], worker = ["HOST:PORT", "HOST:PORT"]'
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
+    jobs = found.pop("jobs", None)
+    if found or not isinstance(jobs, dict) or not jobs:
+        raise ConfigurationError(
+            f"{path} has {', '.join(found) or 'no jobs'}, and one section [jobs] is what it holds",
+            hint='e.g. [jobs], ps = ["10.0.0.1:2222"], worker = ["10.0.0.2:2222"]',
+        )
+    for job, addresses in jobs.items():
+        if not (isinstance(addresses, list) and addresses and all(isinstance(one, str) for one in addresses)):
+            raise ConfigurationError(f"job '{job}' of {path} is {addresses!r}, and a list of HOST:PORT is expected")
+    return ClusterSpec(jobs)

@@ -16,6 +16,7 @@ import numpy as np
 from carrara.core.errors import TrainingError
 from carrara.evaluation.metrics import Kind
 from carrara.training.checkpoints import Checkpoint, NoCheckpoint
+from carrara.training.cluster.team import ALONE, Team
 
 Array = np.ndarray[Any, Any]
 
@@ -49,7 +50,9 @@ class Task:
     embed them. `advance(done, total)` tells how far a fit is, `report(round, loss)` the validation loss after a round;
     it raises Pruned where the fit is not worth its end, and a trainer lets that through. `checkpoint` keeps the state
     of long fits; `start` is what an earlier version has learned, to go on from, and empty where there is none.
-    `workers` processes share the work, where a trainer is `distributed`. In `folder` there is room for large files.
+    The processes of `team` share the work, where a trainer is a `DistributedTrainer`; `tell` says to people what
+    happened meanwhile. In `folder` there is room for large files. `shapes` are those of the
+    features that are arrays: each is as many columns, row by row.
     """
 
     kind: Kind
@@ -61,8 +64,15 @@ class Task:
     report: Callable[[int, float], None] = lambda number, loss: None
     checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
     start: Mapping[str, bytes] = field(default_factory=dict)
-    workers: int = 1
+    team: Team = ALONE
+    tell: Callable[[str], None] = lambda text: None
     folder: Path | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a model gives for a row: one for each class, or one."""
+        return len(self.classes) or 1
 
 
 def started(task: Task, file: str) -> bytes:
@@ -114,3 +124,14 @@ class Trainer(Protocol):
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         """Fit on `train`, and stop by `validation`. Raises TrainingError for what it cannot learn."""
+
+
+class DistributedTrainer(Trainer, Protocol):
+    """A trainer whose fit several processes can share."""
+
+    def join(self, train: Part, validation: Part, task: Task) -> None:
+        """Take part, as the process that `RANK`, `WORLD_SIZE`, `MASTER_ADDR`, `MASTER_PORT` and `TF_CONFIG` name.
+
+        All are given the whole parts, and take their share of the rows. Rank 0 leaves in `task.checkpoint` what `fit`
+        goes on from, and needs no more than that.
+        """

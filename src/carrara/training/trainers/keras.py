@@ -1,20 +1,29 @@
-"""Neural nets by Keras 3 on TensorFlow, on the CPU, with a training loop of our own."""
+"""Neural nets by Keras 3 on TensorFlow, on the CPU, with a training loop of our own: Keras's `fit` does not run on
+workers that mirror one another, nor with parameter servers (3.15)."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
-from carrara.training.trainers.base import Array, Fitted, Part, Task
-from carrara.training.trainers.nets import NetTrainer, Shape, fit_net, refuse_missing
+from carrara.training.cluster.devices import placement
+from carrara.training.trainers.base import FEATURES, Array, Fitted, Part, Task
+from carrara.training.trainers.blocks import NUMBERS, blocks_of
+from carrara.training.trainers.epochs import MARGINS, run_epochs
+from carrara.training.trainers.keras_strategies import Alone, Coordinated, Strategy, joined_strategy
+from carrara.training.trainers.net_graph import dense_graph
+from carrara.training.trainers.nets import NetTrainer, fit_net, refuse_missing
+from carrara.training.trainers.shape import Shape
 
 _ROWS_AT_ONCE = 65_536
+_OPSET = 18
+"""The newest that tf2onnx knows (1.17)."""
 
 
 @dataclass(frozen=True)
@@ -22,98 +31,136 @@ class Keras(NetTrainer):
     __doc__ = f"""A net of dense layers by Keras 3 on TensorFlow, with AdamW. {NetTrainer.__doc__}"""
 
     name = "keras"
+    distributed: ClassVar[bool] = True
+    parameter_servers: ClassVar[bool] = True
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
-        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        tensorflow = require("tensorflow", extra="tensorflow", purpose="the trainer 'keras'")
-        keras = require("keras", extra="tensorflow", purpose="the trainer 'keras'")
-        if keras.backend.backend() != "tensorflow":
-            raise TrainingError(
-                f"Keras runs on {keras.backend.backend()} here, and this trainer on TensorFlow",
-                hint="Unset KERAS_BACKEND.",
-            )
+        tensorflow, keras = _libraries()
         refuse_missing(train, task)
-        tensorflow.config.experimental.enable_op_determinism()
-        shape = Shape.of(self, task)
-        fitted = fit_net(self, _KerasNet(tensorflow, keras, self, shape, task), shape, train, validation, task)
+        net = _KerasNet(tensorflow, keras, self, task, Alone(tensorflow))
+        fitted = fit_net(self, net, train, validation, task)
         return replace(fitted, libraries=("tensorflow", "tensorflow-cpu", "keras", *fitted.libraries))
+
+    def join(self, train: Part, validation: Part, task: Task) -> None:
+        tensorflow, keras = _libraries()
+        refuse_missing(train, task)
+        strategy = joined_strategy(tensorflow)
+        net = _KerasNet(tensorflow, keras, self, task, strategy)
+        if isinstance(strategy, Coordinated):
+            task.tell(f"variables: {placement(net.devices())}")
+        run_epochs(self, net, train, validation, task)
+
+
+def _libraries() -> tuple[Any, Any]:
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    tensorflow = require("tensorflow", extra="tensorflow", purpose="the trainer 'keras'")
+    keras = require("keras", extra="tensorflow", purpose="the trainer 'keras'")
+    if keras.backend.backend() != "tensorflow":
+        raise TrainingError(
+            f"Keras runs on {keras.backend.backend()} here, and this trainer on TensorFlow",
+            hint="Unset KERAS_BACKEND.",
+        )
+    tensorflow.config.experimental.enable_op_determinism()
+    return tensorflow, keras
 
 
 class _KerasNet:
-    def __init__(self, tensorflow: Any, keras: Any, trainer: NetTrainer, shape: Shape, task: Task) -> None:
-        self._tensorflow, self._keras, self._shape, self._task = tensorflow, keras, shape, task
+    def __init__(self, tensorflow: Any, keras: Any, trainer: NetTrainer, task: Task, strategy: Strategy) -> None:
+        self._tensorflow, self._keras, self._task, self._strategy = tensorflow, keras, task, strategy
+        self._shape = Shape.of(trainer.layers, task) if trainer.build is None else None
         keras.utils.set_random_seed(task.seed)
-        self._model = _model(keras, trainer, shape, len(task.names))
-        self._optimiser = keras.optimizers.AdamW(trainer.learning_rate, weight_decay=trainer.weight_decay)
-        self._optimiser.build(self._model.trainable_variables)
+        with strategy.scope():
+            if self._shape is not None:
+                self._model = _dense(keras, trainer.dropout, self._shape, len(task.names))
+            else:
+                self._model = _built(keras, trainer.build, task)
+            self._optimiser = keras.optimizers.AdamW(trainer.learning_rate, weight_decay=trainer.weight_decay)
+            self._optimiser.build(self._model.trainable_variables)
         self._losses = {
             "binary": keras.losses.BinaryCrossentropy(from_logits=True),
             "multiclass": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             "regression": keras.losses.MeanSquaredError(),
         }[task.kind]
-        kinds = [(None, len(task.names)), (None,), (None,)]
+        kinds = [(None, len(task.names)), (None,), (None,), ()]
         specs = [tensorflow.TensorSpec(kind, tensorflow.float32) for kind in kinds]
-        self._step = tensorflow.function(self._stepped, input_signature=specs)
-        self._loss = tensorflow.function(self._measured, input_signature=specs)
+        self._step = tensorflow.function(strategy.wrapped(self._stepped), input_signature=specs)
+        self._loss = tensorflow.function(strategy.summed(self._measured), input_signature=specs[:3])
         self._margins = tensorflow.function(lambda rows: self._model(rows, training=False), input_signature=specs[:1])
 
     def begin(self, epoch: int) -> None:
         """The dropout's seeds are in the state, and move with each step."""
 
     def step(self, features: Array, labels: Array, weights: Array) -> None:
-        self._step(features, labels, weights)
+        mine = (self._strategy.mine(values) for values in (features, labels, weights))
+        self._strategy.run(self._step, *mine, np.float32(weights.sum()))
 
     def loss(self, part: Part) -> float:
-        total, weight = 0.0, 0.0
-        for start in range(0, len(part.labels), _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            given = np.ones(len(part.labels[rows]), np.float32) if part.weights is None else part.weights[rows]
-            total += float(self._loss(part.features[rows], part.labels[rows], given)) * float(given.sum())
-            weight += float(given.sum())
-        return total / weight
-
-    def end(self) -> None:
-        pass
+        weights = np.ones(len(part.labels), np.float32) if part.weights is None else part.weights
+        total = self._strategy.total(self._loss, self._chunks(part, weights))
+        return total / float(weights.sum(dtype=np.float64))
 
     def predict(self, features: Array) -> Array:
         starts = range(0, len(features), _ROWS_AT_ONCE)
         return np.concatenate([self._margins(features[start : start + _ROWS_AT_ONCE]).numpy() for start in starts])
 
+    def devices(self) -> list[str]:
+        return [variable.value.device for variable in self._variables()]
+
     def weights(self) -> list[Array]:
-        return [variable.numpy().copy() for variable in self._model.trainable_variables]
+        return [variable.numpy().copy() for variable in self._learned()]
 
     def begin_with(self, weights: Sequence[Array]) -> None:
-        for variable, values in zip(self._model.trainable_variables, weights, strict=True):
+        for variable, values in zip(self._learned(), weights, strict=True):
             variable.assign(values)
 
     def state(self) -> list[Array]:
+        self._strategy.settle()
         return [np.array(variable.numpy()) for variable in self._variables()]
 
     def restore(self, state: Sequence[Array]) -> None:
+        self._strategy.settle()
         for variable, values in zip(self._variables(), state, strict=True):
             variable.assign(values)
+
+    def graph(self) -> bytes:
+        if self._shape is not None:
+            return dense_graph(self._shape, self.weights(), len(self._task.names))
+        return _exported(self._tensorflow, self._model, len(self._task.names))
+
+    def _learned(self) -> list[Any]:
+        """All that the margins depend on: of a net of dense layers its weights, else also what layers count."""
+        if self._shape is not None:
+            return list(self._model.trainable_variables)
+        seeds = [variable for variable in self._model.variables if "seed" in variable.path]
+        return [variable for variable in self._model.variables if variable not in seeds]
 
     def _variables(self) -> list[Any]:
         return [*self._model.variables, *self._optimiser.variables]
 
-    def _stepped(self, features: Any, labels: Any, weights: Any) -> None:
+    def _chunks(self, part: Part, weights: Array) -> Iterator[tuple[Array, ...]]:
+        for start in range(0, len(part.labels), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            yield tuple(self._strategy.mine(values[rows]) for values in (part.features, part.labels, weights))
+
+    def _stepped(self, features: Any, labels: Any, weights: Any, total: Any) -> None:
         with self._tensorflow.GradientTape() as tape:
-            loss = self._weighted(features, labels, weights, training=True)
+            loss = self._weighted(features, labels, weights, training=True) / total
         variables = self._model.trainable_variables
+        # Where workers mirror one another, the optimiser adds up what they have found (keras, TFOptimizer).
         self._optimiser.apply(tape.gradient(loss, variables), variables)
 
     def _measured(self, features: Any, labels: Any, weights: Any) -> Any:
         return self._weighted(features, labels, weights, training=False)
 
     def _weighted(self, features: Any, labels: Any, weights: Any, *, training: bool) -> Any:
+        """The sum of the rows' losses by their weights."""
         margins, math = self._model(features, training=training), self._tensorflow
         truth = labels if self._task.kind == "multiclass" else math.expand_dims(labels, 1)
-        each = math.reshape(self._losses.call(truth, margins), (-1,))
-        return math.reduce_sum(each * weights) / math.reduce_sum(weights)
+        return math.reduce_sum(math.reshape(self._losses.call(truth, margins), (-1,)) * weights)
 
 
-def _model(keras: Any, trainer: NetTrainer, shape: Shape, columns: int) -> Any:
+def _dense(keras: Any, dropout: float, shape: Shape, columns: int) -> Any:
     layers, ops = keras.layers, keras.ops
     features = keras.Input((columns,))
     parts = [ops.take(features, list(shape.numbers), axis=1)] if shape.numbers else []
@@ -122,5 +169,39 @@ def _model(keras: Any, trainer: NetTrainer, shape: Shape, columns: int) -> Any:
         parts.append(layers.Embedding(size, width)(places))
     flow = layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
     for width in shape.layers:
-        flow = layers.Dropout(trainer.dropout)(layers.Dense(width, "relu")(flow))
+        flow = layers.Dropout(dropout)(layers.Dense(width, "relu")(flow))
     return keras.Model(features, layers.Dense(shape.outputs)(flow))
+
+
+def _built(keras: Any, build: Callable[..., Any] | None, task: Task) -> Any:
+    """The net that a function builds: from tensors by the names of blocks to margins."""
+    assert build is not None
+    ops, inputs = keras.ops, {}
+    features = keras.Input((len(task.names),))
+    for name, block in blocks_of(task).items():
+        found = ops.take(features, list(block.places), axis=1)
+        if block.categories is not None:
+            found = ops.clip(ops.cast(found, "int32"), 0, block.categories - 1)
+        inputs[name] = found if name == NUMBERS else ops.reshape(found, (-1, *block.shape))
+    margins = build(inputs, task)
+    if getattr(margins, "shape", None) != (None, task.outputs):
+        raise TrainingError(
+            f"the net of '{build.__name__}' gives {getattr(margins, 'shape', type(margins).__name__)}, "
+            f"and a tensor of shape (None, {task.outputs}) is expected",
+            hint="return keras.layers.Dense(task.outputs)(flow)",
+        )
+    return keras.Model(features, margins)
+
+
+def _exported(tensorflow: Any, model: Any, columns: int) -> bytes:
+    """A model as an ONNX graph from FEATURES to MARGINS."""
+    tf2onnx = require("tf2onnx", extra="tensorflow", purpose="the export of a net of one's own to ONNX")
+    specs = [tensorflow.TensorSpec((None, columns), tensorflow.float32, name=FEATURES)]
+
+    def margins(features: Any) -> Any:
+        return {MARGINS: model(features, training=False)}
+
+    found, _ = tf2onnx.convert.from_function(
+        tensorflow.function(margins, input_signature=specs), input_signature=specs, opset=_OPSET
+    )
+    return bytes(found.SerializeToString())

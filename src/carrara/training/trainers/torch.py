@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from carrara.core.plugins import require
-from carrara.training.cluster.launcher import WorkerProcesses
-from carrara.training.cluster.worker import write_work
 from carrara.training.trainers.base import Array, Fitted, Part, Task
-from carrara.training.trainers.nets import NetTrainer, Shape, fit_net, refuse_missing
+from carrara.training.trainers.epochs import run_epochs
+from carrara.training.trainers.net_graph import dense_graph
+from carrara.training.trainers.nets import NetTrainer, fit_net, refuse_missing
+from carrara.training.trainers.shape import Shape
+from carrara.training.trainers.torch_modules import built, dense, exported
 
 _ROWS_AT_ONCE = 65_536
 _PATIENCE_SECONDS = 120
@@ -33,49 +33,37 @@ class Torch(NetTrainer):
     distributed: ClassVar[bool] = True
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
-        torch = require("torch", extra="torch", purpose="the trainer 'torch'")
-        refuse_missing(train, task)
-        if task.workers == 1:
-            return _fit(torch, self, train, validation, task, _Group(torch, 0, 1))
-        with tempfile.TemporaryDirectory(prefix="carrara-") as folder:
-            write_work(Path(folder), self, train, validation, task)
-            command = ["-m", "carrara.training.cluster.worker", folder]
-            with WorkerProcesses(task.workers, command) as workers:
-                try:
-                    with _joined(torch, 0, task.workers, workers.address, workers.port) as group:
-                        return _fit(torch, self, train, validation, task, group)
-                except RuntimeError as error:  # What gloo raises when somebody is gone, or does not come.
-                    raise workers.explained(error) from error
+        torch = _ready(train, task)
+        net = _TorchNet(torch, self, task, _Group(torch, 0, 1))
+        fitted = fit_net(self, net, train, validation, task)
+        return replace(fitted, libraries=("torch", *fitted.libraries))
+
+    def join(self, train: Part, validation: Part, task: Task) -> None:
+        torch = _ready(train, task)
+        with _joined(torch) as group:
+            run_epochs(self, _TorchNet(torch, self, task, group), train, validation, task)
 
 
-def join(trainer: Torch, train: Part, validation: Part, task: Task, *, rank: int) -> None:
-    """Take part in a fit as another rank than 0, by the addresses in the environment."""
+def _ready(train: Part, task: Task) -> Any:
     torch = require("torch", extra="torch", purpose="the trainer 'torch'")
-    where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    with _joined(torch, rank, int(os.environ["WORLD_SIZE"]), *where) as group:
-        _fit(torch, trainer, train, validation, task, group)
-
-
-def _fit(torch: Any, trainer: Torch, train: Part, validation: Part, task: Task, group: _Group) -> Fitted:
+    refuse_missing(train, task)
     torch.use_deterministic_algorithms(True)
-    shape = Shape.of(trainer, task)
-    fitted = fit_net(trainer, _TorchNet(torch, trainer, shape, task, group), shape, train, validation, task)
-    return replace(fitted, libraries=("torch", *fitted.libraries))
+    return torch
 
 
 @contextmanager
-def _joined(torch: Any, rank: int, workers: int, address: str, port: int) -> Iterator[_Group]:
-    """The processes of a fit, which share the cores of this machine."""
+def _joined(torch: Any) -> Iterator[_Group]:
+    """The processes of a fit, which share the cores of this machine, by the addresses in the environment."""
     # Nothing listens beyond this machine.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    where, threads = f"tcp://{address}:{port}", torch.get_num_threads()
+    rank, workers = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    where = f"tcp://{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     patience = timedelta(seconds=_PATIENCE_SECONDS)
     torch.distributed.init_process_group("gloo", init_method=where, rank=rank, world_size=workers, timeout=patience)
-    torch.set_num_threads(max(1, threads // workers))
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     try:
         yield _Group(torch, rank, workers)
     finally:
-        torch.set_num_threads(threads)
         torch.distributed.destroy_process_group()
 
 
@@ -97,32 +85,33 @@ class _Group:
 
 
 class _TorchNet:
-    def __init__(self, torch: Any, trainer: NetTrainer, shape: Shape, task: Task, group: _Group) -> None:
-        self._torch, self._shape, self._task, self._group = torch, shape, task, group
+    def __init__(self, torch: Any, trainer: NetTrainer, task: Task, group: _Group) -> None:
+        self._torch, self._task, self._group = torch, task, group
+        self._shape = Shape.of(trainer.layers, task) if trainer.build is None else None
         torch.manual_seed(task.seed)
-        sizes = zip(shape.categories, shape.dimensions, strict=True)
-        self._embeddings = torch.nn.ModuleList(torch.nn.Embedding(size, width) for (_, size), width in sizes)
-        self._dense = torch.nn.ModuleList(torch.nn.Linear(wide, to) for wide, to in shape.widths)
-        self._dropout = torch.nn.Dropout(trainer.dropout)
-        self._all = torch.nn.ModuleList([*self._embeddings, *self._dense, self._dropout])
-        parameters = list(self._all.parameters())
+        if self._shape is not None:
+            self._module = dense(torch, self._shape, trainer.dropout)
+        else:
+            self._module = built(torch, trainer.build, task)
+        self._parameters = [one for one in self._module.parameters() if one.requires_grad]
         self._optimiser = torch.optim.AdamW(
-            parameters, lr=trainer.learning_rate, weight_decay=trainer.weight_decay, foreach=False
+            self._parameters, lr=trainer.learning_rate, weight_decay=trainer.weight_decay, foreach=False
         )
 
     def begin(self, epoch: int) -> None:
         self._torch.manual_seed(self._task.seed * 1_000_003 + epoch + 7_919 * self._group.rank)
 
     def step(self, features: Array, labels: Array, weights: Array) -> None:
-        self._all.train()
+        self._module.train()
         self._optimiser.zero_grad()
-        mine = (self._group.mine(values) for values in (features, labels, weights))
-        (self._total(*mine) / float(weights.sum())).backward()
+        mine = [self._group.mine(values) for values in (features, labels, weights)]
+        if len(mine[0]):
+            (self._total(*mine) / float(weights.sum())).backward()
         self._share_gradients()
         self._optimiser.step()
 
     def loss(self, part: Part) -> float:
-        self._all.eval()
+        self._module.eval()
         weights = np.ones(len(part.labels), np.float32) if part.weights is None else part.weights
         features, labels, mine = (self._group.mine(values) for values in (part.features, part.labels, weights))
         total = self._torch.zeros(1, dtype=self._torch.float64)
@@ -132,38 +121,26 @@ class _TorchNet:
                 total += self._total(features[rows], labels[rows], mine[rows]).double()
         return float(self._group.sum(total)) / float(weights.sum(dtype=np.float64))
 
-    def end(self) -> None:
-        if self._group.rank:
-            sys.exit(0)
-        self._torch.set_num_threads(self._torch.get_num_threads() * self._group.size)
-        self._group = _Group(self._torch, 0, 1)
-
     def predict(self, features: Array) -> Array:
-        self._all.eval()
+        self._module.eval()
         with self._torch.no_grad():
             parts = [
-                self._margins(self._torch.from_numpy(features[start : start + _ROWS_AT_ONCE])).numpy()
+                self._module(self._torch.from_numpy(features[start : start + _ROWS_AT_ONCE])).numpy()
                 for start in range(0, len(features), _ROWS_AT_ONCE)
             ]
         return np.concatenate(parts)
 
     def weights(self) -> list[Array]:
-        tables = [one.weight.detach().numpy().copy() for one in self._embeddings]
-        dense = [(one.weight.detach().numpy().T.copy(), one.bias.detach().numpy().copy()) for one in self._dense]
-        return [*tables, *(array for pair in dense for array in pair)]
+        return [self._turned(n, one.detach().numpy()).copy() for n, one in enumerate(self._tensors())]
 
     def begin_with(self, weights: Sequence[Array]) -> None:
-        torch, tables = self._torch, len(self._embeddings)
-        with torch.no_grad():
-            for one, values in zip(self._embeddings, weights, strict=False):
-                one.weight.copy_(torch.from_numpy(values))
-            for number, one in enumerate(self._dense):
-                one.weight.copy_(torch.from_numpy(weights[tables + 2 * number].T.copy()))
-                one.bias.copy_(torch.from_numpy(weights[tables + 2 * number + 1]))
+        with self._torch.no_grad():
+            for number, (one, values) in enumerate(zip(self._tensors(), weights, strict=True)):
+                one.copy_(self._torch.from_numpy(self._turned(number, values).copy()))
 
     def state(self) -> list[Array]:
-        found = [one.detach().numpy().copy() for one in self._all.parameters()]
-        for one in self._all.parameters():
+        found = [np.array(one.detach().numpy()) for one in self._tensors()]
+        for one in self._parameters:
             zeros = self._torch.zeros_like(one)
             moments = self._optimiser.state[one] or {"exp_avg": zeros, "exp_avg_sq": zeros, "step": 0.0}
             found += [moments["exp_avg"].numpy().copy(), moments["exp_avg_sq"].numpy().copy()]
@@ -171,30 +148,34 @@ class _TorchNet:
         return found
 
     def restore(self, state: Sequence[Array]) -> None:
-        parameters, torch = list(self._all.parameters()), self._torch
+        tensors, torch = self._tensors(), self._torch
         with torch.no_grad():
-            for one, values in zip(parameters, state, strict=False):
+            for one, values in zip(tensors, state, strict=False):
                 one.copy_(torch.from_numpy(np.array(values)))
-        for number, one in enumerate(parameters):
-            start = len(parameters) + 3 * number
+        for number, one in enumerate(self._parameters):
+            start = len(tensors) + 3 * number
             average, square, step = (torch.from_numpy(np.array(values)) for values in state[start : start + 3])
             if float(step):
                 self._optimiser.state[one] = {"step": step, "exp_avg": average, "exp_avg_sq": square}
 
-    def _margins(self, features: Any) -> Any:
-        torch, shape = self._torch, self._shape
-        parts = [features[:, list(shape.numbers)]]
-        for (place, size), table in zip(shape.categories, self._embeddings, strict=True):
-            parts.append(table(features[:, place].long().clamp(0, size - 1)))
-        flow = torch.cat(parts, dim=1)
-        for layer in self._dense[:-1]:
-            flow = self._dropout(torch.relu(layer(flow)))
-        return self._dense[-1](flow)
+    def graph(self) -> bytes:
+        if self._shape is not None:
+            return dense_graph(self._shape, self.weights(), len(self._task.names))
+        return exported(self._torch, self._module.eval(), len(self._task.names))
+
+    def _tensors(self) -> list[Any]:
+        """All that the margins depend on: parameters, then what layers count, such as a mean of batches."""
+        return [*self._module.parameters(), *self._module.buffers()]
+
+    def _turned(self, number: int, values: Array) -> Array:
+        """Of a dense layer the matrix (out, in) as (in, out), and back; other tensors as they are."""
+        is_matrix = self._shape is not None and number >= len(self._shape.categories) and values.ndim == 2
+        return values.T if is_matrix else values
 
     def _total(self, features: Array, labels: Array, weights: Array) -> Any:
         """The sum of the rows' losses by their weights."""
         torch, functional = self._torch, self._torch.nn.functional
-        margins, truth = self._margins(torch.from_numpy(features)), torch.from_numpy(labels)
+        margins, truth = self._module(torch.from_numpy(features)), torch.from_numpy(labels)
         if self._task.kind == "multiclass":
             each = functional.cross_entropy(margins, truth.long(), reduction="none")
         elif self._task.kind == "binary":
@@ -207,7 +188,8 @@ class _TorchNet:
         """Add up the gradients of all processes, in one message."""
         if self._group.size == 1:
             return
-        gradients = [one.grad for one in self._all.parameters()]
-        flat = self._group.sum(self._torch.cat([one.ravel() for one in gradients]))
-        for one, summed in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
-            one.copy_(summed.view_as(one))
+        for one in self._parameters:
+            one.grad = self._torch.zeros_like(one) if one.grad is None else one.grad
+        flat = self._group.sum(self._torch.cat([one.grad.ravel() for one in self._parameters]))
+        for one, summed in zip(self._parameters, flat.split([o.numel() for o in self._parameters]), strict=True):
+            one.grad.copy_(summed.view_as(one))

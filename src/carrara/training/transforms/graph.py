@@ -92,11 +92,12 @@ class Graph:
         return found[::-1]
 
 
-def joined(first: bytes, second: bytes, tensor: str) -> bytes:
-    """Two models as one: the first one's only output is the second one's input called `tensor`."""
+def joined(first: bytes, second: bytes, tensor: str, prefix: str = "transforms/") -> bytes:
+    """Two models as one: the first one's only output is the second one's input called `tensor`; names inside of the
+    first one get the prefix."""
     onnx = require("onnx", extra="xgboost", purpose="transforms in a model")
     front, back = (onnx.load_from_string(model) for model in (first, second))
-    front = onnx.compose.add_prefix(front, "transforms/", rename_inputs=False)
+    front = onnx.compose.add_prefix(front, prefix, rename_inputs=False)
     opsets = {opset.domain: opset.version for opset in [*back.opset_import, *front.opset_import]}
     if opsets.get("", 0) > next((o.version for o in back.opset_import if not o.domain), 0):
         back = onnx.version_converter.convert_version(back, opsets[""])

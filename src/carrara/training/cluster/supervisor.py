@@ -1,0 +1,169 @@
+"""A fit by several processes, watched: one that is killed or stands still is told, and all go on from the checkpoint.
+
+The processes train, and leave a checkpoint of a fit that is complete; what is made of it (the proof, the graph, the
+importance) is made here, by the trainer, as it goes on from there alone. With parameter servers one process, the chief,
+has the loop; a worker that is lost then is started again while the others go on.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from carrara.core.errors import TrainingError
+from carrara.training.checkpoints import Held
+from carrara.training.cluster.messages import MARK, PEER_LOST
+from carrara.training.cluster.processes import LocalProcesses, Process, local_cluster, task_variables
+from carrara.training.cluster.reach import require_up
+from carrara.training.cluster.spec import ClusterSpec
+from carrara.training.cluster.team import ALONE
+from carrara.training.cluster.work import CHECKPOINT, write_work
+from carrara.training.trainers.base import Part, Task
+
+RESTARTS = 3
+"""How often a fit is gone on with after a process was lost."""
+
+SILENT_SECONDS = 60.0
+"""A process that has not said for so long that it is alive stands still."""
+
+_SETTLING_SECONDS = 1.0
+_SPINNING_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A process that is no longer there, and what became of it; `restarts` where another try may go better."""
+
+    process: Process
+    what: str
+    restarts: bool
+
+
+def fit_together(trainer: Any, train: Part, validation: Part, task: Task) -> Task:
+    """Train by the task's processes, and return the task as one goes on with: its checkpoint is the end.
+
+    Raises TrainingError, with the name of the process and what it said, where one fails by itself, or when processes
+    were lost more often than RESTARTS times.
+    """
+    with tempfile.TemporaryDirectory(dir=task.folder, prefix="work-") as name:
+        folder, restarts = Path(name), 0
+        write_work(folder, trainer, train, validation, task)
+        while (lost := _Try(folder, task, RESTARTS - restarts).run()) is not None:
+            if not lost.restarts or restarts == RESTARTS:
+                raise _explained(lost, restarts)
+            restarts += 1
+            task.tell(f"{lost.process.name} {lost.what}; all go on from the last checkpoint")
+        path = folder / CHECKPOINT
+        return replace(task, team=ALONE, checkpoint=Held(path.read_bytes() if path.exists() else None))
+
+
+def _explained(lost: Lost, restarts: int) -> TrainingError:
+    said = "\n  ".join(line for line in lost.process.said[-5:] if MARK not in line) or "It said nothing."
+    after = f", after {restarts} restarts" if restarts else ""
+    return TrainingError(f"{lost.process.name} {lost.what} in the middle of training{after}", hint=said)
+
+
+class _Try:
+    """The processes of one try."""
+
+    def __init__(self, folder: Path, task: Task, restarts: int) -> None:
+        self._folder, self._task, self._team, self._restarts = folder, task, task.team, restarts
+        self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._heard: dict[str, float] = {}
+        self._processes = LocalProcesses(self._hear)
+        self._variables = task_variables(self._cluster(), local_cluster({"master": 1}).task_address("master", 0))
+
+    def run(self) -> Lost | None:
+        """Until all have ended, or one is lost, which is returned."""
+        try:
+            for job, number in self._variables:
+                if job == "chief" or self._team.cluster is None:
+                    self._start(job, number)
+            running = True
+            while running:
+                # Asked before the last look at who is lost: all may have failed since.
+                running = self._running()
+                self._pass_on()
+                if (lost := self._lost()) is not None and not self._replaced(lost):
+                    return lost
+            return None
+        finally:
+            self._processes.stop()
+
+    def _cluster(self) -> ClusterSpec:
+        if (given := self._team.addresses()) is not None:
+            require_up(given)
+            return ClusterSpec({**local_cluster({"chief": 1}).jobs, **given.jobs})
+        servers = {"chief": 1, "ps": self._team.servers} if self._team.servers else {}
+        return local_cluster({**servers, "worker": self._team.workers})
+
+    def _start(self, job: str, number: int) -> None:
+        serves = self._team.has_servers and job != "chief"
+        module = "carrara.training.cluster.server" if serves else "carrara.training.cluster.worker"
+        command = [sys.executable, "-m", module, *([] if serves else [str(self._folder)])]
+        process = self._processes.start(job, number, command, self._variables[job, number])
+        self._heard[process.name] = time.monotonic()
+
+    def _running(self) -> bool:
+        waited = [task for task in self._processes.tasks if task.job == "chief" or not self._team.has_servers]
+        return any(task.status is None for task in waited)
+
+    def _hear(self, process: Process, line: str) -> None:
+        self._heard[process.name] = time.monotonic()
+        _, mark, text = line.partition(MARK)
+        if mark:
+            process.said.pop()
+            self._messages.put((process, msgspec.json.decode(text)))
+
+    def _pass_on(self) -> None:
+        """Tell what rank 0 has told, and keep its checkpoint."""
+        try:
+            message = self._messages.get(timeout=_SPINNING_SECONDS)[1]
+            while True:
+                if "error" in message:
+                    raise TrainingError(message["error"], hint=message["hint"])
+                if "round" in message:
+                    if (self._folder / CHECKPOINT).exists():
+                        self._task.checkpoint.write((self._folder / CHECKPOINT).read_bytes())
+                    self._task.report(message["round"], message["loss"])
+                elif "told" in message:
+                    self._task.tell(message["told"])
+                elif "done" in message:
+                    self._task.advance(message["done"], message["total"])
+                message = self._messages.get_nowait()[1]
+        except queue.Empty:
+            return
+
+    def _lost(self) -> Lost | None:
+        now = time.monotonic()
+        for process in self._processes.tasks:
+            if process.status is None and now - self._heard[process.name] > SILENT_SECONDS:
+                process.stop()
+                return Lost(process, f"stood still for {SILENT_SECONDS:.0f} s", restarts=True)
+        if not self._processes.failed():
+            return None
+        # Those that waited for it follow it; what was killed is the cause, and not what they say of it.
+        time.sleep(_SETTLING_SECONDS)
+        self._pass_on()
+        process = min(self._processes.failed(), key=lambda one: one.process.returncode)
+        if (status := process.process.returncode) == PEER_LOST:
+            return Lost(process, "lost one of its servers", restarts=True)
+        return Lost(process, process.ended, restarts=status < 0)
+
+    def _replaced(self, lost: Lost) -> bool:
+        """Whether a worker of parameter servers was started again, and the others need not be."""
+        process = lost.process
+        if not (self._team.servers and process.job == "worker" and lost.restarts and self._restarts):
+            return False
+        self._restarts -= 1
+        self._processes.tasks.remove(process)
+        self._start(process.job, process.number)
+        self._task.tell(f"{process.name} {lost.what}; it was started again, and the others go on")
+        return True

@@ -1,0 +1,54 @@
+"""The processes that share a fit: how many, of which jobs, and where they run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from carrara.core.errors import ConfigurationError
+from carrara.training.cluster.spec import ClusterSpec, read_cluster
+
+
+@dataclass(frozen=True)
+class Team:
+    """So many `workers`, with so many parameter `servers`, on this machine; or the servers of a cluster that runs, by
+    the path of its `cluster` file."""
+
+    workers: int = 1
+    servers: int = 0
+    cluster: str | None = None
+
+    @classmethod
+    def of(cls, workers: int = 1, servers: int = 0, cluster: str | Path | None = None) -> Team:
+        """Raises ConfigurationError where a cluster's file says another thing, or cannot be used."""
+        if cluster is None:
+            return cls(workers, servers)
+        if workers > 1 or servers:
+            raise ConfigurationError(f"{cluster} says how many workers and servers there are: leave out their numbers")
+        for job in ("ps", "worker"):
+            if job not in (jobs := read_cluster(Path(cluster)).jobs):
+                raise ConfigurationError(
+                    f"{cluster} names no job '{job}', but {', '.join(jobs)}",
+                    hint="A fit by a cluster needs parameter servers (ps) and workers (worker).",
+                )
+        return cls(cluster=str(Path(cluster).resolve()))
+
+    @property
+    def is_alone(self) -> bool:
+        return self.workers == 1 and not self.has_servers
+
+    @property
+    def has_servers(self) -> bool:
+        return bool(self.servers or self.cluster)
+
+    def addresses(self) -> ClusterSpec | None:
+        """Those of the cluster that runs."""
+        return None if self.cluster is None else read_cluster(Path(self.cluster))
+
+    def spec(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+ALONE = Team()
+"""One process, this one."""

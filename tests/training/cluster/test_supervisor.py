@@ -1,0 +1,173 @@
+"""Several processes that share a fit: they learn what one does, and whatever becomes of one of them, the fit ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_trainers import FEATURES_OF, PARTS, model
+
+from carrara.core.errors import TrainingError
+from carrara.training import Impute, Keras, Standardise, Torch, Vocabulary
+from carrara.training.checkpoints import FileCheckpoint
+from carrara.training.cluster import processes, supervisor
+from carrara.training.cluster.team import ALONE, Team
+from carrara.training.fit import fit_prepared, prepare
+
+TRANSFORMS = (Impute(), Standardise(), Vocabulary())
+SLOW_KINDS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("multiclass", "regression")]
+LONG = Torch(epochs=6, early_stopping=6, batch_rows=200, dropout=0.0, layers=(16,))
+
+
+def prepared_for(trainer, kind="binary", **more):
+    made = model(kind, trainer, transforms=TRANSFORMS, weight="weight")
+    prepared = prepare(made, FEATURES_OF, PARTS)
+    return made, replace(prepared, task=replace(prepared.task, **more))
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The processes that are started, in their order."""
+    found: list[processes.Process] = []
+    start = processes.LocalProcesses.start
+
+    def seen(self, *arguments):
+        found.append(start(self, *arguments))
+        return found[-1]
+
+    monkeypatch.setattr(processes.LocalProcesses, "start", seen)
+    return found
+
+
+def once(number: int, do):
+    """A report that does something after the first epoch of that number, and keeps what was reported."""
+    rounds: list[int] = []
+
+    def report(epoch: int, loss: float) -> None:
+        rounds.append(epoch)
+        if epoch == number and rounds.count(number) == 1:
+            do()
+
+    return report, rounds
+
+
+@pytest.mark.parametrize("kind", ["binary", *SLOW_KINDS])
+def test_two_workers_learn_what_one_does(kind):
+    made, prepared = prepared_for(Torch(epochs=3, batch_rows=100, dropout=0.0, layers=(16,)), kind)
+    one = fit_prepared(made, prepared)
+    two = fit_prepared(made, replace(prepared, task=replace(prepared.task, team=Team(2))))
+    np.testing.assert_allclose(one.curve["validation"], two.curve["validation"], rtol=1e-4)
+    assert two.export["equal"]
+
+
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_a_process_that_is_killed_is_told_and_the_fit_goes_on_from_its_checkpoint(started, rank):
+    told: list[str] = []
+    report, rounds = once(3, lambda: os.kill(started[rank].process.pid, signal.SIGKILL))
+    made, prepared = prepared_for(LONG, team=Team(2), report=report, tell=told.append)
+    found = fit_prepared(made, prepared)
+    assert told == [f"worker:{rank} was killed by signal 9; all go on from the last checkpoint"]
+    assert rounds[-1] == 6
+    assert rounds.count(1) == rounds.count(2) == 1
+    assert len(found.curve["validation"]) == 6
+    whole = fit_prepared(made, replace(prepared, task=replace(prepared.task, team=ALONE, report=lambda n, loss: None)))
+    np.testing.assert_allclose(found.curve["validation"], whole.curve["validation"], rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_stands_still_is_told_within_the_timeout_and_the_fit_goes_on(started, monkeypatch, rank):
+    monkeypatch.setattr(supervisor, "SILENT_SECONDS", 8.0)
+    told: list[str] = []
+    report, rounds = once(2, lambda: os.kill(started[rank].process.pid, signal.SIGSTOP))
+    made, prepared = prepared_for(LONG, team=Team(2), report=report, tell=told.append)
+    fit_prepared(made, prepared)
+    assert told == [f"worker:{rank} stood still for 8 s; all go on from the last checkpoint"]
+    assert rounds[-1] == 6
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_again_and_again_ends_the_fit_by_its_name_and_nothing_runs_on(started, tmp_path):
+    checkpoint = FileCheckpoint(tmp_path / "one")
+
+    def kill(number: int, loss: float) -> None:
+        os.kill(started[-1].process.pid, signal.SIGKILL)
+
+    more = {"team": Team(2), "report": kill, "checkpoint": checkpoint}
+    made, prepared = prepared_for(replace(LONG, epochs=500, early_stopping=500), **more)
+    with pytest.raises(TrainingError, match="worker:1 was killed by signal 9 in the middle of training, after 3 resta"):
+        fit_prepared(made, prepared)
+    assert len(started) == 8
+    assert all(one.status is not None for one in started)
+    assert checkpoint.read() is not None
+
+
+def test_a_process_that_fails_by_itself_ends_the_fit_with_what_it_said(started, monkeypatch):
+    made, prepared = prepared_for(Torch(epochs=1), team=Team(2))
+    monkeypatch.setattr(supervisor.sys, "executable", "/bin/false")
+    with pytest.raises(
+        TrainingError, match=r"(?s)worker:0 ended with status 1 in the middle of training.*said nothing"
+    ):
+        fit_prepared(made, prepared)
+    assert len(started) == 2
+
+
+@pytest.mark.slow
+def test_what_cannot_be_learned_is_said_as_by_one_process():
+    made, prepared = prepared_for(Torch(epochs=3, learning_rate=1e30), "regression", team=Team(2))
+    with pytest.raises(TrainingError, match=r"(?s)the loss is (nan|inf) after epoch \d.*Standardise"):
+        fit_prepared(made, prepared)
+
+
+def test_processes_end_with_the_one_that_started_them(started):
+    made, prepared = prepared_for(replace(LONG, epochs=500, early_stopping=500), team=Team(2))
+
+    def stop(number: int, loss: float) -> None:
+        raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fit_prepared(made, replace(prepared, task=replace(prepared.task, report=stop)))
+    assert all(one.status is not None for one in started)
+    assert time.monotonic() - begun < 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
+def test_workers_that_mirror_one_another_learn_what_one_keras_process_does(kind):
+    made, prepared = prepared_for(Keras(epochs=3, batch_rows=100, dropout=0.0, layers=(16,)), kind)
+    one = fit_prepared(made, prepared)
+    two = fit_prepared(made, replace(prepared, task=replace(prepared.task, team=Team(2))))
+    np.testing.assert_allclose(one.curve["validation"], two.curve["validation"], rtol=1e-4)
+    assert two.export["equal"]
+
+
+@pytest.mark.slow
+def test_parameter_servers_learn_and_a_worker_that_is_killed_is_started_again(started):
+    told: list[str] = []
+    names = {name: n for n, name in enumerate(["chief", "ps", "worker:0", "worker:1"])}
+    report, rounds = once(4, lambda: os.kill(started[names["worker:1"]].process.pid, signal.SIGKILL))
+    trainer = Keras(epochs=12, early_stopping=12, batch_rows=50, layers=(16,), learning_rate=0.01)
+    made, prepared = prepared_for(trainer, team=Team(2, servers=1), report=report, tell=told.append)
+    found = fit_prepared(made, prepared)
+    assert told == ["worker:1 was killed by signal 9; it was started again, and the others go on"]
+    assert rounds == list(range(1, 13))
+    assert found.curve["validation"][-1] < 0.35 < found.curve["validation"][0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["chief", "ps"])
+def test_a_chief_or_a_parameter_server_that_is_killed_costs_one_epoch(started, job):
+    told: list[str] = []
+    place = ["chief", "ps"].index(job)
+    report, rounds = once(3, lambda: os.kill(started[place].process.pid, signal.SIGKILL))
+    trainer = Keras(epochs=6, early_stopping=6, batch_rows=50, layers=(16,), learning_rate=0.01)
+    made, prepared = prepared_for(trainer, team=Team(2, servers=1), report=report, tell=told.append)
+    fit_prepared(made, prepared)
+    assert told == [f"{job}:0 was killed by signal 9; all go on from the last checkpoint"]
+    assert rounds.count(1) == rounds.count(2) == 1
+    assert rounds[-1] == 6
