@@ -17,6 +17,7 @@ def launch(
     workers: Annotated[int, typer.Option(min=1, help="How many workers.")] = 1,
     ps: Annotated[int, typer.Option(min=0, help="How many parameter servers.")] = 0,
     chief: Annotated[bool, typer.Option(help="A chief beside the workers.")] = False,
+    evaluator: Annotated[bool, typer.Option(help="An evaluator, which ends by itself.")] = False,
 ) -> None:
     """Run a script as every task of a cluster on this machine; when one fails, it is named, and all are stopped.
 
@@ -24,11 +25,12 @@ def launch(
     strategies and of PyTorch set them. The exit status is that of the process that failed.
     """
     from carrara.training.cluster.launcher import launch as launch_all
+    from carrara.training.cluster.processes import EVALUATOR
 
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
-    jobs = {"chief": int(chief), "worker": workers, "ps": ps}
+    jobs = {"chief": int(chief), "worker": workers, "ps": ps, EVALUATOR: int(evaluator)}
     status = launch_all([sys.executable, *command], {job: n for job, n in jobs.items() if n}, say, told)
     if status:
         raise typer.Exit(status)

@@ -65,6 +65,13 @@ def test_each_task_is_told_who_it_is_and_servers_end_with_the_workers(tmp_path):
     ]
 
 
+def test_an_evaluator_is_no_part_of_the_cluster_and_is_waited_for(tmp_path):
+    lines: list[str] = []
+    text = "print(CONFIG['type'], 'RANK' in os.environ, list(json.loads(os.environ['TF_CONFIG'])['cluster']))\n"
+    assert launch(script(tmp_path, text), {"worker": 1, "evaluator": 1}, lines.append) == 0
+    assert sorted(lines) == ["[evaluator:0] evaluator False ['worker']", "[worker:0] worker True ['worker']"]
+
+
 def test_a_task_that_fails_is_named_the_others_are_stopped_and_its_status_is_kept(tmp_path):
     command = script(tmp_path, "CONFIG['index'] == 1 and sys.exit('out of luck')\ntime.sleep(600)\n")
     whole = [sys.executable, "-m", "carrara", "launch", "--workers", "3", command[1]]

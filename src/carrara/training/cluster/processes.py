@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -12,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from carrara.training.cluster.spec import ClusterSpec
+
+EVALUATOR = "evaluator"
+"""The job of a task that evaluates what the others train."""
 
 _STOPPING_SECONDS = 5.0
 _LINES_KEPT = 20
@@ -62,15 +66,20 @@ def local_cluster(jobs: Mapping[str, int]) -> ClusterSpec:
 
 
 def task_variables(cluster: ClusterSpec, master: str) -> dict[tuple[str, int], dict[str, str]]:
-    """What each task finds in its environment, by (job, number): `TF_CONFIG`, and, but for parameter servers, what
+    """What each task finds in its environment, by (job, number): `TF_CONFIG`, and, of tasks that train, what
     PyTorch's launcher sets."""
     tasks = [(job, number) for job in cluster.jobs for number in cluster.task_indices(job)]
-    ranked = [task for task in tasks if task[0] != "ps"]
+    ranked = [task for task in tasks if task[0] not in ("ps", EVALUATOR)]
+    without = ClusterSpec({job: addresses for job, addresses in cluster.jobs.items() if job != EVALUATOR})
     host, _, port = master.rpartition(":")
     found = {}
     for job, number in tasks:
         variables = {"TF_CONFIG": cluster.tf_config(job, number), "MASTER_ADDR": host, "MASTER_PORT": port}
-        if job != "ps":
+        if job == EVALUATOR:
+            # It is no part of the cluster: it looks at checkpoints.
+            told = {"cluster": without.as_dict(), "task": {"type": job, "index": number}}
+            variables["TF_CONFIG"] = json.dumps(told)
+        if (job, number) in ranked:
             rank = str(ranked.index((job, number)))
             variables |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(len(ranked))}
         found[job, number] = variables
