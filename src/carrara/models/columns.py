@@ -67,10 +67,11 @@ class Columns(Batch):
 
 
 def as_matrix(inputs: Mapping[str, Array], names: tuple[str, ...], dtype: np.dtype[Any]) -> Array:
-    """The columns `names` of inputs side by side, of shape (rows, names)."""
+    """The columns `names` of inputs side by side, of shape (rows, names); those of more axes row by row."""
     if isinstance(inputs, Columns) and len(inputs) == len(names):
         return np.ascontiguousarray(inputs.ordered(names), dtype)
-    return np.column_stack([np.asarray(inputs[name], dtype) for name in names])
+    columns = [np.asarray(inputs[name], dtype) for name in names]
+    return np.column_stack([one.reshape(len(one), -1) if one.ndim > 2 else one for one in columns])
 
 
 @lru_cache(maxsize=256)

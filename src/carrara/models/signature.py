@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import polars as pl
 
+from carrara.core.arrays import array_shape, flat_arrays, is_array
 from carrara.core.errors import RequestError, did_you_mean
 from carrara.models.columns import Columns
 
@@ -115,12 +116,7 @@ class Signature:
 
     def tensors(self, rows: pl.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
         """The inputs, from columns of their names: NaN for a missing number, None for a missing text."""
-        return {
-            spec.name: rows[spec.name].to_numpy().astype(object)
-            if spec.dtype == "string"
-            else rows[spec.name].cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(NUMPY_TYPES[spec.dtype])
-            for spec in self.inputs
-        }
+        return {spec.name: _tensor(spec, rows[spec.name]) for spec in self.inputs}
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -140,6 +136,15 @@ class Signature:
             return tuple(map(spec, data[side]))
 
         return cls(inputs=specs("inputs"), outputs=specs("outputs"))
+
+
+def _tensor(spec: TensorSpec, values: pl.Series) -> np.ndarray[Any, Any]:
+    if spec.dtype == "string":
+        return values.to_numpy().astype(object)
+    if is_array(values.dtype):
+        shape = array_shape(values, "the rows") if len(values) else tuple(size or 0 for size in (spec.shape or ())[1:])
+        return flat_arrays(values, shape, "the rows").reshape(-1, *shape).astype(NUMPY_TYPES[spec.dtype])
+    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(NUMPY_TYPES[spec.dtype])
 
 
 EVENT_TIME = "event_time"

@@ -17,6 +17,7 @@ from carrara.training.trainers.sklearn import Sklearn
 from carrara.training.trainers.torch import Torch
 from carrara.training.trainers.xgboost import XGBoost
 from carrara.training.transforms.numbers import Bucketise, Clip, Impute, Log, Standardise
+from carrara.training.transforms.tokens import Tokens
 from carrara.training.transforms.texts import Cross, NGrams, OneHot, Vocabulary
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Sklearn",
     "Standardise",
     "Task",
+    "Tokens",
     "Torch",
     "Vocabulary",
     "XGBoost",

@@ -92,7 +92,7 @@ def prepare(
         inputs = fit_inputs(features, model.transforms, parts["train"])
     made = {name: _part(model, inputs, classes, parts[name], name, folder) for name in ("train", "validation")}
     task = Task(model.label.kind, inputs.names, classes, inputs.categories, model.seed, advance)
-    task = replace(task, checkpoint=checkpoint or NoCheckpoint(), folder=folder)
+    task = replace(task, checkpoint=checkpoint or NoCheckpoint(), folder=folder, shapes=inputs.shapes)
     return Prepared(inputs, made["train"], made["validation"], task, _checked(model, inputs, made["train"]))
 
 

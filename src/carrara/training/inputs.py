@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from carrara.core.arrays import array_shape, flat_arrays, is_array
 from carrara.core.columns import require_column, type_name
 from carrara.core.errors import ColumnTypeMismatch, StorageError, TrainingError
 from carrara.data.rows import Rows, batches
@@ -29,6 +31,9 @@ NUMBERS = "numbers"
 CATEGORIES = "categories.json"
 """The file, beside COLUMNS, with how many categories there are of the columns that hold places of some."""
 
+SHAPES = "shapes.json"
+"""The file with the shapes of arrays, each of which is as many columns."""
+
 LEARNED_TRANSFORMS = "transforms.json"
 
 _WHERE = "the training set"
@@ -40,7 +45,8 @@ class Inputs:
     """How rows of features become a matrix.
 
     `names` are the matrix's columns and `sources` the features that each comes from; `categories` are the columns that
-    hold places of categories. `graph` is an ONNX model, None where the matrix is the features as they are.
+    hold places of categories, `shapes` those of arrays. `graph` is an ONNX model, None where the matrix is the features
+    as they are.
     """
 
     features: tuple[TensorSpec, ...]
@@ -49,6 +55,7 @@ class Inputs:
     categories: Mapping[str, int] = field(default_factory=dict)
     graph: bytes | None = None
     learned: list[dict[str, Any]] = field(default_factory=list)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def matrix(self, rows: Rows, folder: Path | None = None) -> Array:
         """The columns of the matrix, float32 of shape (rows, columns), NaN for missing.
@@ -61,7 +68,7 @@ class Inputs:
         for batch in batches(rows, names):
             place, done = done, done + batch.height
             if graph is None:
-                made[place:done] = _numbers(names, batch)
+                made[place:done] = _numbers(self.features, batch)
             else:
                 (made[place:done],) = graph.run([_OUTPUT], _given(self.features, batch))
         return made
@@ -71,6 +78,8 @@ class Inputs:
         found = {COLUMNS: msgspec.json.encode({name: list(self.sources[name]) for name in self.names})}
         if self.categories:
             found[CATEGORIES] = msgspec.json.encode(self.categories)
+        if self.shapes:
+            found[SHAPES] = msgspec.json.encode(self.shapes)
         if self.graph is not None:
             found[TRANSFORMS] = self.graph
         if self.learned:
@@ -82,7 +91,7 @@ class Inputs:
         """The inputs that `files` were written of."""
         read = {
             name: msgspec.json.decode(files[name])
-            for name in (COLUMNS, CATEGORIES, LEARNED_TRANSFORMS)
+            for name in (COLUMNS, CATEGORIES, LEARNED_TRANSFORMS, SHAPES)
             if name in files
         }
         sources = {name: tuple(one) for name, one in read[COLUMNS].items()}
@@ -93,6 +102,7 @@ class Inputs:
             read.get(CATEGORIES, {}),
             files.get(TRANSFORMS),
             read.get(LEARNED_TRANSFORMS, []),
+            {name: tuple(shape) for name, shape in read.get(SHAPES, {}).items()},
         )
 
     def importance(self, by_column: Mapping[str, float]) -> dict[str, float]:
@@ -117,7 +127,7 @@ def fit_inputs(features: tuple[str, ...], transforms: tuple[Transform, ...], row
             raise TrainingError(f"'{name}' is missing in every training row", hint="Leave it out of the model.")
     if not transforms:
         _refuse_texts([spec.name for spec in specs if spec.dtype == "string"])
-        return Inputs(specs, features, {name: (name,) for name in features})
+        return Inputs(specs, _columns_of(specs), _sources_of(specs), shapes=_shapes(specs))
     looked_at = rows.gather_every(1 + rows.height * len(features) // MOST_IN_MEMORY).select(features)
     given = _given(specs, looked_at)
     graph, learned = Graph(), []
@@ -132,16 +142,24 @@ def fit_inputs(features: tuple[str, ...], transforms: tuple[Transform, ...], row
     raw = [name for name, column in used.items() if column is untouched.get(name)]
     parts = [used[name] for name in used if name not in raw]
     if raw:
-        places = [list(_number_names(specs)).index(name) for name in raw]
+        places = [place for name in raw for place in _places(specs, name)]
         tensor = graph.add("Gather", NUMBERS, graph.constant(places, np.int64), axis=1)
-        parts.insert(0, Column(tensor, given[NUMBERS][:, places], tuple(raw), tuple(raw)))
+        names = tuple(name for one in raw for name in used[one].names)
+        parts.insert(0, Column(tensor, given[NUMBERS][:, places], names, tuple(raw)))
     joined = graph.add("Concat", *(part.tensor for part in parts), axis=1)
     graph.nodes.append(_named(graph, joined))
-    sources: dict[str, tuple[str, ...]] = {name: (name,) for name in raw}
+    sources: dict[str, tuple[str, ...]] = {name: (one,) for one in raw for name in used[one].names}
     for part in parts[1:] if raw else parts:
         sources |= dict.fromkeys(part.names, part.sources)
-    categories = {part.names[0]: part.categories for part in parts if part.categories}
-    return Inputs(specs, tuple(sources), sources, categories, graph.model(given, _OUTPUT), learned)
+    shapes = {name: shape for name, shape in _shapes(specs).items() if f"{name}[0]" in sources}
+    categories = {}
+    for part in parts:
+        if part.categories:
+            name = part.names[0].removesuffix("[0]")
+            categories[name] = part.categories
+            if len(part.names) > 1:
+                shapes[name] = (len(part.names),)
+    return Inputs(specs, tuple(sources), sources, categories, graph.model(given, _OUTPUT), learned, shapes)
 
 
 def _named(graph: Graph, tensor: str) -> Any:
@@ -157,10 +175,9 @@ def _columns(graph: Graph, specs: tuple[TensorSpec, ...], given: Mapping[str, Ar
         if spec.dtype == "string":
             found[spec.name] = Column(spec.name, given[spec.name], (spec.name,), (spec.name,))
         else:
-            place = list(_number_names(specs)).index(spec.name)
-            tensor = graph.add("Gather", NUMBERS, graph.constant([place], np.int64), axis=1)
-            values = given[NUMBERS][:, place : place + 1]
-            found[spec.name] = Column(tensor, values, (spec.name,), (spec.name,))
+            places = list(_places(specs, spec.name))
+            tensor = graph.add("Gather", NUMBERS, graph.constant(places, np.int64), axis=1)
+            found[spec.name] = Column(tensor, given[NUMBERS][:, places], _names_of(spec), (spec.name,))
     return found
 
 
@@ -173,6 +190,8 @@ def _spec(name: str, rows: Rows) -> TensorSpec:
     dtype = require_column(rows.schema, name, _WHERE)
     if dtype == pl.String:
         return TensorSpec(name, "string")
+    if is_array(dtype):
+        return TensorSpec(name, "float32", (None, *array_shape(rows[name], _WHERE)))
     if not (dtype.is_numeric() or dtype == pl.Boolean()):
         raise ColumnTypeMismatch(
             name, _WHERE, "a number or a text", type_name(dtype), hint="Encode it in its view's function."
@@ -188,14 +207,48 @@ def _refuse_texts(names: list[str]) -> None:
         )
 
 
-def _number_names(specs: tuple[TensorSpec, ...]) -> tuple[str, ...]:
-    return tuple(spec.name for spec in specs if spec.dtype != "string")
+def _number_specs(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(spec for spec in specs if spec.dtype != "string")
+
+
+def _names_of(spec: TensorSpec) -> tuple[str, ...]:
+    """The columns of a feature: those of an array are numbered row by row."""
+    if not (shape := _shape(spec)):
+        return (spec.name,)
+    return tuple(f"{spec.name}[{number}]" for number in range(prod(shape)))
+
+
+def _shape(spec: TensorSpec) -> tuple[int, ...]:
+    """Of each row's value; empty for a number."""
+    return tuple(size or 1 for size in (spec.shape or ())[1:])
+
+
+def _columns_of(specs: tuple[TensorSpec, ...]) -> tuple[str, ...]:
+    return tuple(name for spec in specs for name in _names_of(spec))
+
+
+def _sources_of(specs: tuple[TensorSpec, ...]) -> dict[str, tuple[str, ...]]:
+    return {name: (spec.name,) for spec in specs for name in _names_of(spec)}
+
+
+def _shapes(specs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
+    return {spec.name: _shape(spec) for spec in specs if _shape(spec)}
+
+
+def _places(specs: tuple[TensorSpec, ...], name: str) -> range:
+    """Where the columns of a feature are among those of all that are numbers."""
+    first = 0
+    for spec in _number_specs(specs):
+        if spec.name == name:
+            break
+        first += len(_names_of(spec))
+    return range(first, first + len(_names_of(spec)))
 
 
 def _given(specs: tuple[TensorSpec, ...], rows: pl.DataFrame) -> dict[str, Array]:
     """The inputs of a transforms' graph, from a table."""
     texts = {s.name: rows[s.name].fill_null("").to_numpy().astype(object) for s in specs if s.dtype == "string"}
-    numbers = _number_names(specs)
+    numbers = _number_specs(specs)
     return {**({NUMBERS: _numbers(numbers, rows)} if numbers else {}), **texts}
 
 
@@ -214,6 +267,15 @@ def _room(rows: int, columns: int, folder: Path | None) -> Array:
         return np.asarray(np.memmap(file, np.float32, "r+", shape=(rows, columns)))
 
 
-def _numbers(names: tuple[str, ...] | list[str], rows: pl.DataFrame) -> Array:
-    columns = rows.select(pl.col(name).cast(pl.Float32).fill_null(float("nan")) for name in names)
-    return np.ascontiguousarray(columns.to_numpy(), dtype=np.float32)
+def _numbers(specs: tuple[TensorSpec, ...], rows: pl.DataFrame) -> Array:
+    shapes = _shapes(specs)
+    if not shapes:
+        columns = rows.select(pl.col(spec.name).cast(pl.Float32).fill_null(float("nan")) for spec in specs)
+        return np.ascontiguousarray(columns.to_numpy(), dtype=np.float32)
+    parts = [
+        flat_arrays(rows[spec.name], shapes[spec.name], _WHERE)
+        if spec.name in shapes
+        else rows[spec.name].cast(pl.Float32).fill_null(float("nan")).to_numpy()[:, None]
+        for spec in specs
+    ]
+    return np.concatenate(parts, axis=1)

@@ -122,7 +122,7 @@ def test_a_net_trains_on_servers_that_run_and_one_that_is_killed_is_started_agai
     assert rounds[:10] == list(range(1, 11))
     assert found.curve["validation"][-1] < found.curve["validation"][0]
     assert len(again.curve["validation"]) == 10
-    assert told[0] == "variables: 14 on ps:0"
+    assert told[0] == "variables: 18 on ps:0"
     assert "worker:1 was killed by signal 9; it is started again" in said
     assert servers.returncode == 0
 

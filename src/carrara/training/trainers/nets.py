@@ -15,6 +15,7 @@ from carrara.models.learned.net import SHAPE as NET_SHAPE
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Array, Fitted, Part, Task
 from carrara.training.trainers.epochs import MARGINS, Net, Scale, packed, run_epochs
+from carrara.training.trainers.blocks import blocks_of
 from carrara.training.trainers.net_graph import answer_graph
 from carrara.training.trainers.shape import Shape
 from carrara.training.transforms.graph import joined
@@ -95,14 +96,22 @@ def _activated(margins: Array, task: Task) -> Array:
 
 
 def _importance(net: Net, validation: Part, task: Task) -> dict[str, float]:
-    """By how much the loss of the first 10,000 validation rows grows where a column is shuffled (Breiman, 2001)."""
+    """By how much the loss of the first 10,000 validation rows grows where a column is shuffled (Breiman, 2001), or an
+    array, of which each column has the same share."""
     part = Part(validation.features[:10_000].copy(), validation.labels[:10_000])
     random, whole = np.random.default_rng(task.seed), net.loss(part)
-    grown = []
-    for place in range(len(task.names)):
-        kept = part.features[:, place].copy()
-        part.features[:, place] = random.permutation(kept)
-        grown.append(max(net.loss(part) - whole, 0.0))
-        part.features[:, place] = kept
-    total = sum(grown) or 1.0
-    return {name: one / total for name, one in zip(task.names, grown, strict=True)}
+    grown = np.zeros(len(task.names))
+    for places in _shuffled(task):
+        kept = part.features[:, places].copy()
+        part.features[:, places] = random.permutation(kept)
+        grown[places] = max(net.loss(part) - whole, 0.0) / len(places)
+        part.features[:, places] = kept
+    shares = grown / (grown.sum() or 1.0)
+    return dict(zip(task.names, shares.tolist(), strict=True))
+
+
+def _shuffled(task: Task) -> list[list[int]]:
+    """The places of the matrix that are shuffled together, in the order of the columns."""
+    arrays = [list(blocks_of(task)[name].places) for name in task.shapes]
+    inside = {place for places in arrays for place in places}
+    return sorted([*arrays, *([place] for place in range(len(task.names)) if place not in inside)])

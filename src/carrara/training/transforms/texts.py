@@ -144,8 +144,7 @@ class NGrams:
         return sorted((tuple(gram) for gram in most["gram"].to_list()), key=len)
 
     def _nodes(self, column: Column, graph: Graph, grams: list[tuple[str, ...]]) -> str:
-        # By the one locale that every machine has; others know more letters, where they are installed.
-        lower = graph.add("StringNormalizer", column.tensor, case_change_action="LOWER", locale="C")
+        lower = lowered(column, graph)
         words = graph.add("StringSplit", lower, outputs=2)
         # A first column of empty words: where every text is empty there would be none at all.
         shape = graph.add("Concat", graph.add("Shape", lower), graph.constant([1], np.int64), axis=0)
@@ -164,6 +163,12 @@ class NGrams:
             ngram_indexes=list(range(len(grams))),
             pool_strings=[word for gram in grams for word in gram],
         )
+
+
+def lowered(column: Column, graph: Graph) -> str:
+    """The tensor of a text's A to Z in lower case."""
+    # By the one locale that every machine has; others know more letters, where they are installed.
+    return graph.add("StringNormalizer", column.tensor, case_change_action="LOWER", locale="C")
 
 
 def _frequent(texts: Array, most: int, least: int) -> list[str]:
