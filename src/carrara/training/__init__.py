@@ -17,8 +17,8 @@ from carrara.training.trainers.sklearn import Sklearn
 from carrara.training.trainers.torch import Torch
 from carrara.training.trainers.xgboost import XGBoost
 from carrara.training.transforms.numbers import Bucketise, Clip, Impute, Log, Standardise
-from carrara.training.transforms.tokens import Tokens
 from carrara.training.transforms.texts import Cross, NGrams, OneHot, Vocabulary
+from carrara.training.transforms.tokens import Tokens
 
 __all__ = [
     "Between",
