@@ -70,15 +70,13 @@ def task_variables(cluster: ClusterSpec, master: str) -> dict[tuple[str, int], d
     PyTorch's launcher sets."""
     tasks = [(job, number) for job in cluster.jobs for number in cluster.task_indices(job)]
     ranked = [task for task in tasks if task[0] not in ("ps", EVALUATOR)]
+    # An evaluator is no part of the cluster: it looks at checkpoints, and nobody waits for it.
     without = ClusterSpec({job: addresses for job, addresses in cluster.jobs.items() if job != EVALUATOR})
     host, _, port = master.rpartition(":")
     found = {}
     for job, number in tasks:
-        variables = {"TF_CONFIG": cluster.tf_config(job, number), "MASTER_ADDR": host, "MASTER_PORT": port}
-        if job == EVALUATOR:
-            # It is no part of the cluster: it looks at checkpoints.
-            told = {"cluster": without.as_dict(), "task": {"type": job, "index": number}}
-            variables["TF_CONFIG"] = json.dumps(told)
+        told = {"cluster": without.as_dict(), "task": {"type": job, "index": number}}
+        variables = {"TF_CONFIG": json.dumps(told), "MASTER_ADDR": host, "MASTER_PORT": port}
         if (job, number) in ranked:
             rank = str(ranked.index((job, number)))
             variables |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(len(ranked))}
