@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from carrara.core.errors import TrainingError
-from carrara.training.checkpoints import Held
+from carrara.training.checkpoints import FileCheckpoint, Held
 from carrara.training.cluster.messages import MARK, PEER_LOST
 from carrara.training.cluster.processes import LocalProcesses, Process, local_cluster, task_variables
 from carrara.training.cluster.reach import require_up
@@ -60,8 +60,7 @@ def fit_together(trainer: Any, train: Part, validation: Part, task: Task) -> Tas
                 raise _explained(lost, restarts)
             restarts += 1
             task.tell(f"{lost.process.name} {lost.what}; all go on from the last checkpoint")
-        path = folder / CHECKPOINT
-        return replace(task, team=ALONE, checkpoint=Held(path.read_bytes() if path.exists() else None))
+        return replace(task, team=ALONE, checkpoint=Held(FileCheckpoint(folder / CHECKPOINT).read()))
 
 
 def _explained(lost: Lost, restarts: int) -> TrainingError:
@@ -130,8 +129,8 @@ class _Try:
                 if "error" in message:
                     raise TrainingError(message["error"], hint=message["hint"])
                 if "round" in message:
-                    if (self._folder / CHECKPOINT).exists():
-                        self._task.checkpoint.write((self._folder / CHECKPOINT).read_bytes())
+                    if (saved := FileCheckpoint(self._folder / CHECKPOINT).read()) is not None:
+                        self._task.checkpoint.write(saved)
                     self._task.report(message["round"], message["loss"])
                 elif "told" in message:
                     self._task.tell(message["told"])

@@ -34,7 +34,7 @@ def write_work(folder: Path, trainer: Trainer, train: Part, validation: Part, ta
     work = {"trainer": _described(trainer), "task": told, "path": sys.path}
     (folder / _TASK).write_bytes(msgspec.json.encode(work))
     if (saved := task.checkpoint.read()) is not None:
-        (folder / CHECKPOINT).write_bytes(saved)
+        FileCheckpoint(folder / CHECKPOINT).write(saved)
     (folder / _START).mkdir()
     for name, data in task.start.items():
         (folder / _START / name.replace("/", "_")).write_bytes(data)
