@@ -19,6 +19,7 @@ def demo(
         Path | None, typer.Argument(help="The workspace to make or go on with; by default flights, or flights-quick.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One month of flights instead of a year.")] = False,
+    net: Annotated[bool, typer.Option("--net", help="Train a neural net beside the trees (Keras).")] = False,
     keep_serving: Annotated[bool, typer.Option("--keep-serving", help="Leave the server running.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -28,7 +29,7 @@ def demo(
     target = folder or Path("flights-quick" if quick else "flights")
     if not as_json:
         say(f"Will this flight arrive late? The workspace is {target}.")
-    result = run_demo(target, quick=quick, progress=TerminalProgress(quiet=as_json), keep_serving=keep_serving)
+    result = run_demo(target, quick=quick, progress=TerminalProgress(quiet=as_json), net=net, keep_serving=keep_serving)
     if as_json:
         print_json(result.as_dict())
         return
@@ -40,6 +41,10 @@ def _summary(result: DemoResult) -> None:
     told = result.as_dict()
     say()
     say(f"ROC AUC on the held-out flights  {told['roc_auc']:.3f}")
+    if told["net_roc_auc"] is not None:
+        say(
+            f"a neural net, by Keras           {told['net_roc_auc']:.3f}   (late_arrival_net)"
+        )
     say(f"rates per carrier and hour       {told['baseline_roc_auc']:.3f}   (the baseline)")
     say(f"live, on {told['outcomes_joined']:,} outcomes         {told['live_roc_auc']:.3f}")
     say()

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from math import prod
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from carrara.core.columns import type_name
 from carrara.core.errors import DataError
+
+_ARRAY = re.compile(r"float32\[(\d+(?:, ?\d+)*)\]")
+
+
+def declared_shape(type_: str) -> tuple[int, ...]:
+    """The shape that a type such as `float32[28, 28]` declares; empty for the type of a single value.
+
+    >>> declared_shape("float32[28, 28]"), declared_shape("float64")
+    ((28, 28), ())
+    """
+    found = _ARRAY.fullmatch(type_)
+    return tuple(int(size) for size in found[1].split(",")) if found else ()
+
+
+def array_column(values: np.ndarray[Any, Any]) -> pl.Series:
+    """A column of lists, as tables hold them, of an array whose first axis counts the rows.
+
+    >>> array_column(np.zeros((3, 2, 2), np.float32)).dtype
+    List(List(Float32))
+    """
+    dtype: Any = pl.Float32
+    for _ in values.shape[1:]:
+        dtype = pl.List(dtype)
+    return pl.Series(np.asarray(values, np.float32)).cast(dtype)
 
 
 def is_array(dtype: pl.DataType) -> bool:
@@ -44,6 +70,8 @@ def array_shape(values: pl.Series, where: str) -> tuple[int, ...]:
 def flat_arrays(values: pl.Series, shape: tuple[int, ...], where: str) -> np.ndarray[Any, Any]:
     """The arrays row by row, float32 of shape (rows, numbers), NaN for a missing number. Raises DataError where they
     are of another shape."""
+    if not is_array(values.dtype):
+        raise DataError(f"column '{values.name}' of {where} is {type_name(values.dtype)}, and arrays are expected")
     if len(values) and (found := array_shape(values, where)) != shape:
         raise DataError(f"column '{values.name}' of {where} has arrays of {found}, and {shape} are expected")
     rows = len(values)

@@ -6,13 +6,14 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from carrara.core.config import FILE_NAME
-from carrara.core.errors import CarraraError
+from carrara.core.errors import CarraraError, MissingExtra
 from carrara.core.progress import Progress, Step
 from carrara.demo.clients import GrpcClient, RestClient
 from carrara.demo.parity import compare_with_offline
@@ -24,7 +25,7 @@ from carrara.pipelines import Trained, materialise_views
 from carrara.training import Model
 from carrara.workspace import Workspace
 
-MODEL = "late_arrival"
+MODEL, NET = "late_arrival", "late_arrival_net"
 KEYS = ("carrier", "tailnum", "origin", "dest")
 _NAMESPACE = uuid.UUID("6f0f8d3c-6b07-5c7e-9d2b-2b6f5c0a2013")
 _OUTCOMES_AFTER = timedelta(days=2)
@@ -37,6 +38,7 @@ class DemoResult:
     workspace: Path
     as_of: str
     trained: Trained
+    net: Trained | None
     report: Path
     monitored: MonitorReport
     parity: int
@@ -50,6 +52,7 @@ class DemoResult:
             "workspace": str(self.workspace),
             "model": str(self.trained.version),
             "roc_auc": evaluation.metrics["roc_auc"].value,
+            "net_roc_auc": None if self.net is None else self.net.evaluation.metrics["roc_auc"].value,
             "baseline_roc_auc": evaluation.baseline["roc_auc"].value,
             "predictions_logged": self.monitored.predictions,
             "outcomes_joined": self.monitored.outcomes,
@@ -59,8 +62,13 @@ class DemoResult:
         }
 
 
-def run_demo(folder: Path, *, quick: bool, progress: Progress, keep_serving: bool = False) -> DemoResult:
-    """Run the demo in `folder`; killed at any point, it can be run again and finishes."""
+def run_demo(
+    folder: Path, *, quick: bool, progress: Progress, net: bool = False, keep_serving: bool = False
+) -> DemoResult:
+    """Run the demo in `folder`, with a neural `net` beside the trees; killed at any point, it can be run again and
+    finishes."""
+    if net and find_spec("tensorflow") is None:
+        raise MissingExtra("tensorflow", "tensorflow", "the demo's neural net")
     if not (folder / FILE_NAME).exists():
         write_template(folder, "flights", MONTH if quick else YEAR)
     with Workspace(folder) as workspace:
@@ -69,6 +77,7 @@ def run_demo(folder: Path, *, quick: bool, progress: Progress, keep_serving: boo
             _ingest(workspace, step)
         workspace.apply()
         trained = workspace.train(MODEL, progress=progress)
+        compared = workspace.train(NET, progress=progress) if net else None
         with progress.step("report") as step:
             report = workspace.models.report(str(trained.version))
             step.said = "ROC, PR, confusion matrix, calibration, feature importance"
@@ -94,7 +103,15 @@ def run_demo(folder: Path, *, quick: bool, progress: Progress, keep_serving: boo
     seconds = {step.name: round(step.seconds, 2) for step in progress.steps}
     kept = ServerProcess(folder, keep=True) if keep_serving else None
     return DemoResult(
-        folder.resolve(), f"{period.live_to:%Y-%m-%dT%H:%M:%SZ}", trained, report, monitored, parity, kept, seconds
+        folder.resolve(),
+        f"{period.live_to:%Y-%m-%dT%H:%M:%SZ}",
+        trained,
+        compared,
+        report,
+        monitored,
+        parity,
+        kept,
+        seconds,
     )
 
 

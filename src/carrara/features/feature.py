@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from carrara.core.arrays import declared_shape
 from carrara.core.columns import POLARS_TYPES
 from carrara.core.errors import DefinitionError, NotFoundError
 
@@ -46,10 +47,15 @@ class Feature:
         return {"type": self.type, "default": self.default, **given} if given else self.meaning()
 
 
-def declared_features(features: Mapping[str, str | Feature], where: str) -> dict[str, Feature]:
-    """Features by name, from types or in full; raises for an unknown type and for a default of another one."""
+def declared_features(features: Mapping[str, str | Feature], where: str, *, arrays: bool = False) -> dict[str, Feature]:
+    """Features by name, from types or in full; raises for an unknown type and for a default of another one.
+
+    Of a type such as `float32[28, 28]` are `arrays` alone, which come with a request: no store holds them.
+    """
     found = {name: f if isinstance(f, Feature) else Feature(f) for name, f in features.items()}
     for name, feature in found.items():
+        if arrays and declared_shape(feature.type) and feature.default is None:
+            continue
         if feature.type not in POLARS_TYPES:
             raise NotFoundError("type", feature.type, POLARS_TYPES, where=f"feature '{where}:{name}'")
         if feature.default is not None and not isinstance(feature.default, _DEFAULTS.get(feature.type, _NUMBER)):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from carrara.core.arrays import declared_shape
 from carrara.core.digests import digest_function
 from carrara.core.errors import DataError, DefinitionError
 from carrara.features.feature import Feature, declared_features
@@ -34,7 +35,7 @@ class OnDemandView:
     kind = "on-demand view"
 
     def __post_init__(self) -> None:
-        declared_features({**self.request, **self.features}, self.name)
+        declared_features({**self.request, **self.features}, self.name, arrays=True)
         takes = list(inspect.signature(self.function).parameters)
         gives = [*self.request, *(reference.partition(":")[2] for reference in self.inputs)]
         if takes != gives:
@@ -53,7 +54,7 @@ class OnDemandView:
 
     @cached_property
     def declared(self) -> dict[str, Feature]:
-        return declared_features(self.features, self.name)
+        return declared_features(self.features, self.name, arrays=True)
 
     @cached_property
     def feature_types(self) -> dict[str, str]:
@@ -91,7 +92,8 @@ def on_demand_view(
 
     `request` names the request's fields with their types, `inputs` other features (`view:feature`); the
     function's parameters are these names, in this order. Numbers arrive as float64 with NaN for missing,
-    times as datetime64[us] in UTC, strings as objects with None for missing.
+    times as datetime64[us] in UTC, strings as objects with None for missing, and a field of the type
+    `float32[28, 28]` as float32 of shape (rows, 28, 28).
 
     >>> @on_demand_view(request={"distance": "float64"}, features={"distance_band": "int64"})
     ... def trip(distance):
@@ -108,8 +110,8 @@ def on_demand_view(
 
 
 def run_on_demand(view: OnDemandView, columns: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-    """The view's features as float64 columns, or objects for those that are declared texts, None for a missing one;
-    `columns` holds its request fields and inputs.
+    """The view's features as float64 columns, objects for those that are declared texts, None for a missing one, or
+    float32 of shape (rows, …) for arrays; `columns` holds its request fields and inputs.
 
     Raises DataError when the function fails, writes into a column, or returns other features than declared.
     """
@@ -122,12 +124,11 @@ def run_on_demand(view: OnDemandView, columns: Mapping[str, np.ndarray[Any, Any]
         raise DataError(f"on-demand view '{view.name}' returned {found}, and declares {', '.join(view.features)}")
     rows = len(next(iter(columns.values())))
     result = {
-        name: (_texts if declared == "string" else _numbers)(made[name], f"{view.name}:{name}")
-        for name, declared in view.feature_types.items()
+        name: _typed(made[name], declared, f"{view.name}:{name}") for name, declared in view.feature_types.items()
     }
     for name, values in result.items():
-        if values.shape != (rows,):
-            raise DataError(f"feature '{view.name}:{name}' has shape {values.shape}, and {(rows,)} is expected")
+        if values.shape != (expected := (rows, *declared_shape(view.feature_types[name]))):
+            raise DataError(f"feature '{view.name}:{name}' has shape {values.shape}, and {expected} is expected")
     return result
 
 
@@ -138,9 +139,15 @@ def _read_only(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return column
 
 
-def _numbers(values: Any, feature: str) -> np.ndarray[Any, Any]:
+def _typed(values: Any, declared: str, feature: str) -> np.ndarray[Any, Any]:
+    if declared == "string":
+        return _texts(values, feature)
+    return _numbers(values, np.float32 if declared_shape(declared) else np.float64, feature)
+
+
+def _numbers(values: Any, dtype: Any, feature: str) -> np.ndarray[Any, Any]:
     try:
-        return np.asarray(values, dtype=np.float64)
+        return np.asarray(values, dtype)
     except (TypeError, ValueError) as error:
         raise DataError(f"feature '{feature}' is not numbers: {error}") from error
 

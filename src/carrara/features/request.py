@@ -11,6 +11,7 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
+from carrara.core.arrays import declared_shape, flat_arrays
 from carrara.core.clock import microseconds
 from carrara.core.columns import POLARS_TYPES, type_name, utc_times
 from carrara.core.errors import DataError, RequestError, did_you_mean
@@ -101,6 +102,8 @@ def _key(values: pl.Series, whole_number: bool | None) -> Array:
 
 def _field(values: pl.Series, type_: str) -> Array:
     try:
+        if shape := declared_shape(type_):
+            return flat_arrays(values, shape, "the request").reshape(-1, *shape)
         if type_ == "datetime":
             return as_numpy(utc_times(values, "the request"))  # type: ignore[no-any-return]
         return as_numpy(values.cast(POLARS_TYPES[type_]))  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from carrara.core.arrays import array_column, declared_shape, flat_arrays
 from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, require_time, type_name
 from carrara.core.digests import digest_data
 from carrara.core.errors import ColumnTypeMismatch, DataError
@@ -122,6 +123,9 @@ def _on_demand_columns(view: OnDemandView, labels: pl.DataFrame, stored: pl.Data
     columns = {}
     for field, declared in view.request.items():
         found = require_column(labels.schema, field, where)
+        if shape := declared_shape(declared):
+            columns[field] = flat_arrays(labels[field], shape, where).reshape(-1, *shape)
+            continue
         numeric = POLARS_TYPES[declared].is_numeric() and found.is_numeric()
         if type_name(found) != declared and not numeric:
             raise ColumnTypeMismatch(field, where, declared, type_name(found))
@@ -134,6 +138,8 @@ def _on_demand_columns(view: OnDemandView, labels: pl.DataFrame, stored: pl.Data
 
 def _series(values: Any) -> pl.Series:
     """A column that an on-demand view made."""
+    if values.ndim > 1:
+        return array_column(values)
     return pl.Series(values, dtype=pl.String) if values.dtype == object else pl.Series(values).fill_nan(None)
 
 

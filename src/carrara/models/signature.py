@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import polars as pl
 
-from carrara.core.arrays import array_shape, flat_arrays, is_array
+from carrara.core.arrays import array_shape, declared_shape, flat_arrays, is_array
 from carrara.core.errors import RequestError, did_you_mean
 from carrara.models.columns import Columns
 
@@ -157,6 +157,8 @@ PREDICTION_ID = "prediction_id"
 def entities_signature(keys: Sequence[str], request: Mapping[str, str], own: Signature) -> Signature:
     """What a prediction by entity keys takes: keys, request fields, and optionally a time and an id."""
     inputs = [TensorSpec(key, "string") for key in keys]
-    inputs += [TensorSpec(name, dtype) for name, dtype in request.items()]
+    for name, type_ in request.items():
+        shape = declared_shape(type_)
+        inputs.append(TensorSpec(name, "float32" if shape else type_, (None, *shape)))
     inputs += [TensorSpec(EVENT_TIME, "datetime"), TensorSpec(PREDICTION_ID, "string")]
     return Signature(inputs=tuple(inputs), outputs=own.outputs)

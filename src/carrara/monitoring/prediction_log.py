@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from carrara.core.arrays import array_column
 from carrara.core.clock import now
 from carrara.core.columns import UTC_TIME
 from carrara.core.errors import StorageError
@@ -333,6 +334,8 @@ def _series(values: Array) -> pl.Series:
         return pl.Series(values.tolist(), dtype=pl.String)
     if values.dtype.kind == "M":
         return pl.Series(values.astype("datetime64[us]").astype(np.int64)).cast(UTC_TIME)
+    if values.ndim > 2:
+        return array_column(values)
     if values.ndim == 2:
         return pl.Series(values.tolist(), dtype=pl.List(pl.Float64))
     series = pl.Series(values)

@@ -64,6 +64,17 @@ def test_two_workers_learn_what_one_does(kind):
     assert two.export["equal"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_workers_that_keep_shares_of_the_parameters_learn_what_one_process_does(kind):
+    trainer = Torch(epochs=3, batch_rows=101, dropout=0.0, layers=(33,), sharded=True)
+    made, prepared = prepared_for(trainer, kind)
+    one = fit_prepared(made, prepared)
+    two = fit_prepared(made, replace(prepared, task=replace(prepared.task, team=Team(2))))
+    np.testing.assert_allclose(one.curve["validation"], two.curve["validation"], rtol=1e-4)
+    assert two.export["equal"]
+
+
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_process_that_is_killed_is_told_and_the_fit_goes_on_from_its_checkpoint(started, rank):
     told: list[str] = []

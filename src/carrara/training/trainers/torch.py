@@ -19,6 +19,7 @@ from carrara.training.trainers.net_graph import dense_graph
 from carrara.training.trainers.nets import NetTrainer, fit_net, refuse_missing
 from carrara.training.trainers.shape import Shape
 from carrara.training.trainers.torch_modules import built, dense, exported
+from carrara.training.trainers.torch_shards import put, shard, whole
 
 _ROWS_AT_ONCE = 65_536
 _PATIENCE_SECONDS = 120
@@ -27,7 +28,13 @@ _PATIENCE_SECONDS = 120
 
 @dataclass(frozen=True)
 class Torch(NetTrainer):
-    __doc__ = f"""A net of dense layers by PyTorch, with AdamW. {NetTrainer.__doc__}"""
+    __doc__ = f"""A net of dense layers by PyTorch, with AdamW. {NetTrainer.__doc__}
+
+    Where several processes train it and it is `sharded`, each keeps a share of the parameters and of the optimiser's
+    moments (FSDP; Zhao and others, 2023), for nets that are larger than the memory of one.
+    """
+
+    sharded: bool = False
 
     name = "torch"
     distributed: ClassVar[bool] = True
@@ -85,7 +92,7 @@ class _Group:
 
 
 class _TorchNet:
-    def __init__(self, torch: Any, trainer: NetTrainer, task: Task, group: _Group) -> None:
+    def __init__(self, torch: Any, trainer: Torch, task: Task, group: _Group) -> None:
         self._torch, self._task, self._group = torch, task, group
         self._shape = Shape.of(trainer.layers, task) if trainer.build is None else None
         torch.manual_seed(task.seed)
@@ -93,6 +100,9 @@ class _TorchNet:
             self._module = dense(torch, self._shape, trainer.dropout)
         else:
             self._module = built(torch, trainer.build, task)
+        self._sharded = trainer.sharded and group.size > 1
+        if self._sharded:
+            shard(torch, self._module, group.size)
         self._parameters = [one for one in self._module.parameters() if one.requires_grad]
         self._optimiser = torch.optim.AdamW(
             self._parameters, lr=trainer.learning_rate, weight_decay=trainer.weight_decay, foreach=False
@@ -105,7 +115,7 @@ class _TorchNet:
         self._module.train()
         self._optimiser.zero_grad()
         mine = [self._group.mine(values) for values in (features, labels, weights)]
-        if len(mine[0]):
+        if len(mine[0]) or self._sharded:
             (self._total(*mine) / float(weights.sum())).backward()
         self._share_gradients()
         self._optimiser.step()
@@ -113,12 +123,12 @@ class _TorchNet:
     def loss(self, part: Part) -> float:
         self._module.eval()
         weights = np.ones(len(part.labels), np.float32) if part.weights is None else part.weights
-        features, labels, mine = (self._group.mine(values) for values in (part.features, part.labels, weights))
         total = self._torch.zeros(1, dtype=self._torch.float64)
         with self._torch.no_grad():
-            for start in range(0, len(labels), _ROWS_AT_ONCE):
+            for start in range(0, len(part.labels), _ROWS_AT_ONCE):
                 rows = slice(start, start + _ROWS_AT_ONCE)
-                total += self._total(features[rows], labels[rows], mine[rows]).double()
+                mine = (self._group.mine(values[rows]) for values in (part.features, part.labels, weights))
+                total += self._total(*mine).double()
         return float(self._group.sum(total)) / float(weights.sum(dtype=np.float64))
 
     def predict(self, features: Array) -> Array:
@@ -131,19 +141,19 @@ class _TorchNet:
         return np.concatenate(parts)
 
     def weights(self) -> list[Array]:
-        return [self._turned(n, one.detach().numpy()).copy() for n, one in enumerate(self._tensors())]
+        return [self._turned(n, whole(one)).copy() for n, one in enumerate(self._tensors())]
 
     def begin_with(self, weights: Sequence[Array]) -> None:
         with self._torch.no_grad():
             for number, (one, values) in enumerate(zip(self._tensors(), weights, strict=True)):
-                one.copy_(self._torch.from_numpy(self._turned(number, values).copy()))
+                put(self._torch, one, self._turned(number, values))
 
     def state(self) -> list[Array]:
-        found = [np.array(one.detach().numpy()) for one in self._tensors()]
+        found = [whole(one) for one in self._tensors()]
         for one in self._parameters:
             zeros = self._torch.zeros_like(one)
             moments = self._optimiser.state[one] or {"exp_avg": zeros, "exp_avg_sq": zeros, "step": 0.0}
-            found += [moments["exp_avg"].numpy().copy(), moments["exp_avg_sq"].numpy().copy()]
+            found += [whole(moments["exp_avg"]), whole(moments["exp_avg_sq"])]
             found.append(np.array(float(moments["step"]), np.float32))
         return found
 
@@ -151,12 +161,15 @@ class _TorchNet:
         tensors, torch = self._tensors(), self._torch
         with torch.no_grad():
             for one, values in zip(tensors, state, strict=False):
-                one.copy_(torch.from_numpy(np.array(values)))
+                put(torch, one, values)
         for number, one in enumerate(self._parameters):
             start = len(tensors) + 3 * number
-            average, square, step = (torch.from_numpy(np.array(values)) for values in state[start : start + 3])
+            average, square, step = state[start : start + 3]
             if float(step):
-                self._optimiser.state[one] = {"step": step, "exp_avg": average, "exp_avg_sq": square}
+                moments = {name: torch.zeros_like(one) for name in ("exp_avg", "exp_avg_sq")}
+                self._optimiser.state[one] = {"step": torch.from_numpy(np.array(step)), **moments}
+                put(torch, moments["exp_avg"], average)
+                put(torch, moments["exp_avg_sq"], square)
 
     def graph(self) -> bytes:
         if self._shape is not None:
@@ -186,7 +199,7 @@ class _TorchNet:
 
     def _share_gradients(self) -> None:
         """Add up the gradients of all processes, in one message."""
-        if self._group.size == 1:
+        if self._group.size == 1 or self._sharded:
             return
         for one in self._parameters:
             one.grad = self._torch.zeros_like(one) if one.grad is None else one.grad

@@ -1,0 +1,36 @@
+"""Parameters of which each process keeps a share: put there, and taken together again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from carrara.training.trainers.base import Array
+
+
+def shard(torch: Any, module: Any, workers: int) -> None:
+    """Leave each process its share of a module's parameters; gradients are added up, each where its parameter is."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(module, mesh=init_device_mesh("cpu", (workers,)))
+    # Each process's loss is its part of the whole batch's: the sum is the gradient, not the mean.
+    module.set_gradient_divide_factor(1.0)
+
+
+def whole(tensor: Any) -> Array:
+    """All of a tensor, as an array of its own; all processes take part where it is sharded."""
+    tensor = tensor.detach()
+    return np.array((tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).numpy())
+
+
+def put(torch: Any, tensor: Any, values: Array) -> None:
+    """Take over values, or this process's share of them."""
+    found = torch.from_numpy(np.array(values))
+    if hasattr(tensor, "device_mesh"):
+        from torch.distributed.tensor import distribute_tensor
+
+        found = distribute_tensor(found, tensor.device_mesh, tensor.placements)
+    with torch.no_grad():
+        tensor.copy_(found)
