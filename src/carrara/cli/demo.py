@@ -42,9 +42,7 @@ def _summary(result: DemoResult) -> None:
     say()
     say(f"ROC AUC on the held-out flights  {told['roc_auc']:.3f}")
     if told["net_roc_auc"] is not None:
-        say(
-            f"a neural net, by Keras           {told['net_roc_auc']:.3f}   (late_arrival_net)"
-        )
+        say(f"a neural net, by Keras           {told['net_roc_auc']:.3f}   (late_arrival_net)")
     say(f"rates per carrier and hour       {told['baseline_roc_auc']:.3f}   (the baseline)")
     say(f"live, on {told['outcomes_joined']:,} outcomes         {told['live_roc_auc']:.3f}")
     say()
