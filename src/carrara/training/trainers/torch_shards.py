@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from carrara.core.plugins import require
 from carrara.training.trainers.base import Array
 
 
 def shard(torch: Any, module: Any, workers: int) -> None:
     """Leave each process its share of a module's parameters; gradients are added up, each where its parameter is."""
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    fully_shard(module, mesh=init_device_mesh("cpu", (workers,)))
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (workers,))
+    require("torch.distributed.fsdp", extra="torch", purpose="sharded parameters").fully_shard(module, mesh=mesh)
     # Each process's loss is its part of the whole batch's: the sum is the gradient, not the mean.
     module.set_gradient_divide_factor(1.0)
 
@@ -29,8 +28,7 @@ def put(torch: Any, tensor: Any, values: Array) -> None:
     """Take over values, or this process's share of them."""
     found = torch.from_numpy(np.array(values))
     if hasattr(tensor, "device_mesh"):
-        from torch.distributed.tensor import distribute_tensor
-
-        found = distribute_tensor(found, tensor.device_mesh, tensor.placements)
+        tensors = require("torch.distributed.tensor", extra="torch", purpose="sharded parameters")
+        found = tensors.distribute_tensor(found, tensor.device_mesh, tensor.placements)
     with torch.no_grad():
         tensor.copy_(found)
