@@ -16,6 +16,7 @@ import numpy as np
 from carrara.core.errors import TrainingError
 from carrara.training.feeds import batches
 from carrara.training.trainers.base import Array, Part, Task, started
+from carrara.training.trainers.shape import Shape
 
 MARGINS = "margins"
 """The output of a net's graph: float32 of shape (rows, outputs), before a probability or a number is made of it."""
@@ -37,7 +38,9 @@ class Epochs(Protocol):
 
 
 class Net(Protocol):
-    """A net in a framework, with its optimiser."""
+    """A net in a framework, with its optimiser; `shape` is that of dense layers, or None."""
+
+    shape: Shape | None
 
     def begin(self, epoch: int) -> None:
         """Seed what is random in an epoch, so that one that is begun again is the same."""

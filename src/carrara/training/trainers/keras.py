@@ -68,11 +68,11 @@ def _libraries() -> tuple[Any, Any]:
 class _KerasNet:
     def __init__(self, tensorflow: Any, keras: Any, trainer: NetTrainer, task: Task, strategy: Strategy) -> None:
         self._tensorflow, self._keras, self._task, self._strategy = tensorflow, keras, task, strategy
-        self._shape = Shape.of(trainer.layers, task) if trainer.build is None else None
+        self.shape = Shape.of(trainer.layers, task) if trainer.build is None else None
         keras.utils.set_random_seed(task.seed)
         with strategy.scope():
-            if self._shape is not None:
-                self._model = _dense(keras, trainer.dropout, self._shape, len(task.names))
+            if self.shape is not None:
+                self._model = _dense(keras, trainer.dropout, self.shape, len(task.names))
             else:
                 self._model = _built(keras, trainer.build, task)
             self._optimiser = keras.optimizers.AdamW(trainer.learning_rate, weight_decay=trainer.weight_decay)
@@ -124,13 +124,13 @@ class _KerasNet:
             variable.assign(values)
 
     def graph(self) -> bytes:
-        if self._shape is not None:
-            return dense_graph(self._shape, self.weights(), len(self._task.names))
+        if self.shape is not None:
+            return dense_graph(self.shape, self.weights(), len(self._task.names))
         return _exported(self._tensorflow, self._model, len(self._task.names))
 
     def _learned(self) -> list[Any]:
         """All that the margins depend on: of a net of dense layers its weights, else also what layers count."""
-        if self._shape is not None:
+        if self.shape is not None:
             return list(self._model.trainable_variables)
         seeds = [variable for variable in self._model.variables if "seed" in variable.path]
         return [variable for variable in self._model.variables if variable not in seeds]

@@ -14,8 +14,8 @@ from carrara.core.errors import TrainingError
 from carrara.models.learned.net import SHAPE as NET_SHAPE
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Array, Fitted, Part, Task
-from carrara.training.trainers.epochs import MARGINS, Net, Scale, packed, run_epochs
 from carrara.training.trainers.blocks import blocks_of
+from carrara.training.trainers.epochs import MARGINS, Net, Scale, packed, run_epochs
 from carrara.training.trainers.net_graph import answer_graph
 from carrara.training.trainers.shape import Shape
 from carrara.training.transforms.graph import joined

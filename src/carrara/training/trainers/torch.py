@@ -94,10 +94,10 @@ class _Group:
 class _TorchNet:
     def __init__(self, torch: Any, trainer: Torch, task: Task, group: _Group) -> None:
         self._torch, self._task, self._group = torch, task, group
-        self._shape = Shape.of(trainer.layers, task) if trainer.build is None else None
+        self.shape = Shape.of(trainer.layers, task) if trainer.build is None else None
         torch.manual_seed(task.seed)
-        if self._shape is not None:
-            self._module = dense(torch, self._shape, trainer.dropout)
+        if self.shape is not None:
+            self._module = dense(torch, self.shape, trainer.dropout)
         else:
             self._module = built(torch, trainer.build, task)
         self._sharded = trainer.sharded and group.size > 1
@@ -172,8 +172,8 @@ class _TorchNet:
                 put(torch, moments["exp_avg_sq"], square)
 
     def graph(self) -> bytes:
-        if self._shape is not None:
-            return dense_graph(self._shape, self.weights(), len(self._task.names))
+        if self.shape is not None:
+            return dense_graph(self.shape, self.weights(), len(self._task.names))
         return exported(self._torch, self._module.eval(), len(self._task.names))
 
     def _tensors(self) -> list[Any]:
@@ -182,7 +182,7 @@ class _TorchNet:
 
     def _turned(self, number: int, values: Array) -> Array:
         """Of a dense layer the matrix (out, in) as (in, out), and back; other tensors as they are."""
-        is_matrix = self._shape is not None and number >= len(self._shape.categories) and values.ndim == 2
+        is_matrix = self.shape is not None and number >= len(self.shape.categories) and values.ndim == 2
         return values.T if is_matrix else values
 
     def _total(self, features: Array, labels: Array, weights: Array) -> Any:
