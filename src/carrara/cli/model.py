@@ -10,6 +10,7 @@ import typer
 from carrara.cli import model_registry
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.model_chart import chart, parameters
+from carrara.cli.model_compare import compare
 from carrara.cli.model_tree import tree
 from carrara.cli.output import TerminalProgress, print_json, print_table, say
 
@@ -17,6 +18,7 @@ app = typer.Typer(help="Model versions: list, show, look into, report.", no_args
 app.command("tree")(tree)
 app.command("chart")(chart)
 app.command("parameters")(parameters)
+app.command("compare")(compare)
 model_registry.add_to(app)
 
 _MOST_METRICS = 8

@@ -20,6 +20,7 @@ from carrara.models.address import ModelAddress, check_alias
 from carrara.models.approval import approve, override, reject
 from carrara.models.deletion import delete
 from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
+from carrara.pipelines.comparison import Comparison, compare
 from carrara.pipelines.reproduce import Reproduction, reproduce
 from carrara.pipelines.reproduce import diff_versions as diff_models
 from carrara.pipelines.trees import Trees, largest_trees, learned_parameters, read_trees
@@ -63,6 +64,10 @@ class Models:
     def diff(self, one: str, other: str) -> list[tuple[str, Any, Any]]:
         """What differs between two versions in configuration, data, code, environment and metrics, field by field."""
         return diff_models(self.workspace.stores, self.get(one), self.get(other))
+
+    def compare(self, first: str, *others: str) -> Comparison:
+        """Versions on the test rows of the first: differences with intervals, answers, slices, configuration."""
+        return compare(self.workspace.stores, self.get(first), [self.get(other) for other in others])
 
     def trees(self, address: str, *, node: str | None = None, seen: bool = True) -> Trees:
         """The trees of a version of XGBoost or LightGBM, with its training rows at their nodes; of a partitioned model

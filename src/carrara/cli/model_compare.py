@@ -1,0 +1,52 @@
+"""`carrara model compare`: versions on the same test rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
+from carrara.cli.output import print_json, print_table, say
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="The version whose test rows are asked: NAME@3 or NAME@ALIAS.")],
+    others: Annotated[list[str], typer.Argument(help="Versions to put beside it.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an HTML page there.")] = None,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Metrics with intervals of their differences, answers, slices that win and lose, and what made them differ."""
+    with open_workspace(workspace) as ws:
+        found = ws.models.compare(first, *others)
+        if output is not None:
+            from carrara.models.comparison_page import render_comparison
+
+            output.write_text(render_comparison(found.as_dict()), encoding="utf-8")
+    if as_json:
+        print_json(found.as_dict())
+        return
+    say(f"on the same {found.rows:,} test rows, those of {found.first}")
+    for other in found.others:
+        say()
+        for warning in other.warnings:
+            say(f"careful: {warning}")
+        print_table(
+            ["metric", found.first, other.version, "difference", "from", "to", "beyond chance"],
+            [(n, p.one, p.other, p.difference, p.low, p.high, p.differs) for n, p in other.metrics.items()],
+        )
+        answers = other.answers
+        say(
+            f"{answers.other_answers:,} rows are answered otherwise: only {found.first} is right for"
+            f" {answers.only_one_right:,}, only {other.version} for {answers.only_other_right:,}"
+        )
+        for verdict in ("wins", "loses"):
+            slices = [s for s in other.slices if s.verdict == verdict]
+            if slices:
+                named = ", ".join(f"{s.column} = {s.value} ({s.difference.difference:+.3g})" for s in slices)
+                say(f"{verdict} where {named}")
+        say(f"{len(other.configuration):,} differences in configuration, data and code: carrara model diff")
+    if output is not None:
+        say(f"\n{output}")

@@ -1,0 +1,206 @@
+"""Comparison: several versions asked the same test rows, those of the first; and what made them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from carrara.core.errors import CarraraError
+from carrara.data.rows import StoredRows, split_table
+from carrara.evaluation import PairedDifference, paired_differences
+from carrara.evaluation.disagreement import Disagreement, disagreement
+from carrara.evaluation.metrics import Metric, metric
+from carrara.features import ResolvedFeatures
+from carrara.features.training_set import read_training_set
+from carrara.models.registry import ModelVersion, opened, read_record
+from carrara.pipelines.evaluate_step import metric_weights, scores_of
+from carrara.pipelines.reproduce import diff_versions
+from carrara.pipelines.scoring import recorded_model, row_columns, version_scores
+from carrara.storage import Stores
+from carrara.training import Model
+from carrara.training.labels import encoded
+
+MOST_SLICES = 40
+LEAST_ROWS = 100
+
+
+@dataclass(frozen=True)
+class SliceDifference:
+    """How the main metric differs on some of the rows; `verdict` is wins, loses, or even where chance may have it."""
+
+    column: str
+    value: str
+    rows: int
+    verdict: str
+    difference: PairedDifference
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "difference": self.difference.as_dict()}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A version beside the first: `configuration` are (field, the first's, its), `examples` rows that differ most."""
+
+    version: str
+    metrics: Mapping[str, PairedDifference]
+    answers: Disagreement
+    examples: Sequence[Mapping[str, Any]]
+    slices: Sequence[SliceDifference]
+    configuration: Sequence[tuple[str, Any, Any]]
+    warnings: Sequence[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "metrics": {name: pair.as_dict() for name, pair in self.metrics.items()},
+            "answers": self.answers.as_dict(),
+            "examples": list(self.examples),
+            "slices": [one.as_dict() for one in self.slices],
+            "configuration": [{"field": f, "one": a, "other": b} for f, a, b in self.configuration],
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Versions on the test rows of `first`; `main` is the metric that slices are compared by, and whether more of it is
+    better."""
+
+    first: str
+    rows: int
+    main: str
+    greater_is_better: bool
+    others: Sequence[Beside]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "others": [other.as_dict() for other in self.others]}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A version with what it answered."""
+
+    version: ModelVersion
+    model: Model
+    record: Mapping[str, Any]
+    scores: Any
+
+
+def compare(stores: Stores, first: ModelVersion, others: Sequence[ModelVersion]) -> Comparison:
+    """Ask `others` the test rows of `first`, each with its own features as they were known then.
+
+    CarraraError where they predict something else, or know other classes.
+    """
+    model, service = recorded_model(stores, first)
+    record = read_record(stores, first)
+    rows = _test_rows(stores, first, model, record)
+    with opened(stores, first) as servable:
+        asked = _Asked(first, model, record, scores_of(servable, rows))
+    classes = tuple(record["parameters"].get("classes", ()))
+    labels = encoded(model.label, rows, classes, f"the test part of '{first}'")
+    main = _main_metric(model)
+    return Comparison(
+        str(first),
+        rows.height,
+        main.name,
+        bool(main.greater_is_better),
+        [_beside(stores, asked, _ask(stores, other, asked, rows), rows, labels, service) for other in others],
+    )
+
+
+def _test_rows(stores: Stores, version: ModelVersion, model: Model, record: Mapping[str, Any]) -> StoredRows:
+    _, table = read_training_set(stores, version.model, record["datasets"]["training_set"]["version"])
+    return split_table(table, model.split, time=model.label.time, known_at=model.label.known_at)["test"]
+
+
+def _ask(stores: Stores, version: ModelVersion, first: _Asked, rows: StoredRows) -> _Asked:
+    model, service = recorded_model(stores, version)
+    record = read_record(stores, version)
+    ours, theirs = (one.label.spec() for one in (first.model, model))
+    for name in ("dataset", "column", "kind"):
+        if ours[name] != theirs[name]:
+            raise CarraraError(
+                f"{version} predicts another thing than {first.version}: its label's {name} is"
+                f" '{theirs[name]}', and not '{ours[name]}'",
+                hint="Compare versions of models with one label.",
+            )
+    if first.record["parameters"].get("classes") != record["parameters"].get("classes"):
+        raise CarraraError(f"{version} knows other classes than {first.version}")
+    time = first.model.label.time
+    scores = version_scores(stores, version, service, rows.select(row_columns(service, time)), time)
+    return _Asked(version, model, record, scores)
+
+
+def _beside(
+    stores: Stores, one: _Asked, other: _Asked, rows: StoredRows, labels: Any, service: ResolvedFeatures
+) -> Beside:
+    kind, weights = one.model.label.kind, metric_weights(one.model, rows)
+    options: dict[str, Any] = {"kind": kind, "threshold": one.model.threshold, "seed": one.model.seed}
+    metrics = paired_differences(labels, one.scores, other.scores, one.model.measured, weights=weights, **options)
+    thresholds = (one.model.threshold, other.model.threshold)
+    answers = disagreement(labels, one.scores, other.scores, kind=kind, thresholds=thresholds)
+    shown = rows.select([*row_columns(service, one.model.label.time), one.model.label.column])
+    examples = [
+        {**shown.row(place, named=True), "one": _plain(one.scores[place]), "other": _plain(other.scores[place])}
+        for place in answers.farthest
+    ]
+    slices = sorted(
+        _slices(one, other, rows, labels, weights, options), key=lambda found: (found.verdict == "even", -found.rows)
+    )
+    configuration = diff_versions(stores, one.version, other.version)
+    return Beside(
+        str(other.version), metrics, answers, examples, slices, configuration, list(_warnings(other, rows, one))
+    )
+
+
+def _slices(
+    one: _Asked, other: _Asked, rows: StoredRows, labels: Any, weights: Any, options: Mapping[str, Any]
+) -> Iterator[SliceDifference]:
+    main = _main_metric(one.model)
+    sign = 1 if main.greater_is_better else -1
+    named = dict.fromkeys((*one.model.slice_columns, *(n for n in other.model.slice_columns if n in rows.schema)))
+    left = MOST_SLICES
+    for column in named:
+        values = rows[column].cast(pl.String).fill_null("(missing)")
+        counts = values.value_counts(sort=True)
+        for value, count in counts.iter_rows():
+            if count < LEAST_ROWS or not left:
+                break
+            left -= 1
+            these = (values == value).to_numpy()
+            found = paired_differences(
+                labels[these],
+                one.scores[these],
+                other.scores[these],
+                [main],
+                weights=None if weights is None else weights[these],
+                **options,
+            )[main.name]
+            verdict = "even" if not found.differs else "wins" if sign * found.difference > 0 else "loses"
+            yield SliceDifference(column, value, count, verdict, found)
+
+
+def _warnings(other: _Asked, rows: StoredRows, one: _Asked) -> Iterator[str]:
+    """Rows that a version may have been trained on tell nothing of it."""
+    part = other.record["datasets"]["parts"]["train"]
+    times = rows[one.model.label.time].cast(pl.String)
+    seen = int(((times >= part["from"]) & (times <= part["to"])).sum())
+    if seen:
+        yield (
+            f"{other.version} was trained on rows from {part['from'][:19]} to {part['to'][:19]},"
+            f" and {seen:,} of these {rows.height:,} test rows are of that time: it may have seen them"
+        )
+
+
+def _main_metric(model: Model) -> Metric:
+    found = [metric(one, model.label.kind) for one in model.measured]
+    return next((one for one in found if one.greater_is_better is not None), found[0])
+
+
+def _plain(score: Any) -> Any:
+    return np.asarray(score).tolist()
