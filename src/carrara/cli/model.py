@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carrara.cli import model_registry
+from carrara.cli import model_files, model_registry
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.model_chart import chart, parameters
 from carrara.cli.model_compare import compare
@@ -20,6 +20,7 @@ app.command("chart")(chart)
 app.command("parameters")(parameters)
 app.command("compare")(compare)
 model_registry.add_to(app)
+model_files.add_to(app)
 
 _MOST_METRICS = 8
 

@@ -115,8 +115,9 @@ def register_files(
     run_id: str,
     sources: list[str],
     key: str | None,
+    said: Mapping[str, str] | None = None,
 ) -> ModelVersion:
-    """As `register`, of files that are laid out already; `record` is what is in their record."""
+    """As `register`, of files that are laid out already; their record is `record`, and people say `said` of it."""
     summary = {
         "format": format,
         "metrics": {name: value["value"] for name, value in record["metrics"]["test"].items()},
@@ -124,7 +125,7 @@ def register_files(
     }
 
     def beside(connection: Connection, made: Version) -> None:
-        add_values(connection, made.name, made.version, _values(record, summary))
+        add_values(connection, made.name, made.version, {**_values(record, summary), **(said or {})})
 
     reach("register.before-files")
     with stores.artifacts.kept():

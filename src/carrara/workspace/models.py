@@ -18,6 +18,8 @@ from carrara.metadata.model_values import TAG, say_of_version
 from carrara.metadata.trials import RecordedTrial, list_trials
 from carrara.models.address import ModelAddress, check_alias
 from carrara.models.approval import approve, override, reject
+from carrara.models.bundle import export_version, import_version
+from carrara.models.card import model_card
 from carrara.models.deletion import delete
 from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
 from carrara.pipelines.comparison import Comparison, compare
@@ -158,6 +160,21 @@ class Models:
         values: dict[str, str | None] = {name: text for name, text in said.items() if text is not None}
         values |= {f"{TAG}{check_name('tag', name)}": text for name, text in (tags or {}).items()}
         say_of_version(self.workspace.stores.metadata, version.model, version.version, values)
+
+    def export(self, address: str, path: Path) -> Path:
+        """Write a version as one file with the digests of all that is in it, and return its path."""
+        return export_version(self.workspace.stores, self.get(address), path)
+
+    def import_bundle(self, path: Path, name: str | None = None) -> ModelVersion:
+        """Register what `export` has written, by default under the model's own name; a changed byte is refused.
+
+        Its definitions are Python, and run when the version is used: import from whom you trust.
+        """
+        return import_version(self.workspace.stores, path, name)
+
+    def card(self, address: str) -> str:
+        """The model card, a README.md with YAML in front as Hugging Face's hub reads it."""
+        return model_card(self.record(address))
 
     def delete(self, address: str) -> ModelVersion:
         """Delete a version that nothing leads to; CheckFailed names what does. Its number is never given again."""
