@@ -13,13 +13,14 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from carrara.core.errors import NotFoundError
-from carrara.evaluation import binary, multiclass, multilabel, ranking, regression
+from carrara.evaluation import binary, clustering, multiclass, multilabel, ranking, regression
 from carrara.evaluation.intervals import RESAMPLES, Kernel, Resamples
 from carrara.evaluation.ranked import rank
 from carrara.evaluation.weighing import Floats
 
-Kind = Literal["binary", "multiclass", "regression", "multilabel", "ranking"]
-"""What is predicted: true or false, one of several classes, a number, several of true or false, or an order."""
+Kind = Literal["binary", "multiclass", "regression", "multilabel", "ranking", "clustering"]
+"""What is predicted: true or false, one of several classes, a number, several of true or false, an order, or, without a
+label, a cluster."""
 
 _ROWS: Mapping[Kind, Callable[..., Any]] = MappingProxyType(
     {
@@ -28,6 +29,7 @@ _ROWS: Mapping[Kind, Callable[..., Any]] = MappingProxyType(
         "regression": regression.predicted_rows,
         "multilabel": multilabel.multilabel_rows,
         "ranking": ranking.query_rows,
+        "clustering": clustering.clustered_rows,
     }
 )
 
@@ -134,6 +136,14 @@ METRICS_OF: Mapping[Kind, Mapping[str, Metric]] = MappingProxyType(
             map=(ranking.average_precision, True),
             mrr=(ranking.reciprocal_rank, True),
         ),
+        "clustering": _metrics(
+            "clustering",
+            silhouette=(clustering.silhouette, True),
+            inertia=(clustering.inertia, False),
+            mean_distance=(clustering.mean_distance, False),
+            largest_share=(clustering.largest_share, None),
+            smallest_share=(clustering.smallest_share, None),
+        ),
     }
 )
 
@@ -149,6 +159,7 @@ MAIN_METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         "regression": ("rmse", "mae", "r2"),
         "multilabel": ("macro_roc_auc", "macro_pr_auc", "micro_f1"),
         "ranking": ("ndcg", "ndcg@10", "map"),
+        "clustering": ("silhouette", "inertia", "smallest_share"),
     }
 )
 """What a model is measured by that names no metrics; the first is the one that it is compared by."""

@@ -74,7 +74,9 @@ def evaluate_step(
             "evaluation": evaluation.as_dict(),
             "validation": {name: value.as_dict() for name, value in validation.items()},
             "explanations": explanations,
-            "overlap": overlap(parts["train"], parts["test"], [*work.service.features, model.label.column]),
+            "overlap": overlap(
+                parts["train"], parts["test"], [*work.service.features, *filter(None, [model.label.column])]
+            ),
             "scores": ReferenceDistribution.from_values(one_score(scores["test"])).as_dict(),
         }
         return {"result": stores.artifacts.put(msgspec.json.encode(result))}

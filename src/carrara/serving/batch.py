@@ -47,7 +47,8 @@ def _columns(outputs: Mapping[str, np.ndarray[Any, Any]], classes: Sequence[str]
             yield pl.Series(name, values)
             continue
         yield from (pl.Series(f"{name}:{label}", values[:, place]) for place, label in enumerate(classes))
-        yield pl.Series("predicted", [classes[place] for place in values.argmax(axis=1)])
+        if name == "probabilities":
+            yield pl.Series("predicted", [classes[place] for place in values.argmax(axis=1)])
 
 
 def _read(source: Path) -> pl.DataFrame:

@@ -5,12 +5,13 @@ In: a training set. Out: a servable artifact and what was learned.
 
 from carrara.training.feeds import tf_dataset, torch_dataset
 from carrara.training.fit import FittedModel, fit_model
-from carrara.training.model import Label, Model
+from carrara.training.model import Label, Model, Unlabelled
 from carrara.training.retrain import Retrain
 from carrara.training.search import Between, OneOf
 from carrara.training.trainers.base import Fitted, Part, Task
 from carrara.training.trainers.function import trainer
 from carrara.training.trainers.keras import Keras
+from carrara.training.trainers.kmeans import KMeans
 from carrara.training.trainers.lightgbm import LightGBM
 from carrara.training.trainers.linear import Linear
 from carrara.training.trainers.sklearn import Sklearn
@@ -28,6 +29,7 @@ __all__ = [
     "Fitted",
     "FittedModel",
     "Impute",
+    "KMeans",
     "Keras",
     "Label",
     "LightGBM",
@@ -44,6 +46,7 @@ __all__ = [
     "Task",
     "Tokens",
     "Torch",
+    "Unlabelled",
     "Vocabulary",
     "XGBoost",
     "fit_model",

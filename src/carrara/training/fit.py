@@ -120,7 +120,7 @@ def fit_prepared(model: Model, prepared: Prepared) -> FittedModel:
 
 
 def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
-    kind, inputs, classes = model.label.kind, prepared.inputs, prepared.task.classes
+    kind, inputs, classes = model.label.kind, prepared.inputs, prepared.task.classes or fitted.classes
     graph, proof = exported(fitted, kind, prepared.validation.features)
     if graph is not None:
         files = {"model.onnx": graph if inputs.graph is None else joined(inputs.graph, graph, FEATURES)}
@@ -132,7 +132,7 @@ def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
         format="onnx" if graph is not None else fitted.format,
         files=files,
         learned={**fitted.learned, **inputs.files()},
-        signature=Signature(inputs.features, (TensorSpec(OUTPUTS[kind], "float32", shape),)),
+        signature=Signature(inputs.features, (TensorSpec(OUTPUTS[kind], "float32", shape), *fitted.outputs)),
         classes=classes,
         importance=inputs.importance(fitted.importance),
         curve=fitted.curve,
@@ -146,7 +146,7 @@ def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
 def _part(model: Model, inputs: Inputs, classes: tuple[str, ...], rows: Rows, name: str, folder: Path | None) -> Part:
     where = f"the {name} part of '{model.name}'"
     labels = encoded(model.label, rows, classes, where)
-    if not len(labels) or labels.min() == labels.max():
+    if model.label.column and (not len(labels) or labels.min() == labels.max()):
         said = f"every label in {where} is {rows[model.label.column][0]}" if len(labels) else f"{where} has no rows"
         raise TrainingError(said, hint="A model learns from differences; move the split's times.")
     weights = None if model.weight is None else _weights(rows[model.weight], where)

@@ -31,6 +31,8 @@ def encoded(label: Label, rows: Rows, classes: tuple[str, ...], where: str) -> A
     Raises ColumnTypeMismatch for a column of another type, TrainingError for labels that are missing, infinite, or
     of a class that the train part does not have.
     """
+    if not label.column:
+        return np.zeros(rows.height)
     dtype = require_column(rows.schema, label.column, where)
     values = rows[label.column]
     if values.null_count():

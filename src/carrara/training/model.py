@@ -36,9 +36,21 @@ class Label:
     def __post_init__(self) -> None:
         if self.kind not in OUTPUTS:
             raise NotFoundError("kind of label", self.kind, OUTPUTS)
+        if bool(self.column) == (self.kind == "clustering"):
+            said = "names no column" if not self.column else "of a clustering is no label: there is none"
+            raise DefinitionError(f"the label of '{self.dataset}' {said}", hint="carrara.Unlabelled(dataset=…, time=…)")
 
     def spec(self) -> dict[str, Any]:
         return dict(vars(self))
+
+
+def Unlabelled(dataset: str, time: str, known_at: str | None = None) -> Label:  # noqa: N802  # reads as Label does
+    """The rows of a dataset, each at its `time`, for a model that learns without a label.
+
+    >>> Unlabelled("trips", time="at").kind
+    'clustering'
+    """
+    return Label(dataset, "", time, known_at, "clustering")
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,8 @@ class Model:
                 f"the label of model '{self.name}' names no time",
                 hint='Say when each row is predicted: Label(…, time="COLUMN").',
             )
+        if self.baseline and not self.label.column:
+            raise DefinitionError(f"model '{self.name}' has no label, of which a baseline could be the mean")
         for name in self.metrics:
             metric(name, self.label.kind)
         if self.time_limit is not None:

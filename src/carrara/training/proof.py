@@ -33,7 +33,7 @@ def exported(fitted: Fitted, kind: Kind, rows: Array) -> tuple[bytes | None, dic
         proof = {"to": "onnx", "equal": False, "rows": len(compared), "reason": said, "tolerance": TOLERANCE}
         return _native(fitted, proof)
     expected = np.asarray(fitted.predict(compared), np.float64)
-    scale = np.maximum(1.0, np.abs(expected)) if kind == "regression" else 1.0
+    scale = np.maximum(1.0, np.abs(expected)) if kind in ("regression", "clustering") else 1.0
     differences = np.abs(expected - found.reshape(expected.shape)) / scale
     largest = float(differences.max()) if differences.size else 0.0
     proof = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from carrara.evaluation.charts.binary import binary_charts
 from carrara.evaluation.charts.by_kind import multiclass_charts, regression_charts
+from carrara.evaluation.charts.clusters import cluster_charts
 from carrara.evaluation.charts.features import dependence, dependence_of_pair, distribution, shap_summary
 from carrara.evaluation.charts.slices import slice_bars
 from carrara.evaluation.charts.training import feature_importance, learning_curve
@@ -24,6 +25,7 @@ __all__ = [
     "dependence",
     "dependence_of_pair",
     "distribution",
+    "cluster_charts",
     "feature_importance",
     "learning_curve",
     "multiclass_charts",
@@ -40,4 +42,6 @@ def charts_of(kind: Kind, rows: Any, classes: Sequence[str] = ()) -> dict[str, S
         return binary_charts(rows)
     if kind == "regression":
         return regression_charts(rows)
+    if kind == "clustering":
+        return cluster_charts(rows)
     return multiclass_charts(rows, classes) if kind == "multiclass" else {}

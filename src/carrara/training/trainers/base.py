@@ -15,13 +15,20 @@ import numpy as np
 
 from carrara.core.errors import TrainingError
 from carrara.evaluation.metrics import Kind
+from carrara.models.signature import TensorSpec
 from carrara.training.checkpoints import Checkpoint, NoCheckpoint
 from carrara.training.cluster.team import ALONE, Team
 
 Array = np.ndarray[Any, Any]
 
-OUTPUTS: Mapping[Kind, str] = {"binary": "probability", "multiclass": "probabilities", "regression": "prediction"}
-"""What a model gives: the probability of true, of shape (rows,), or of each class, (rows, classes), or a number."""
+OUTPUTS: Mapping[Kind, str] = {
+    "binary": "probability",
+    "multiclass": "probabilities",
+    "regression": "prediction",
+    "clustering": "distances",
+}
+"""What a model gives: the probability of true, of shape (rows,), or of each class, (rows, classes), or a number, or the
+distance to each cluster's centre, (rows, clusters)."""
 
 FEATURES = "features"
 """The input of a trainer's ONNX graph: float32 of shape (rows, features)."""
@@ -98,7 +105,8 @@ class Fitted:
     runtime called `format`, for a model without an equal graph, and empty where only the graph can be kept. `edges`
     are rows of features at which the model's answer jumps, for the proof. `learned` holds the full learned parameters
     in a form that needs no framework; `importance` is each column's share (sum 1); `curve` the loss of each round;
-    `libraries` what made it.
+    `libraries` what made it. `classes` are the columns of the output where the task knows of none, and `outputs` what
+    the graph gives beside it.
     """
 
     predict: Callable[[Array], Array]
@@ -111,6 +119,8 @@ class Fitted:
     edges: Array | None = None
     curve: Mapping[str, list[float]] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
 
 
 class Trainer(Protocol):
