@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from carrara.core.errors import CarraraError
-    from carrara.data import Dataset, DuckDB, HashSplit, RollingSplit, Sql, StratifiedSplit, TimeSplit, dataset
+    from carrara.data import Ahead, Dataset, DuckDB, HashSplit, RollingSplit, Sql, StratifiedSplit, TimeSplit, dataset
     from carrara.evaluation import (
         at_least,
         at_most,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         distinct,
         feature_view,
         first,
+        lags,
         last,
         maximum,
         mean,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "carrara.core.errors": ("CarraraError",),
     "carrara.data": (
+        "Ahead",
         "Dataset",
         "DuckDB",
         "HashSplit",
@@ -122,6 +124,7 @@ _HOMES = {
         "distinct",
         "feature_view",
         "first",
+        "lags",
         "last",
         "maximum",
         "mean",
@@ -180,6 +183,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AggregateView",
+    "Ahead",
     "Alertmanager",
     "Between",
     "Bucketise",
@@ -240,6 +244,7 @@ __all__ = [
     "distinct",
     "feature_view",
     "first",
+    "lags",
     "last",
     "latency_at_most",
     "maximum",

@@ -169,6 +169,9 @@ def window_value(
         ranked = sorted(last, key=lambda value: (-values.count(value), -last[value]))
         rank = aggregation.features(width).index(feature)
         return ranked[rank] if rank < len(ranked) else math.nan
+    if aggregation.function == "lag":
+        place = aggregation.features(width).index(feature)
+        return values[::-1][place] if place < len(values) else math.nan
     if not values:
         return math.nan
     picked = {

@@ -32,6 +32,7 @@ v = carrara.AggregateView("v", entity="thing", source="events", event_time="even
     carrara.distinct("small", windows=("3m", "1h")),
     carrara.distinct("text", windows=("3m", "1h")),
     carrara.top_k("small", 2, windows=("5m", "1h")),
+    carrara.lags("x", 3, windows=("5m", "1h")),
 ))
 late = carrara.AggregateView("late", entity="thing", source="events", event_time="event", created_time="created",
     aggregations=(
@@ -39,6 +40,7 @@ late = carrara.AggregateView("late", entity="thing", source="events", event_time
         carrara.last("small", windows=("1h",)),
         carrara.distinct("small", windows=("5m",)), carrara.top_k("small", 2, windows=("1h",)),
         carrara.std("small", windows=("1h",)), carrara.minimum("x", windows=("5m",)),
+        carrara.lags("small", 2, windows=("1h",)),
 ))
 """
 SCHEMA = {"name": pl.String(), "number": pl.Int64(), "event": UTC_TIME, "x": pl.Float64(), "flag": pl.Boolean()}

@@ -19,6 +19,7 @@ from carrara.cli import (
     doctor,
     endpoint,
     feature,
+    forecast,
     gc,
     launch,
     model,
@@ -61,6 +62,7 @@ app.command("serve", context_settings={"allow_extra_args": True, "ignore_unknown
 app.command("bench")(bench.bench)
 app.command("ui")(ui.ui)
 app.command("predict")(endpoint.predict)
+app.command("forecast")(forecast.forecast)
 app.add_typer(monitoring.app, name="monitor")
 app.add_typer(access.token_app, name="token")
 app.add_typer(access.audit_app, name="audit")

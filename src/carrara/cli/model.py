@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ from carrara.cli.model_chart import chart, parameters
 from carrara.cli.model_compare import compare
 from carrara.cli.model_tree import tree
 from carrara.cli.output import TerminalProgress, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from carrara.evaluation import MetricValue
 
 app = typer.Typer(help="Model versions: list, show, look into, report.", no_args_is_help=True)
 app.command("tree")(tree)
@@ -84,6 +88,41 @@ def reproduce(address: AddressArgument, workspace: WorkspaceOption = HERE, as_js
         say(f"{found.version} is reproduced" if found.equal else f"first difference: {found.first_difference}")
     if not found.equal:
         raise typer.Exit(3)
+
+
+@app.command()
+def backtest(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    origins: Annotated[int, typer.Option(min=1, help="At how many past moments to train.")] = 5,
+    every: Annotated[str, typer.Option(help="How far they are apart, and how far each looks ahead.")] = "7d",
+    against: Annotated[str | None, typer.Option(help="A feature that is taken for the forecast as it is.")] = None,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Train at several past moments on what was known then, and judge by what came next; nothing is registered."""
+    with open_workspace(workspace) as ws:
+        progress = TerminalProgress(quiet=as_json)
+        found = ws.backtest(model, origins=origins, every=every, against=against, progress=progress)
+    if as_json:
+        print_json(found.as_dict())
+        return
+    first = next(iter(found.mean))
+    rows = [
+        (
+            f"{fold.origin:%Y-%m-%d %H:%M}",
+            fold.train_rows,
+            fold.test_rows,
+            *_values(fold.metrics),
+            *_values(fold.against)[:1],
+        )
+        for fold in found.folds
+    ]
+    print_table(["origin", "train", "test", *found.mean, *([f"{first} of {against}"] if against else [])], rows)
+    say("mean: " + ", ".join(f"{name} {value:.4g}" for name, value in found.mean.items()))
+
+
+def _values(metrics: Mapping[str, MetricValue]) -> list[float]:
+    return [value.value for value in metrics.values()]
 
 
 @app.command()

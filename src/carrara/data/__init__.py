@@ -4,6 +4,7 @@ In: files, queries, dataframes, and a user's functions from datasets to a datase
 lake, validated.
 """
 
+from carrara.data.ahead import Ahead
 from carrara.data.anomalies import Anomaly
 from carrara.data.dataset import Dataset, DerivedDataset, dataset
 from carrara.data.ingest import Ingested, ingest, ingest_all, ingest_dataset
@@ -16,6 +17,7 @@ from carrara.data.validation import examine, validate
 from carrara.data.versions import DatasetVersion, dataset_version, list_datasets, read_dataset
 
 __all__ = [
+    "Ahead",
     "Anomaly",
     "Dataset",
     "DatasetVersion",

@@ -12,7 +12,7 @@ from carrara.core.schedule import Schedule
 from carrara.features.feature import Feature
 from carrara.features.streams.base import Stream
 
-Function = Literal["count", "sum", "mean", "std", "min", "max", "rate", "first", "last", "distinct", "top"]
+Function = Literal["count", "sum", "mean", "std", "min", "max", "rate", "first", "last", "distinct", "top", "lag"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Aggregation:
 
     def features(self, window: str) -> tuple[str, ...]:
         """The names of the features of a window, e.g. `arr_delay_mean_6h`, or `gate_top1_1d` and `gate_top2_1d`."""
-        if self.function == "top":
-            return tuple(f"{self.column}_top{rank}_{window}" for rank in range(1, self.k + 1))
+        if self.function in ("top", "lag"):
+            return tuple(f"{self.column}_{self.function}{rank}_{window}" for rank in range(1, self.k + 1))
         return (f"{self.column}_{self.function}_{window}" if self.column else f"{self.function}_{window}",)
 
     def spec(self) -> dict[str, Any]:
-        k = {"k": self.k} if self.function == "top" else {}
+        k = {"k": self.k} if self.function in ("top", "lag") else {}
         return {"function": self.function, "column": self.column, "windows": list(self.windows), **k}
 
 
@@ -97,6 +97,14 @@ def top_k(column: str, k: int, *, windows: tuple[str, ...]) -> Aggregation:
     if k < 1:
         raise DefinitionError(f"top_k of '{column}' needs a k of at least 1, and {k} was given")
     return Aggregation("top", column, windows, k)
+
+
+def lags(column: str, k: int, *, windows: tuple[str, ...]) -> Aggregation:
+    """The newest value of a column, the one before it, and so on, k of them, a feature each; missing where the window
+    has fewer that have one."""
+    if k < 1:
+        raise DefinitionError(f"lags of '{column}' needs a k of at least 1, and {k} was given")
+    return Aggregation("lag", column, windows, k)
 
 
 @dataclass(frozen=True)

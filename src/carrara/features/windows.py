@@ -120,6 +120,8 @@ class _Column:
         """The features of an aggregation and window, shape (rows, features)."""
         if aggregation.function == "top":
             return top_values(self._values, self._starts[window], self._end, aggregation.k)
+        if aggregation.function == "lag":
+            return self._newest(window, aggregation.k)
         return self._value(aggregation, window)[:, None]
 
     def _value(self, aggregation: Aggregation, window: int) -> Array:
@@ -152,6 +154,15 @@ class _Column:
         next_ = np.minimum.accumulate(np.where(self._present, places, none)[::-1])[::-1]
         at = np.append(next_, none)[self._starts[window]]
         return np.where(at < self._end, values[at], np.nan)
+
+    def _newest(self, window: int, k: int) -> Array:
+        """The values of the k last events that have one, shape (rows, k), the newest first."""
+        there = np.append(np.flatnonzero(self._present), -1)
+        until = np.concatenate(([0], np.cumsum(self._present)))[self._end]
+        which = until[:, None] - np.arange(1, k + 1)
+        places = there[np.where(which >= 0, which, len(there) - 1)]
+        inside = places >= self._starts[window][:, None]
+        return np.where(inside & (places >= 0), np.append(self._values, np.nan)[places], np.nan)
 
     @cached_property
     def _counts(self) -> Array:

@@ -83,7 +83,7 @@ def _drift(stores: Stores, newest: ModelVersion, retrain: Retrain, asked: float)
         return False, f"drift is looked at when {newest} is {retrain.window} old"
     if not stores.lake.exists(log_table(newest.model)):
         return False, "drift is not known: there are no predictions"
-    rows = read_log(stores, newest.model).filter(pl.col("event_time") > since)
+    rows = read_log(stores, newest.model, start=since)
     if rows.height < retrain.least:
         return False, f"drift is not known: {rows.height:,} of {retrain.least:,} predictions in {retrain.window}"
     references = _references(read_record(stores, newest), rows.columns)

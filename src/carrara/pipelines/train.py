@@ -87,17 +87,7 @@ def train(
         work = TrainingWork(
             stores, definitions, model, service, run_id, start=begun, team=team, seen=seen, why=tuple(why)
         )
-        with progress.step("datasets") as step:
-            ingested = ingest_for(stores, definitions, [model.label.dataset, *(v.source for v, _ in service.stored)])
-            step.reused = all(one.reused for one in ingested)
-            step.said = f"{len(ingested)} datasets, {sum(one.version.rows for one in ingested):,} rows"
-        with progress.step("features") as step:
-            tables = compute_features(stores, definitions, [view for view, _ in service.stored])
-            step.reused = all(table.reused for table in tables)
-            step.said = f"{len(tables)} feature views, {sum(table.rows for table in tables):,} rows"
-        with progress.step("training set") as step:
-            training_set = _training_set(work, step)
-            step.said = f"{training_set.rows:,} rows × {len(service.features)} features"
+        training_set = assembled(work, progress)
         parts = _parts(work, training_set)
         if trials:
             with progress.step("tune") as step:
@@ -129,6 +119,24 @@ def _check_team(model: Model, team: Team) -> None:
             f"the trainer '{trainer.name}' knows no parameter servers",
             hint="Train with --workers alone: they share each batch.",
         )
+
+
+def assembled(work: TrainingWork, progress: Progress) -> TrainingSet:
+    """The training set of a model, after its datasets and features, each brought up to date."""
+    stores, definitions, service = work.stores, work.definitions, work.service
+    views = [view for view, _ in service.stored]
+    with progress.step("datasets") as step:
+        ingested = ingest_for(stores, definitions, [work.model.label.dataset, *(view.source for view in views)])
+        step.reused = all(one.reused for one in ingested)
+        step.said = f"{len(ingested)} datasets, {sum(one.version.rows for one in ingested):,} rows"
+    with progress.step("features") as step:
+        tables = compute_features(stores, definitions, views)
+        step.reused = all(table.reused for table in tables)
+        step.said = f"{len(tables)} feature views, {sum(table.rows for table in tables):,} rows"
+    with progress.step("training set") as step:
+        training_set = _training_set(work, step)
+        step.said = f"{training_set.rows:,} rows × {len(service.features)} features"
+    return training_set
 
 
 def _training_set(work: TrainingWork, step: Step) -> TrainingSet:

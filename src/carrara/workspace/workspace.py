@@ -20,6 +20,7 @@ from carrara.core.config import Configuration, find_root, read_configuration
 from carrara.core.definitions import Definitions, load_definitions
 from carrara.core.errors import UnavailableError
 from carrara.core.progress import Progress
+from carrara.data.ahead import STEP
 from carrara.features import (
     Retriever,
 )
@@ -40,6 +41,7 @@ from carrara.pipelines import (
     plan,
     train,
 )
+from carrara.pipelines.backtest import Backtest, backtest
 from carrara.pipelines.garbage import Garbage, collect
 from carrara.pipelines.run_log import read_log_of_run
 from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
@@ -179,6 +181,19 @@ class Workspace:
             team=Team.of(workers, servers, cluster),
         )
 
+    def backtest(
+        self,
+        model: str,
+        *,
+        origins: int = 5,
+        every: str = "7d",
+        against: str | None = None,
+        progress: Progress | None = None,
+    ) -> Backtest:
+        """Train a model at several past moments, and judge it by what came next; see `pipelines.backtest`."""
+        told = progress or Progress()
+        return backtest(self.stores, self.definitions, model, told, origins=origins, every=every, against=against)
+
     def run_due(self) -> list[Scheduled]:
         """Do what schedules say is due now, and no other scheduler does."""
         return run_due(self.stores, self.definitions)
@@ -217,6 +232,13 @@ class Workspace:
         rows = pl.DataFrame([dict(entity) for entity in entities])
         outputs = {name: pl.Series(values) for name, values in prediction.outputs.items()}
         return Predictions(f"{predictor.model}@{predictor.version}", rows.with_columns(**outputs))
+
+    def forecast(
+        self, address: str, entities: Sequence[Mapping[str, Any]], *, steps: int, log: bool = False
+    ) -> Predictions:
+        """The next `steps` values of series by their keys: a row for each entity and `step`, as of its `event_time`."""
+        asked = [{**entity, STEP: step} for entity in entities for step in range(1, steps + 1)]
+        return self.predict(address, asked, log=log)
 
     def predict_batch(self, address: str, source: Path, target: Path) -> int:
         """Predict every row of a CSV or Parquet file into another, and return how many; see `serving.batch`."""

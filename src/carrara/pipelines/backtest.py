@@ -1,0 +1,173 @@
+"""Backtests: a model trained anew at each of several past moments, and judged by what came next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from carrara.core.clock import duration
+from carrara.core.columns import require_column
+from carrara.core.definitions import Definitions
+from carrara.core.errors import DataError, TrainingError
+from carrara.core.html import html_table
+from carrara.core.progress import Progress, Step
+from carrara.data import TimeSplit
+from carrara.data.rows import StoredRows, split_table
+from carrara.evaluation import MetricValue, measure
+from carrara.features import TrainingSet, resolve_features
+from carrara.metadata.run_metrics import LiveMetric
+from carrara.metadata.runs import run
+from carrara.pipelines.run_log import logged
+from carrara.pipelines.steps import TrainingWork
+from carrara.pipelines.train import assembled
+from carrara.storage import Stores
+from carrara.training import Model
+from carrara.training.fit import prepare
+from carrara.training.labels import encoded
+from carrara.training.partitions import inner_features
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One moment: trained on what was known at `origin`, judged by the rows from there until `end`.
+
+    `against` is what was measured of a feature that was taken for the forecast; empty where none was asked for.
+    """
+
+    origin: datetime
+    end: datetime
+    train_rows: int
+    test_rows: int
+    metrics: Mapping[str, MetricValue]
+    against: Mapping[str, MetricValue]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "origin": self.origin.isoformat(),
+            "end": self.end.isoformat(),
+            "train_rows": self.train_rows,
+            "test_rows": self.test_rows,
+            "metrics": {name: value.as_dict() for name, value in self.metrics.items()},
+            "against": {name: value.as_dict() for name, value in self.against.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """The folds, oldest first; nothing is registered."""
+
+    model: str
+    run_id: str
+    folds: tuple[Fold, ...]
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Each metric's mean over the folds."""
+        return {
+            name: float(np.mean([fold.metrics[name].value for fold in self.folds])) for name in self.folds[0].metrics
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        folds = [fold.as_dict() for fold in self.folds]
+        return {"model": self.model, "run": self.run_id, "mean": self.mean, "folds": folds}
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (f"{f.origin:%Y-%m-%d %H:%M}", f.train_rows, f.test_rows, *(v.value for v in f.metrics.values()))
+            for f in self.folds
+        ]
+        return html_table(f"{self.model}, backtest", ["origin", "train", "test", *self.mean], rows)
+
+
+def backtest(
+    stores: Stores,
+    definitions: Definitions,
+    name: str,
+    progress: Progress,
+    *,
+    origins: int = 5,
+    every: str = "7d",
+    against: str | None = None,
+) -> Backtest:
+    """Train a model at `origins` moments, `every` so long, up to the newest rows; each time on what was known then,
+    with the stretch before the origin as the validation part, and judge it by the rows until the next moment.
+
+    `against` names a feature that is taken for the forecast as it is, such as the last value: what has to be beaten.
+    Raises DataError where the rows do not reach back so far.
+    """
+    model = definitions.get("model", name, Model)
+    service = resolve_features(definitions, model.features, where=f"model '{name}'")
+    asked = {"definition": model.spec(), "origins": origins, "every": every, "against": against}
+    if model.partition_by:
+        raise TrainingError("a partitioned model has no backtest yet", hint="Try its definition without partition_by.")
+    if against is not None and model.label.kind != "regression":
+        raise TrainingError(f"a feature can stand for a number alone, and '{name}' learns a {model.label.kind} label")
+    with run(stores.metadata, "backtest", name, asked) as run_id, logged(stores, run_id, progress):
+        work = TrainingWork(stores, definitions, model, service, run_id)
+        training_set = assembled(work, progress)
+        folds = []
+        for number, (origin, end) in enumerate(_origins(work, training_set, origins, duration(every)), start=1):
+            with progress.step(f"origin {origin:%Y-%m-%d %H:%M}") as step:
+                folds.append(_fold(work, training_set, origin, end, against, step))
+                _kept(stores, run_id, number, folds[-1])
+    return Backtest(name, run_id, tuple(folds))
+
+
+def _origins(
+    work: TrainingWork, training_set: TrainingSet, origins: int, every: timedelta
+) -> Iterator[tuple[datetime, datetime]]:
+    times = work.stores.lake.scan(training_set.lake_table).select(
+        pl.col(work.model.label.time).min().alias("oldest"), pl.col(work.model.label.time).max().alias("newest")
+    )
+    oldest, newest = times.collect().row(0)
+    end = newest + timedelta(microseconds=1)
+    if oldest > end - every * (origins + 1):
+        raise DataError(
+            f"the rows go back to {oldest:%Y-%m-%d %H:%M}, too late for {origins} origins and a validation part",
+            hint="Ask for fewer --origins, or a shorter --every.",
+        )
+    for place in reversed(range(origins)):
+        yield end - every * (place + 1), end - every * place
+
+
+def _fold(
+    work: TrainingWork, training_set: TrainingSet, origin: datetime, end: datetime, against: str | None, step: Step
+) -> Fold:
+    model, label = work.model, work.model.label
+    split = TimeSplit((origin - (end - origin)).isoformat(), origin.isoformat())
+    table = work.stores.lake.scan(training_set.lake_table).filter(pl.col(label.time) < end)
+    parts = split_table(table, split, time=label.time, known_at=label.known_at)
+    prepared = prepare(model, inner_features(model, work.service.features), parts, step.advance)
+    fitted = model.trainer.fit(prepared.train, prepared.validation, replace(prepared.task, advance=step.advance))
+    classes = prepared.task.classes or fitted.classes
+    truth = encoded(label, parts["test"], classes, f"the rows from {origin:%Y-%m-%d}")
+    scores = np.asarray(fitted.predict(prepared.inputs.matrix(parts["test"])), np.float64)
+    found = measure(truth, scores, model.measured, kind=label.kind, threshold=model.threshold, seed=model.seed)
+    compared = {} if against is None else _against(model, parts["test"], truth, against)
+    named = next(iter(found))
+    step.said = f"{named} {found[named].value:.4g} on {parts['test'].height:,} rows"
+    if compared:
+        step.said += f", {against} {compared[named].value:.4g}"
+    return Fold(origin, end, parts["train"].height, parts["test"].height, found, compared)
+
+
+def _against(model: Model, rows: StoredRows, truth: Any, feature: str) -> dict[str, MetricValue]:
+    """A feature's own values as forecasts, where it has one."""
+    require_column(rows.schema, feature, f"the training set of '{model.name}'")
+    values = rows[feature].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    there = np.isfinite(values)
+    if not there.any():
+        raise DataError(f"'{feature}' is missing in every row that is to be forecast")
+    return measure(truth[there], values[there], model.measured, kind="regression", bootstrap=0)
+
+
+def _kept(stores: Stores, run_id: str, number: int, fold: Fold) -> None:
+    for name, value in fold.metrics.items():
+        live = LiveMetric(stores.metadata, run_id, name)
+        live.add(number, value.value)
+        live.flush()

@@ -1,0 +1,135 @@
+"""Time series: labels ahead, lags as they were known, backtests over origins, forecasts by key."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import narwhals as nw
+import numpy as np
+import polars as pl
+import pytest
+
+from carrara.core.errors import DataError, DefinitionError, RequestError
+from carrara.data import Ahead
+from carrara.features import lags
+from carrara.workspace import Workspace
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+DEFINITIONS = """
+import carrara
+
+sales = carrara.Dataset("sales", source="sales.parquet")
+ahead = carrara.Ahead("ahead", source="sales", key=("store",), time="day", value="sold", steps=3)
+store = carrara.Entity("store", keys=("store",))
+history = carrara.AggregateView("history", entity="store", source="sales", event_time="day",
+    aggregations=(carrara.lags("sold", 7, windows=("30d",)), carrara.mean("sold", windows=("28d",))))
+
+
+@carrara.on_demand_view(request={"step": "int64"}, features={"days": "float64"})
+def horizon(step):
+    return {"days": step}
+
+
+demand = carrara.Model("demand", features=("history", "horizon"),
+    label=carrara.Label("ahead", "sold", "day", "known_at", "regression"),
+    split=carrara.RollingSplit(validation="21d", test="21d"),
+    trainer=carrara.LightGBM(trees=40, leaves=15), slices=("step",),
+    gates=(carrara.at_most("mae", 6),))
+"""
+
+
+def series(days: int) -> pl.DataFrame:
+    """Two stores that sell by the day of the week."""
+    random, rows = np.random.default_rng(4), []
+    week = np.array([10.0, 12, 20, 22, 35, 50, 5])
+    for store, scale in (("s1", 1.0), ("s2", 1.5)):
+        for day in range(days):
+            rows.append((store, START + timedelta(days=day), float(week[day % 7] * scale + random.normal(0, 1))))
+    frame = pl.DataFrame(rows, schema=["store", "day", "sold"], orient="row")
+    return frame.with_columns(pl.col("day").cast(pl.Datetime("us", "UTC")))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sales")
+    (folder / "carrara.toml").write_text("")
+    (folder / "definitions.py").write_text(DEFINITIONS)
+    series(180).write_parquet(folder / "sales.parquet")
+    with Workspace(folder) as workspace:
+        workspace.apply()
+        workspace.train("demand")
+        yield workspace
+
+
+def test_what_came_after_each_row_is_by_key_with_the_time_at_which_it_was_known():
+    rows = series(4).sample(fraction=1.0, shuffle=True, seed=1)
+    made = Ahead("ahead", "sales", ("store",), "day", "sold", 2).function(nw.from_native(rows.lazy()))
+    found = made.to_native().collect().sort("store", "day", "step")
+    truth = {(store, day): sold for store, day, sold in rows.iter_rows()}
+    assert found.height == 2 * (3 + 2)
+    for store, day, sold, step, known_at in found.select("store", "day", "sold", "step", "known_at").iter_rows():
+        assert known_at == day + timedelta(days=step)
+        assert sold == truth[store, known_at]
+    with pytest.raises(DefinitionError, match=r"(?s)called 'step'.*Rename"):
+        Ahead("ahead", "sales", ("step",), "day", "sold", 2)
+    with pytest.raises(DefinitionError, match="at least 1"):
+        lags("sold", 0, windows=("7d",))
+
+
+def test_lags_in_a_training_set_are_the_values_that_were_known(workspace):
+    frame = workspace.features.join(["history"], series(180), time="day")
+    frame = frame.filter(pl.col("store") == "s1").sort("day")
+    sold = series(180).filter(pl.col("store") == "s1").sort("day")["sold"].to_numpy()
+    for lag in (1, 2, 7):
+        found = frame[f"history:sold_lag{lag}_30d"].fill_null(float("nan")).to_numpy()
+        expected = np.concatenate([np.full(lag - 1, np.nan), sold[: len(sold) - lag + 1]])
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_forecast_knows_the_week_and_is_served_by_key(workspace):
+    record = workspace.models.record("demand@1")
+    assert record["gates"]["passed"], record["metrics"]["test"]
+    workspace.features.materialise(until=START + timedelta(days=180))
+    newest = (START + timedelta(days=179)).isoformat()
+    found = workspace.forecast("demand@1", [{"store": "s2", "event_time": newest}], steps=3).rows
+    week = np.array([10.0, 12, 20, 22, 35, 50, 5]) * 1.5
+    np.testing.assert_allclose(found["prediction"].to_numpy(), week[[180 % 7, 181 % 7, 182 % 7]], atol=8)
+    words = [sys.executable, "-m", "carrara", "forecast", "demand", "store=s2", "--steps", "3", "--at", newest]
+    done = subprocess.run([*words, "--json", "-w", str(workspace.root)], capture_output=True, text=True)
+    told = json.loads(done.stdout)
+    assert [one["step"] for one in told["forecasts"]] == [1, 2, 3]
+    np.testing.assert_allclose([one["prediction"] for one in told["forecasts"]], found["prediction"].to_numpy())
+    with pytest.raises(RequestError, match="lacks 'store'"):
+        workspace.forecast("demand@1", [{"shop": "s2"}], steps=1)
+
+
+def test_a_backtest_trains_on_what_was_known_at_each_origin(workspace):
+    found = workspace.backtest("demand", origins=3, every="14d", against="history:sold_lag1_30d")
+    newest = START + timedelta(days=178)
+    assert [fold.origin for fold in found.folds] == [
+        newest - timedelta(days=14 * n) + timedelta(microseconds=1) for n in (3, 2, 1)
+    ]
+    assert [fold.test_rows for fold in found.folds][:2] == [2 * 3 * 14] * 2
+    assert sorted(fold.train_rows for fold in found.folds) == [fold.train_rows for fold in found.folds]
+    first = found.folds[0]
+    # Known before the validation part: of the last days those steps are left out that had not happened.
+    days = (first.origin - timedelta(days=14) - START).days + 1
+    assert first.train_rows == 2 * (3 * days - 6)
+    for fold in found.folds:
+        assert fold.metrics["mae"].value < fold.against["mae"].value
+    run = workspace.runs("backtest")[0]
+    assert (run.state, run.id) == ("complete", found.run_id)
+    assert [step for step, _ in workspace.run_metrics(run.id)["mae"]] == [1, 2, 3]
+    assert [str(version) for version in workspace.models.versions("demand")] == ["demand@1"]
+    with pytest.raises(DataError, match=r"(?s)go back to 2024-01-01.*--origins"):
+        workspace.backtest("demand", origins=30, every="14d")
+
+
+def test_a_backtest_is_told_on_the_command_line(workspace):
+    words = [sys.executable, "-m", "carrara", "model", "backtest", "demand", "--origins", "2", "--every", "21d"]
+    done = subprocess.run([*words, "-w", str(workspace.root)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "mean: rmse" in done.stdout
