@@ -53,7 +53,7 @@ class KMeans:
         centres = np.asarray(model.cluster_centers_)
         sizes = np.bincount(model.labels_, minlength=self.clusters)
         between = (sizes[:, None] * (centres - train.features.mean(axis=0, dtype=np.float64)) ** 2).sum(axis=0)
-        learned = {"features": list(task.names), "centres": centres.tolist(), "rows": sizes.tolist()}
+        learned = {"centres": centres.tolist(), "features": list(task.names), "rows": sizes.tolist()}
         task.advance(1, 1)
         return Fitted(
             predict=lambda rows: distances(rows, centres),
