@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +18,8 @@ from carrara.core.errors import CarraraError
 if TYPE_CHECKING:
     from carrara.cli.serving_flags import Flags
     from carrara.serving.folders import Folders
-    from carrara.serving.options import Wire
+    from carrara.serving.options import ServerOptions, Wire
+    from carrara.serving.processes import Workers
     from carrara.serving.residency import Bounds
     from carrara.serving.server import ModelServer
     from carrara.serving.slots import Retry
@@ -68,6 +71,10 @@ def serve(
     idle: Annotated[
         str | None, typer.Option("--idle", help="Unload an endpoint that nobody has asked for so long: 30m, 2h.")
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="So many server processes at the same ports, started again where one ends.")
+    ] = 1,
+    shared: Annotated[bool, typer.Option("--shared", hidden=True, help="Others listen at the same ports.")] = False,
     until_eof: Annotated[
         bool,
         typer.Option("--until-eof", help="Stop as well when standard input ends, as it does when its parent dies."),
@@ -96,25 +103,38 @@ def serve(
         retry=_retry(Retry() if with_folders else Retry(most=None, seconds=5), most_retries, retry_micros),
         unload_first=unload_first,
         until_eof=until_eof,
-        wire=_wire(flags),
+        wire=replace(_wire(flags), shared=shared),
         bounds=_bounds(memory_budget, idle),
     )
     ready = _ready_json if as_json else _ready
-    if with_folders:
+    if with_folders and processes == 1:
         serve_folders(_folders(flags, model_name, model_base_path, poll_seconds), options, ready)
+        return
+    if with_folders:
+        _serve_processes(processes, options, ready)
         return
     with open_workspace(workspace) as ws:
         named = ws.configuration.serving
-        serve_workspace(
-            ws.stores,
-            replace(
-                options,
-                host=named.host,
-                grpc_port=named.grpc_port if grpc_port is None else grpc_port,
-                rest_port=named.rest_port if rest_port is None else rest_port,
-            ),
-            ready,
+        options = replace(
+            options,
+            host=named.host,
+            grpc_port=named.grpc_port if grpc_port is None else grpc_port,
+            rest_port=named.rest_port if rest_port is None else rest_port,
         )
+        if processes == 1:
+            serve_workspace(ws.stores, options, ready)
+            return
+        # A store of an earlier release is brought up to date once, before the processes open it.
+        assert ws.stores
+    _serve_processes(processes, options, ready)
+
+
+def _serve_processes(count: int, options: ServerOptions, ready: Callable[[Workers, list[str]], None]) -> None:
+    from carrara.serving.processes import Workers, serve_command
+
+    command = serve_command(sys.argv[1:])
+    workers = Workers(command, count, options.host, options.grpc_port, options.rest_port)
+    workers.run(lambda endpoints: ready(workers, endpoints))
 
 
 def _wire(flags: Flags) -> Wire:
@@ -179,10 +199,10 @@ def _retry(usual: Retry, most: int | None, micros: int | None) -> Retry:
     return given if micros is None else replace(given, seconds=micros / 1e6)
 
 
-def _ready(server: ModelServer, endpoints: list[str]) -> None:
+def _ready(server: ModelServer | Workers, endpoints: list[str]) -> None:
     say(f"gRPC on 127.0.0.1:{server.grpc_port}, REST on 127.0.0.1:{server.rest_port}")
     say(f"endpoints: {', '.join(endpoints) or 'none yet; carrara deploy adds one'}. Stop with Ctrl-C.")
 
 
-def _ready_json(server: ModelServer, endpoints: list[str]) -> None:
+def _ready_json(server: ModelServer | Workers, endpoints: list[str]) -> None:
     print_json({"grpc_port": server.grpc_port, "rest_port": server.rest_port, "endpoints": endpoints})

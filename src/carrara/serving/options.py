@@ -16,6 +16,7 @@ class Wire:
 
     `most_rows` are joined in one run, 1 joins nothing; a body may take `body_seconds`; `cors` lets browsers of other
     origins ask; `metrics_path` is where Prometheus' metrics are found besides /metrics; with `tls` gRPC is encrypted.
+    With `shared` other processes listen at the same ports.
     """
 
     most_rows: int = MOST_ROWS
@@ -23,6 +24,7 @@ class Wire:
     cors: bool = False
     metrics_path: str = ""
     tls: Tls | None = None
+    shared: bool = False
 
 
 DEFAULT_WIRE = Wire()

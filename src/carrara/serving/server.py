@@ -14,7 +14,7 @@ from carrara.serving.options import DEFAULT_WIRE, Wire
 from carrara.serving.protocols import invocations, monitoring, open_inference_rest, tensorflow_rest
 from carrara.serving.protocols.rest import Rest
 from carrara.serving.protocols.tensorflow_serving import Reload
-from carrara.serving.transports.base import Tls, Transport
+from carrara.serving.transports.base import Transport
 from carrara.serving.transports.http import HttpTransport
 
 GRACE_SECONDS = 30.0
@@ -39,10 +39,12 @@ class ModelServer:
         self.manager = manager
         self.inference = Inference(manager, log, observed, most_rows=wire.most_rows)
         calls = GrpcCalls(self.inference, manager, reload)
-        self._grpc = grpc_transport(host, grpc_port, calls, wire.tls)
+        self._grpc = grpc_transport(host, grpc_port, calls, wire)
         try:
             rest = self._rest(wire)
-            self._http = HttpTransport(host, rest_port, rest.reply_all, body_seconds=wire.body_seconds)
+            self._http = HttpTransport(
+                host, rest_port, rest.reply_all, body_seconds=wire.body_seconds, shared=wire.shared
+            )
         except BaseException:
             self._grpc.stop(0)
             raise
@@ -71,15 +73,15 @@ class ModelServer:
         self.manager.stop()
 
 
-def grpc_transport(host: str, port: int, calls: GrpcCalls, tls: Tls | None) -> Transport:
+def grpc_transport(host: str, port: int, calls: GrpcCalls, wire: Wire) -> Transport:
     """The native transport where it is installed and nothing is encrypted, else grpcio's."""
-    if tls is None and importlib.util.find_spec("pygrpc_native") is not None:
+    if wire.tls is None and importlib.util.find_spec("pygrpc_native") is not None:
         from carrara.serving.transports.grpc_native import NativeGrpcTransport
 
-        return NativeGrpcTransport(host, port, calls.methods, calls.handle, calls.streams)
+        return NativeGrpcTransport(host, port, calls.methods, calls.handle, calls.streams, shared=wire.shared)
     from carrara.serving.transports.grpc import GrpcTransport
 
-    return GrpcTransport(host, port, calls.methods, calls.handle, calls.streams, tls=tls)
+    return GrpcTransport(host, port, calls.methods, calls.handle, calls.streams, tls=wire.tls, shared=wire.shared)
 
 
 def _only_loopback(host: str) -> None:

@@ -48,6 +48,6 @@ class GrpcWire:
 def _pushback(error: Any) -> float | None:
     """How long a server asks to wait, in seconds."""
     for name, value in error.trailing_metadata() or ():
-        if name == "grpc-retry-pushback-ms" and str(value).isdigit():
-            return int(value) / 1e3
+        if name == "retry-after" and str(value).isdigit():
+            return float(value)
     return None

@@ -11,6 +11,16 @@ from typing import Protocol
 
 MAX_MESSAGE_BYTES = 64 << 20
 
+MOST_WAITING = 1024
+"""So many requests may wait for their turn, and more are refused at once."""
+
+MOST_WAITING_BYTES = 512 << 20
+LONGEST_WAIT_SECONDS = 10.0
+RETRY_SECONDS = 1
+
+RESOURCE_EXHAUSTED = 8
+OVERLOADED = "the server is overloaded; ask again in a moment"
+
 
 @dataclass(frozen=True)
 class Result:

@@ -8,7 +8,7 @@ from typing import Any
 
 from carrara.core.errors import UnavailableError
 from carrara.core.plugins import require
-from carrara.serving.transports.base import MAX_MESSAGE_BYTES, Handler, Stream, Tls
+from carrara.serving.transports.base import MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, Tls
 from carrara.serving.transports.grpc_streams import stream_handlers
 
 _THREADS = 8
@@ -26,10 +26,12 @@ class GrpcTransport:
         streams: Mapping[str, Stream] | None = None,
         *,
         tls: Tls | None = None,
+        shared: bool = False,
     ) -> None:
         grpc = require("grpc", extra="serve", purpose="gRPC serving")
-        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", 0)]
-        self._server = grpc.server(ThreadPoolExecutor(_THREADS, "grpc"), options=options)
+        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", int(shared))]
+        pool = ThreadPoolExecutor(_THREADS, "grpc")
+        self._server = grpc.server(pool, options=options, maximum_concurrent_rpcs=MOST_WAITING)
         self._server.add_generic_rpc_handlers([_handlers(grpc, method, handler) for method in methods])
         self._server.add_generic_rpc_handlers(stream_handlers(grpc, streams or {}))
         try:

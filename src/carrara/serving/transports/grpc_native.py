@@ -7,17 +7,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from carrara.core.errors import UnavailableError
 from carrara.core.plugins import require
-from carrara.serving.transports.base import MAX_MESSAGE_BYTES, Handler, Result, Stream
+from carrara.serving.transports.backlog import Backlog
+from carrara.serving.transports.base import (
+    MAX_MESSAGE_BYTES,
+    OVERLOADED,
+    RESOURCE_EXHAUSTED,
+    RETRY_SECONDS,
+    Handler,
+    Result,
+    Stream,
+)
 from carrara.serving.transports.grpc_streams import StreamServer
 
 _MOST_CALLS = 256
 
 
 class NativeGrpcTransport:
-    """Plaintext gRPC for unary methods; streams are answered by grpcio behind it."""
+    """Plaintext gRPC for unary methods; streams are answered by grpcio behind it.
+
+    With `shared` other processes may listen at the same port, and the system spreads connections over them.
+    """
 
     def __init__(
         self,
@@ -26,12 +39,16 @@ class NativeGrpcTransport:
         methods: Sequence[str],
         handler: Handler,
         streams: Mapping[str, Stream] | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         native = require("pygrpc_native", extra="serve", purpose="gRPC serving")
         self._call, self._cancel = native.EVENT_CALL, native.EVENT_CANCEL
         self._methods, self._handler = list(methods), handler
         try:
-            self._front = native.NativeGrpcFront(f"{host}:{port}", [(method, False) for method in methods])
+            self._front = native.NativeGrpcFront(
+                f"{host}:{port}", [(method, False) for method in methods], reuse_port=shared
+            )
             self._streams = StreamServer(streams) if streams else None
             if self._streams is not None:
                 self._front.set_fallback(self._streams.path)
@@ -41,6 +58,7 @@ class NativeGrpcTransport:
                 f"gRPC cannot listen on {host}:{port}: {error}", hint="Stop what is there, or choose --grpc-port."
             ) from error
         self.port = int(self._front.bound_port)
+        self._backlog = Backlog()
         self._under_way = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name="grpc", daemon=True)
 
@@ -56,18 +74,48 @@ class NativeGrpcTransport:
             self._streams.stop()
 
     def _serve(self) -> None:
-        while (events := self._front.recv_batch(_MOST_CALLS)) is not None:
-            # Who has cancelled, or whose deadline has passed, is no longer there.
-            gone = {call_id for kind, call_id, *_ in events if kind == self._cancel}
-            calls = [
-                (call_id, method, data)
-                for kind, call_id, method, data, _ in events
-                if kind == self._call and call_id not in gone
-            ]
+        while (calls := self._next()) is not None:
             with self._under_way:
-                results = self._handler([(self._methods[method], data or b"") for _, method, data in calls])
+                results = self._handler([(self._methods[method], data) for _, method, data in calls])
                 for (call_id, _, _), result in zip(calls, results, strict=True):
                     self._respond(call_id, result)
+
+    def _next(self) -> list[tuple[int, int, bytes]] | None:
+        """The calls to answer now, in the order in which they came; None when the port is closed."""
+        if not self._backlog.waiting:
+            events = self._front.recv_batch(_MOST_CALLS)
+            if events is None:
+                return None
+            if len(events) < _MOST_CALLS:
+                return self._calls(events)
+            self._admit(events)
+        # More than one batch waits: all is looked at, so that what cannot be answered in time is refused now.
+        while events := self._front.recv_batch(_MOST_CALLS, timeout_ms=0):
+            self._admit(events)
+        calls, late = self._backlog.take(_MOST_CALLS)
+        for call_id, _, _ in late:
+            self._refuse(call_id)
+        return calls
+
+    def _calls(self, events: Sequence[Any]) -> list[tuple[int, int, bytes]]:
+        """The calls among events, without those that have cancelled or whose deadline has passed."""
+        gone = {call_id for kind, call_id, *_ in events if kind == self._cancel}
+        if gone:
+            self._backlog.forget(gone)
+        return [
+            (call_id, method, data or b"")
+            for kind, call_id, method, data, _ in events
+            if kind == self._call and call_id not in gone
+        ]
+
+    def _admit(self, events: Sequence[Any]) -> None:
+        for call in self._calls(events):
+            if not self._backlog.add(call):
+                self._refuse(call[0])
+
+    def _refuse(self, call_id: int) -> None:
+        after = [("retry-after", str(RETRY_SECONDS))]
+        self._front.fail(call_id, RESOURCE_EXHAUSTED, OVERLOADED, trailing_metadata=after)
 
     def _respond(self, call_id: int, result: Result) -> None:
         if result.later is not None:

@@ -13,7 +13,13 @@ from carrara.core.errors import UnavailableError
 from carrara.core.plugins import require
 from carrara.serving.protocols.http import HttpRequest, Reply
 from carrara.serving.protocols.problem import problem_of
-from carrara.serving.transports.base import MAX_MESSAGE_BYTES
+from carrara.serving.transports.base import (
+    MAX_MESSAGE_BYTES,
+    MOST_WAITING,
+    MOST_WAITING_BYTES,
+    OVERLOADED,
+    RETRY_SECONDS,
+)
 from carrara.serving.transports.lane import Lane
 
 Answerer = Callable[[Sequence[HttpRequest]], list[Reply]]
@@ -24,10 +30,13 @@ _POLL_SECONDS = 0.001
 class HttpTransport:
     """An HTTP/1.1 server on an event loop in a thread of its own."""
 
-    def __init__(self, host: str, port: int, answer: Answerer, *, body_seconds: float = 30.0) -> None:
+    def __init__(
+        self, host: str, port: int, answer: Answerer, *, body_seconds: float = 30.0, shared: bool = False
+    ) -> None:
         require("granian", extra="serve", purpose="REST serving")
         self._host, self._body_seconds = host, body_seconds
-        self._reserved = _reserve(host, port)
+        self._waiting = self._bytes = 0
+        self._reserved = _reserve(host, port, shared)
         self.port = int(self._reserved.getsockname()[1])
         self._loop = asyncio.new_event_loop()
         self._predictions = Lane(self._loop, answer, "rest-predictions")
@@ -68,6 +77,20 @@ class HttpTransport:
         protocol.response_bytes(reply.status, headers, reply.body)
 
     async def _reply(self, scope: Any, protocol: Any) -> Reply:
+        # A body is held from here on: what does not fit is refused before it is read.
+        length = scope.headers.get("content-length") or ""
+        size = int(length) if length.isdecimal() and int(length) <= MAX_MESSAGE_BYTES else 0
+        if scope.method == "POST" and (self._waiting >= MOST_WAITING or self._bytes + size > MOST_WAITING_BYTES):
+            return problem_of(429, OVERLOADED, headers=(("retry-after", str(RETRY_SECONDS)),))
+        self._waiting += 1
+        self._bytes += size
+        try:
+            return await self._answered(scope, protocol)
+        finally:
+            self._waiting -= 1
+            self._bytes -= size
+
+    async def _answered(self, scope: Any, protocol: Any) -> Reply:
         try:
             async with asyncio.timeout(self._body_seconds):
                 body = await _body(scope, protocol)
@@ -93,8 +116,11 @@ async def _body(scope: Any, protocol: Any) -> bytes | None:
     return bytes(found)
 
 
-def _reserve(host: str, port: int) -> socket.socket:
-    """A socket that holds the port, or a free one for 0, until Granian shares it; refused where another listens."""
+def _reserve(host: str, port: int, shared: bool) -> socket.socket:
+    """A socket that holds the port, or a free one for 0, until Granian shares it; refused where another listens, unless
+    the port is to be shared."""
+    if shared:
+        return hold_port(host, port)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -105,7 +131,18 @@ def _reserve(host: str, port: int) -> socket.socket:
                 hint="Stop what is there, or choose --rest-port.",
             ) from error
         found = int(probe.getsockname()[1])
-    held = socket.socket()
+    return hold_port(host, found)
+
+
+def hold_port(host: str, port: int) -> socket.socket:
+    """A socket that keeps a port, or a free one for 0, and lets others of this user listen there."""
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    held.bind((host, found))
+    try:
+        held.bind((host, port))
+    except OSError as error:
+        held.close()
+        raise UnavailableError(
+            f"nothing can listen on {host}:{port}: {error.strerror}", hint="Stop what is there, or choose another port."
+        ) from error
     return held

@@ -1,0 +1,131 @@
+"""Several server processes at one port, as a person starts them: killed, drained, and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import carrara
+from carrara.serving.client.base import Busy
+from carrara.serving.processes import serve_command
+
+ROW = {"driver": "d1", "depot": "p0", "city": "c0", "distance": 80.0, "event_time": "2024-01-20T00:00:00Z"}
+
+
+class Serving:
+    """`carrara serve` in processes of its own, at free ports."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "carrara", "serve", "--json", "--grpc-port", "0", "--rest-port", "0"]
+        self.process = subprocess.Popen(
+            [*command, "--until-eof", *options, "--workspace", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(folder / "server.log").open("ab"),
+            start_new_session=True,
+        )
+        ports = json.loads(self.process.stdout.readline())
+        self.grpc, self.rest = (f"{kind}://127.0.0.1:{ports[f'{name}_port']}" for kind, name in self.KINDS)
+
+    KINDS = (("grpc", "grpc"), ("http", "rest"))
+
+    def workers(self) -> list[int]:
+        found = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True)
+        return [int(line) for line in found.stdout.split()]
+
+    def end(self) -> int:
+        self.process.terminate()
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def serving(trained):
+    trained.close()
+    started: list[Serving] = []
+
+    def start(*options: str) -> Serving:
+        started.append(Serving(trained.root, *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+def ask(address: str, **options) -> int:
+    with carrara.Client(address, timeout=20, **options) as client:
+        return client.predict("late", [ROW]).version
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_started_again_and_the_others_answer_meanwhile(serving):
+    """F28."""
+    server = serving("--processes", "2")
+    before = server.workers()
+    assert len(before) == 2
+    assert ask(server.grpc) == ask(server.rest) == 1
+    os.kill(before[0], signal.SIGKILL)
+    for _ in range(20):
+        assert ask(server.grpc, retries=5) == 1
+    until = time.monotonic() + 60
+    while len(server.workers()) < 2 or before[0] in server.workers():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert before[1] in server.workers()
+    assert server.end() == 0
+    assert server.workers() == []
+
+
+def test_a_server_that_is_told_to_stop_answers_what_it_has_and_ends_well(serving):
+    """F39."""
+    server, answered, wrong = serving(), [], []
+    stop = threading.Event()
+
+    def keep_asking(address: str) -> None:
+        with carrara.Client(address, timeout=10, retries=0) as client:
+            while not stop.is_set():
+                try:
+                    answered.append(client.predict("late", [ROW]).version)
+                except Busy as error:
+                    if error.code != "UNAVAILABLE":
+                        wrong.append(str(error))
+                    return
+
+    with ThreadPoolExecutor(4) as pool:
+        for address in (server.grpc, server.rest) * 2:
+            pool.submit(keep_asking, address)
+        while len(answered) < 50:
+            time.sleep(0.01)
+        code = server.end()
+        stop.set()
+    assert (code, wrong) == (0, [])
+    with carrara.Workspace(Path(server.process.args[-1])) as ws:
+        assert ws.predictions("late").height == len(answered)
+
+
+def test_the_command_of_a_process_is_the_parents_without_its_ports():
+    arguments = [
+        "serve",
+        "--processes",
+        "4",
+        "--grpc-port=1",
+        "--rest_api_port",
+        "2",
+        "-w",
+        "x",
+        "--json",
+        "--idle",
+        "1h",
+    ]
+    assert serve_command(arguments)[3:] == ["serve", "-w", "x", "--idle", "1h"]
