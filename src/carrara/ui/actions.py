@@ -65,6 +65,16 @@ def _alias(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
     return {"see": address("models", asked["name"], asked["version"]), "alias": alias}
 
 
+def _decide(word: str) -> Callable[[Desk, Asked, Form], dict[str, Any]]:
+    """Approve, reject or override, with the reason that the form holds."""
+
+    def decide(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
+        decision = getattr(desk.workspace.models, word)(_version(asked), form.get("reason", ""))
+        return {"see": address("models", asked["name"], asked["version"]), "decided": decision}
+
+    return decide
+
+
 def _roll_back(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
     history = deployments_at(desk.workspace.stores.metadata, asked["name"], limit=2)
     if len(history) < 2:
@@ -118,6 +128,27 @@ ACTIONS = (
         "Move",
         lambda a, f: f"Point the alias {f.get('alias', '')} at {_version(a)}?",
         _alias,
+    ),
+    Action(
+        "/models/{name}/{version}/approve",
+        "deployer",
+        "Approve",
+        lambda a, f: f"Write down that {_version(a)} is good, because: {f.get('reason', '')}?",
+        _decide("approve"),
+    ),
+    Action(
+        "/models/{name}/{version}/reject",
+        "deployer",
+        "Reject",
+        lambda a, f: f"Keep {_version(a)} from being deployed, because: {f.get('reason', '')}?",
+        _decide("reject"),
+    ),
+    Action(
+        "/models/{name}/{version}/override",
+        "admin",
+        "Override",
+        lambda a, f: f"Let {_version(a)} live although its gates failed, because: {f.get('reason', '')}?",
+        _decide("override"),
     ),
     Action(
         "/endpoints/{name}/roll-back",

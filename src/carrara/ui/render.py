@@ -20,6 +20,8 @@ _STATES = {
     "passed": "good",
     "live": "good",
     "approved": "good",
+    "overridden": "warn",
+    "rejected": "bad",
     "running": "busy",
     "stale": "warn",
     "warning": "warn",

@@ -58,7 +58,9 @@ def over_time(desk: Desk, asked: Asked) -> Page:
     quantiles = (("90 %", "high"), ("median", "middle"), ("10 %", "low")) if numeric else ()
     lines = {name: [(one["from"], one[field]) for one in periods] for name, field in quantiles}
     drawn = curves(lines, said=f"{entry.feature} over time: the median, and where 80 per cent of the rows are")
-    nulls = curves({"nulls": [(one["from"], one["null_share"]) for one in periods]}, height=60, from_zero=True)
+    nulls = curves(
+        {"nulls": [(one["from"], one["null_share"]) for one in periods]}, height=60, from_zero=True, said="nulls"
+    )
     return Page("over_time.html.j2", entry.feature, {"periods": periods}, {"curves_drawn": drawn, "nulls_drawn": nulls})
 
 

@@ -35,7 +35,6 @@ async function drawChart(place) {
   // `ast`: expressions are interpreted, so that the content security policy needs no `unsafe-eval`.
   const options = { ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: { disableDefaultStyle: true } };
   await embed(place, spec, options);
-  place.setAttribute("role", "img");
   place.dataset.drawn = "yes";
 }
 
