@@ -79,6 +79,7 @@ def ui_folder(_trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
         asked = [{**row, "event_time": row["at"]} for row in trips.to_dicts()]
         wanted = ("driver", "depot", "city", "distance", "event_time")
         workspace.predict("late@1", [{name: row[name] for name in wanted} for row in asked], log=True)
+        workspace.monitoring.run("late")
         rows = pl.DataFrame({"a": [1, 2, 3], HARM: [f"<script>{n}</script>" for n in range(3)]})
         workspace.datasets.ingest_from("odd", rows)
         _under_other_names(workspace)

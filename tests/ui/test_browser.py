@@ -120,7 +120,15 @@ def test_from_a_feature_to_a_prediction_that_is_explained(browser, own_page, scr
     click(browser, "Compare")
     assert "trainer.depth" in text(browser)
 
-    # It is deployed: asked once, then done.
+    # It is tried on a tenth of the traffic: asked once, then done.
+    browser.get(own_page.url + "/models/late/2")
+    click(browser, "Try as a canary")
+    assert "Give late@2 10 % of the traffic" in text(browser)
+    click(browser, "Try")
+    assert "serves late@1 · canary late@2" in text(browser)
+    assert "10.0 %" in text(browser)
+
+    # Then it is deployed.
     browser.get(own_page.url + "/models/late/2")
     click(browser, "Deploy")
     assert "Let the endpoint late serve late@2 from now on?" in text(browser)

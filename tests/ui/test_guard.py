@@ -118,9 +118,13 @@ def test_a_browser_without_the_forms_token_changes_nothing(served, tokens):
         ("viewer", "/models/late/train"),
         ("viewer", "/runs/late/stop"),
         ("viewer", "/runs/late/resume"),
+        ("viewer", "/models/late/silence"),
         ("editor", "/models/late/2/deploy"),
         ("editor", "/models/late/2/alias"),
         ("editor", "/endpoints/late/roll-back"),
+        ("editor", "/models/late/2/canary"),
+        ("editor", "/models/late/2/approve"),
+        ("deployer", "/models/late/2/override"),
     ],
 )
 def test_an_action_needs_its_role(served, tokens, role, path):
@@ -146,8 +150,30 @@ def test_an_action_asks_once_and_is_written_down_with_who_did_it(own_page):
     browser("/models/late/2/alias", {"csrf": csrf, "sure": "yes", "alias": "challenger"}, accept="text/html")
     assert own_page.workspace.models.aliases("late")["challenger"] == 2
     told = [(e.who, e.action, e.object) for e in list_entries(own_page.workspace.stores.metadata, who="ada")]
-    assert told.count(("ada", "deploy", "endpoint:late")) == 2
     assert told[0] == ("ada", "move alias", "model:late@2")
+    assert {("ada", "deploy", "endpoint:late"), ("ada", "roll back", "endpoint:late")} <= set(told)
+
+
+def test_a_canary_a_decision_and_a_silence_are_asked_for_made_and_written_down(own_page):
+    _, text = own_page.workspace.access.create_token("ada", "deployer")
+    ada = Client(own_page, text)
+    assert (
+        "Give late@2 10 % of the traffic for 30m"
+        in ada("/models/late/2/canary", {"share": "10"}, accept="text/html").text
+    )
+    assert ada("/models/late/2/canary", {"share": "ten", "sure": "yes"}).status == 400
+    assert ada("/models/late/2/canary", {"share": "10", "sure": "yes"}).json["canary"]["share"] == 0.1
+    served = {one["role"]: one for one in ada("/endpoints/late.json").json["served"]}
+    assert (served["canary"]["version"], served["primary"]["share"]) == ("late@2", 0.9)
+    assert "End what is tried" in ada.html("/endpoints/late").text
+    assert ada("/endpoints/late/roll-back", {"sure": "yes"}).status == 200
+    assert ada("/models/late/2/approve", {"sure": "yes"}).status == 400
+    assert ada("/models/late/2/approve", {"sure": "yes", "reason": "better on far trips"}).status == 200
+    assert "better on far trips" in ada.html("/models/late/2").text
+    assert ada("/models/late/silence", {"sure": "yes", "for": "2h", "reason": "known"}).status == 200
+    assert "is silenced until" in ada.html("/monitoring/late/1").text
+    deeds = {e.action for e in list_entries(own_page.workspace.stores.metadata, who="ada")}
+    assert {"canary", "roll back", "approved", "silence"} <= deeds
 
 
 def test_it_is_not_served_beyond_this_machine_unless_somebody_insists(fresh: Workspace):

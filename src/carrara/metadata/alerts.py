@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, update
 
 from carrara.core.clock import from_microseconds, microseconds
 from carrara.core.identity import current_user, new_id
+from carrara.metadata.audit import record
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import alerts, silences
 
@@ -132,6 +133,7 @@ def add_silence(
     times = {"since": microseconds(since), "until": microseconds(until)}
     with metadata.begin() as connection:
         connection.execute(insert(silences).values({**vars(made), **times}))
+        record(connection, "silence", f"model:{model}", rule=rule, until=until.isoformat(), reason=reason)
     return made
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from carrara.core.errors import CarraraError, NotFoundError
+from carrara.core.clock import duration
+from carrara.core.errors import CarraraError
 from carrara.core.identity import current_user
 from carrara.metadata.access import Role
 from carrara.metadata.audit import record
-from carrara.metadata.deployments import deployments_at
 from carrara.training import Model
 from carrara.ui.desk import Desk
 from carrara.ui.page import Asked, address
@@ -75,15 +75,27 @@ def _decide(word: str) -> Callable[[Desk, Asked, Form], dict[str, Any]]:
     return decide
 
 
+def _canary(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
+    text = form.get("share", "").strip().removesuffix("%").strip()
+    try:
+        part = float(text) / 100
+    except ValueError:
+        raise CarraraError(f"'{text[:40]}' is no share of the traffic", hint="Write 10 for 10 per cent.") from None
+    endpoint, lasts = form.get("endpoint", "").strip() or None, form.get("for", "").strip() or "30m"
+    made = desk.workspace.endpoints.canary(_version(asked), endpoint, share=part, lasts=lasts)
+    return {"see": address("endpoints", made.endpoint), "canary": vars(made)}
+
+
 def _roll_back(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
-    history = deployments_at(desk.workspace.stores.metadata, asked["name"], limit=2)
-    if len(history) < 2:
-        raise NotFoundError(
-            "deployment before this one at endpoint", asked["name"], hint="It has served one version only."
-        )
-    before = history[1]
-    made = desk.workspace.deploy(f"{before.model}@{before.version}", asked["name"])
-    return {"see": address("endpoints", made.endpoint), "deployed": vars(made)}
+    made = desk.workspace.endpoints.roll_back(asked["name"], form.get("reason", "").strip())
+    return {"see": address("endpoints", made.endpoint), "serves": vars(made)}
+
+
+def _silence(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
+    lasting, rule = duration(form.get("for", "1d")), form.get("rule", "").strip() or None
+    model = desk.workspace.models.get(asked["name"]).model
+    made = desk.workspace.monitoring.silence(model, lasting, rule=rule, reason=form.get("reason", "").strip())
+    return {"see": "/monitoring", "silence": made}
 
 
 def _begin(desk: Desk, action: str, object: str, *arguments: str) -> None:
@@ -123,6 +135,22 @@ ACTIONS = (
         _deploy,
     ),
     Action(
+        "/models/{name}/{version}/canary",
+        "deployer",
+        "Try",
+        lambda a, f: (
+            f"Give {_version(a)} {f.get('share', '')} % of the traffic for {f.get('for', '30m')}, then judge it?"
+        ),
+        _canary,
+    ),
+    Action(
+        "/models/{name}/silence",
+        "editor",
+        "Silence",
+        lambda a, f: f"Tell nobody of alerts of {a['name']} for {f.get('for', '1d')}?",
+        _silence,
+    ),
+    Action(
         "/models/{name}/{version}/alias",
         "deployer",
         "Move",
@@ -154,7 +182,7 @@ ACTIONS = (
         "/endpoints/{name}/roll-back",
         "deployer",
         "Roll back",
-        lambda a, f: f"Let {a['name']} serve what it served before?",
+        lambda a, f: f"End what is tried on {a['name']}, else let it serve what it served before?",
         _roll_back,
     ),
 )

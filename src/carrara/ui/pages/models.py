@@ -23,7 +23,9 @@ def index(desk: Desk, asked: Asked) -> Page:
     newest = newest_of_each(metadata, KIND, text=text, limit=PAGE_ROWS, offset=asked.offset)
     live: dict[str, list[str]] = {}
     for one in current_deployments(metadata):
-        live.setdefault(one.model, []).append(f"{one.endpoint}: {one.version}")
+        live.setdefault(one.model, []).append(
+            f"{one.endpoint}: {one.version}" + ("" if one.role == "primary" else f" ({one.role})")
+        )
     rows = [{**_told(found), "versions": count, "live": live.get(found.name, [])} for found, count in newest]
     names = list(dict.fromkeys(metric for row in rows for metric in row["metrics"]))[:3]
     declared = [name for name in desk.declared("model") if not rows] if not text else []

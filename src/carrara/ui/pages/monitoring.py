@@ -1,16 +1,16 @@
-"""Monitoring: live quality beside the evaluation's, drift by feature and window, and the newest predictions."""
+"""Monitoring: alerts, live quality beside the evaluation's, drift by feature and window, the newest predictions."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
-from carrara.core.clock import duration
+from carrara.metadata.alerts import list_alerts, list_silences
 from carrara.metadata.versions import newest_of_each
 from carrara.models.registry import KIND
-from carrara.monitoring.live import MonitorReport
+from carrara.monitoring.live import Window
 from carrara.monitoring.prediction_log import log_table
 from carrara.ui.desk import Desk
 from carrara.ui.drawings import curves
@@ -25,33 +25,40 @@ PSI_SOME, PSI_MUCH = 0.1, 0.25
 
 
 def index(desk: Desk, asked: Asked) -> Page:
-    logged = desk.kept("logged models", _SECONDS, lambda: set(_logged(desk)))
+    """The models whose predictions are logged, and every alert that is open."""
+    logged = desk.kept("logged models", _SECONDS, lambda: _logged(desk))
     found = sorted(name for name in logged if (asked.get("q") or "") in name)
     shown = found[asked.offset : asked.offset + PAGE_ROWS]
-    rows = [{"model": name, "versions": _counts(desk, name)} for name in shown]
-    return Page("monitoring.html.j2", "Monitoring", {"models": rows, **paged(asked, len(found))})
+    data = {
+        "models": [{"model": name, "versions": _counts(desk, name)} for name in shown],
+        "alerts": [one.as_dict() for one in list_alerts(desk.workspace.stores.metadata, open_only=True)[:PAGE_ROWS]],
+        **paged(asked, len(found)),
+    }
+    return Page("monitoring.html.j2", "Monitoring", data, live=True)
 
 
 def show(desk: Desk, asked: Asked) -> Page:
+    """What is recorded of a version's windows; nothing is computed here."""
     found = resolve_version(desk, asked)
-    length = duration(asked.get("window") or "7d")
-    key = ("monitor", found.manifest, length)
-    report = desk.kept(
-        key, _SECONDS, lambda: desk.workspace.monitor(str(found), window=max(length, timedelta(hours=1)))
-    )
+    report = desk.kept(("monitor", found.manifest), 5.0, lambda: desk.workspace.monitoring.show(str(found)))
+    asked_in = [window for window in report.windows if window.state != "no predictions"]
+    windows = asked_in[-_MOST_WINDOWS:]
+    newest = desk.kept(("newest", found.manifest), 10.0, lambda: newest_predictions(desk, found.model, found.version))
+    silences = list_silences(desk.workspace.stores.metadata, found.model, asked.at)
+    told = ("predictions", "outcomes", "metrics", "evaluation", "alerts", "rules", "losses")
+    whole = report.as_dict()
     data = {
         "model": found.model,
         "version": found.version,
-        "window": asked.get("window") or "7d",
-        **{name: value for name, value in report.as_dict().items() if name not in ("model", "version", "windows")},
-        "windows": [window.as_dict() for window in report.windows[-_MOST_WINDOWS:]],
-        "newest": desk.kept(
-            ("newest", found.manifest), 10.0, lambda: newest_predictions(desk, found.model, found.version)
-        ),
+        **{name: whole[name] for name in told},
+        "windows": [window.as_dict() for window in windows],
+        "without_predictions": len(report.windows) - len(asked_in),
+        "silences": [one.as_dict() for one in silences],
+        "newest": newest,
     }
     drawn = {
-        "qualities": {name: _quality(report, name) for name in report.evaluation},
-        "drift": _drift(report),
+        "qualities": {name: _quality(windows, name, one["value"]) for name, one in report.evaluation.items()},
+        "drift": _drift(windows),
         "some": PSI_SOME,
         "much": PSI_MUCH,
         "named": str(found),
@@ -60,41 +67,35 @@ def show(desk: Desk, asked: Asked) -> Page:
 
 
 def newest_predictions(desk: Desk, model: str, version: int) -> list[dict[str, Any]]:
-    """The last predictions of a version: id, time, and what was answered."""
+    """The last predictions of a version: id, time, what was asked, and what was answered."""
     rows = desk.workspace.stores.lake.scan(log_table(model)).filter(pl.col("version") == version)
-    kept = ["prediction_id", "event_time", "logged_at"]
-    outputs = [name for name in rows.collect_schema() if ":" not in name and name not in (*kept, "version")]
-    return rows.select(*kept, *outputs).sort("logged_at", descending=True).head(_NEWEST).collect().to_dicts()
+    known = ("prediction_id", "event_time", "logged_at")
+    hidden = ("version", "arm", "shadow", "endpoint", "latency_seconds", "sampled", "day")
+    others = [n for n in rows.collect_schema() if ":" not in n and not n.startswith("_") and n not in (*known, *hidden)]
+    return rows.select(*known, *others).sort("logged_at", descending=True).head(_NEWEST).collect().to_dicts()
 
 
-def _quality(report: MonitorReport, name: str) -> Any:
+def _quality(windows: Sequence[Window], name: str, expected: float | None) -> Any:
     """One metric by window, with the evaluation's value as a second line."""
-    expected = report.evaluation[name]["value"]
-    shown = report.windows[-_MOST_WINDOWS:]
-    live = [(w.start, (w.metrics or {}).get(name, {}).get("value")) for w in shown]
-    ends = [(w.start, expected) for w in (shown[0], shown[-1])] if len(shown) > 1 else []
+    live = [(w.start, (w.metrics or {}).get(name, {}).get("value")) for w in windows]
+    ends = [(w.start, expected) for w in (windows[0], windows[-1])] if len(windows) > 1 else []
     return curves({"live": live, "evaluation": ends}, width=300, height=90, said=f"{name} by window")
 
 
-def _drift(report: MonitorReport) -> list[dict[str, Any]]:
-    """The PSI of each feature in each window, those that drifted most first."""
-    windows = report.windows[-_MOST_WINDOWS:]
+def _drift(windows: Sequence[Window]) -> list[dict[str, Any]]:
+    """The PSI of each feature in each window; in the newest window's order: what changes the answers most first."""
     found: dict[str, list[float | None]] = {}
-    for place, window in enumerate(windows):
+    for place, window in reversed(list(enumerate(windows))):
         for one in window.drift:
             found.setdefault(one["feature"], [None] * len(windows))[place] = one["psi"]
-    rows: list[dict[str, Any]] = [
-        {"feature": name, "psi": values, "most": max(v or 0.0 for v in values)} for name, values in found.items()
-    ]
-    return sorted(rows, key=lambda row: -row["most"])[:_MOST_FEATURES]
+    return [{"feature": name, "psi": values} for name, values in found.items()][:_MOST_FEATURES]
 
 
 def _logged(desk: Desk) -> list[str]:
     """The models whose predictions are logged, among those of the registry."""
     lake, metadata = desk.workspace.stores.lake, desk.workspace.stores.metadata
-    return [
-        found.name for found, _ in newest_of_each(metadata, KIND, limit=2_000) if lake.exists(log_table(found.name))
-    ]
+    known = [found.name for found, _ in newest_of_each(metadata, KIND, limit=2_000)]
+    return [name for name in known if lake.exists(log_table(name))]
 
 
 def _counts(desk: Desk, model: str) -> list[dict[str, Any]]:

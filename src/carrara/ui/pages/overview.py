@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from carrara.core.errors import CarraraError
+from carrara.metadata.alerts import list_alerts
 from carrara.metadata.deployments import Deployment, current_deployments
 from carrara.metadata.runs import list_runs
 from carrara.metadata.versions import newest_of_each
@@ -25,6 +26,7 @@ def overview(desk: Desk, asked: Asked) -> Page:
     running = [run for run in list_runs(metadata, state="running", limit=20) if run.state == "running"]
     data: dict[str, Any] = {
         "live": [vars(one) for one in live[:50]],
+        "alerts": [one.as_dict() for one in list_alerts(metadata, open_only=True)[:_MOST]],
         "decisions": _decisions(desk, live),
         "running": [run.as_dict() for run in running[:_MOST]],
         "failed": [run.as_dict() for run in failed],
@@ -49,7 +51,7 @@ def _decisions(desk: Desk, live: list[Deployment]) -> list[dict[str, Any]]:
     """What waits for somebody: versions that passed and are not served, that failed a gate, data with anomalies."""
     metadata = desk.workspace.stores.metadata
     served = {(one.model, one.version) for one in live}
-    endpoints = {one.model: one for one in live}
+    endpoints = {one.model: one for one in live if one.role == "primary"}
     found: list[dict[str, Any]] = []
     for newest, _ in newest_of_each(metadata, MODEL, limit=20):
         name = f"{newest.name}@{newest.version}"
