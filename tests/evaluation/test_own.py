@@ -8,7 +8,8 @@ from sklearn.metrics import fbeta_score
 
 import carrara
 from carrara.core.errors import DataError, DefinitionError
-from carrara.evaluation import measure
+from carrara.evaluation import evaluate, measure
+from carrara.evaluation.evidence import Evidence
 
 RANDOM = np.random.default_rng(0)
 SCORES = RANDOM.random(400)
@@ -72,3 +73,28 @@ def test_a_function_of_other_parameters_is_refused():
 def test_costs_must_cost_something():
     with pytest.raises(DefinitionError, match="not all 0"):
         carrara.cost()
+
+
+def test_a_function_that_fails_is_named_with_what_it_said():
+    @carrara.metric(greater_is_better=True)
+    def broken(labels, scores):
+        return labels["late"]
+
+    with pytest.raises(DataError, match="the metric 'broken' failed: IndexError"):
+        measure(LABELS, SCORES, [broken])
+
+    @carrara.metric(greater_is_better=True)
+    def wordy(labels, scores):
+        return "good"
+
+    with pytest.raises(DataError, match="gave 'good', which is no number"):
+        measure(LABELS, SCORES, [wordy])
+
+
+def test_a_gate_asks_for_a_metric_of_your_own():
+    price = carrara.cost(false_positive=1, false_negative=1, name="dollars")
+    evaluation = evaluate(LABELS, SCORES, metrics=["roc_auc", price])
+    gate = carrara.at_most(price, 0.5)
+    assert (gate.name, gate.spec()["metric"]) == ("dollars at most 0.5", "dollars")
+    assert gate.judge(Evidence(evaluation)).passed
+    assert not carrara.at_least(f2, 0.1).judge(Evidence(evaluation)).passed  # was not measured

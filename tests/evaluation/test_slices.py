@@ -72,3 +72,14 @@ def test_a_slice_comes_back_from_its_dictionary():
 def test_a_column_of_another_length_is_refused():
     with pytest.raises(DataError, match="slice column 'column' has 3 rows, and there are 1,000"):
         slices(np.array([1, 2, 3]))
+
+
+def test_ten_thousand_values_are_a_thousand_slices_and_the_rest():
+    rows = 30_000
+    random = np.random.default_rng(0)
+    scores = random.random(rows)
+    found = measure_slices(
+        random.random(rows) < scores, scores, {"id": np.arange(rows) % 10_000}, ["brier"], bootstrap=5, min_rows=1
+    )
+    assert len(found) == 1_001
+    assert (found[-1].value, sum(one.rows for one in found)) == (OTHER, rows)

@@ -26,7 +26,7 @@ def tree(
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """The trees of an XGBoost or LightGBM version: splits, gains, training rows, and the way of a row."""
+    """The trees of a version: splits, gains, training rows, and the way of a row."""
     with open_workspace(workspace) as ws:
         trees = ws.models.trees(address, node=node, seen=number is not None)
         view = trees.view(number) if number is not None else None

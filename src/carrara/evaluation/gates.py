@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from carrara.core.errors import DefinitionError
 from carrara.evaluation.evidence import Evidence
-from carrara.evaluation.metrics import MetricValue, metric
+from carrara.evaluation.metrics import Metric, MetricValue, metric
 from carrara.evaluation.paired import PairedDifference
 from carrara.evaluation.slices import SliceResult
 
@@ -58,7 +58,7 @@ class Gate(Protocol):
 class AtLeast:
     """The metric is at least `value`."""
 
-    metric: str
+    metric: str | Metric
     value: float
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class AtLeast:
         return f"{self.metric} at least {self.value:g}"
 
     def spec(self) -> dict[str, Any]:
-        return {"gate": "at_least", "metric": self.metric, "value": self.value}
+        return {"gate": "at_least", "metric": str(self.metric), "value": self.value}
 
     def judge(self, evidence: Evidence) -> GateResult:
         evaluation = evidence.evaluation
@@ -83,7 +83,7 @@ class AtLeast:
 class AtMost:
     """The metric is at most `value`."""
 
-    metric: str
+    metric: str | Metric
     value: float
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ class AtMost:
         return f"{self.metric} at most {self.value:g}"
 
     def spec(self) -> dict[str, Any]:
-        return {"gate": "at_most", "metric": self.metric, "value": self.value}
+        return {"gate": "at_most", "metric": str(self.metric), "value": self.value}
 
     def judge(self, evidence: Evidence) -> GateResult:
         evaluation = evidence.evaluation
@@ -108,7 +108,7 @@ class AtMost:
 class BetterThanBaseline:
     """The metric is better than the baseline's, by at least `by` (in the metric's own direction)."""
 
-    metric: str
+    metric: str | Metric
     by: float = 0.0
 
     def __post_init__(self) -> None:
@@ -120,7 +120,7 @@ class BetterThanBaseline:
         return f"{self.metric} better than the baseline" + (f" by {self.by:g}" if self.by else "")
 
     def spec(self) -> dict[str, Any]:
-        return {"gate": "better_than_baseline", "metric": self.metric, "by": self.by}
+        return {"gate": "better_than_baseline", "metric": str(self.metric), "by": self.by}
 
     def judge(self, evidence: Evidence) -> GateResult:
         evaluation = evidence.evaluation
@@ -139,7 +139,7 @@ class BetterThanBaseline:
 class NoSliceBelow:
     """No slice of at least `min_rows` rows has a metric below `value`."""
 
-    metric: str
+    metric: str | Metric
     value: float
     min_rows: int = 200
 
@@ -155,7 +155,7 @@ class NoSliceBelow:
         return f"no slice of {self.min_rows:,} rows with {self.metric} below {self.value:g}"
 
     def spec(self) -> dict[str, Any]:
-        return {"gate": "no_slice_below", "metric": self.metric, "value": self.value, "min_rows": self.min_rows}
+        return {"gate": "no_slice_below", "metric": str(self.metric), "value": self.value, "min_rows": self.min_rows}
 
     def judge(self, evidence: Evidence) -> GateResult:
         evaluation = evidence.evaluation
@@ -172,7 +172,7 @@ class NoSliceBelow:
 class NoSliceAbove:
     """No slice of at least `min_rows` rows has a metric above `value`: for losses, of which less is better."""
 
-    metric: str
+    metric: str | Metric
     value: float
     min_rows: int = 200
 
@@ -188,7 +188,7 @@ class NoSliceAbove:
         return f"no slice of {self.min_rows:,} rows with {self.metric} above {self.value:g}"
 
     def spec(self) -> dict[str, Any]:
-        return {"gate": "no_slice_above", "metric": self.metric, "value": self.value, "min_rows": self.min_rows}
+        return {"gate": "no_slice_above", "metric": str(self.metric), "value": self.value, "min_rows": self.min_rows}
 
     def judge(self, evidence: Evidence) -> GateResult:
         seen = list(_seen_slices(evidence.evaluation.slices, self.metric, self.min_rows))
@@ -208,7 +208,7 @@ class NotWorseThanChampion:
     `proven` that it is not worse: then the whole interval of the difference must be within `by`.
     """
 
-    metric: str
+    metric: str | Metric
     by: float = 0.0
     proven: bool = False
 
@@ -222,7 +222,7 @@ class NotWorseThanChampion:
         return f"{self.metric} not worse than the champion{margin}{', proven' if self.proven else ''}"
 
     def spec(self) -> dict[str, Any]:
-        return {"gate": "not_worse_than_champion", "metric": self.metric, "by": self.by, "proven": self.proven}
+        return {"gate": "not_worse_than_champion", "metric": str(self.metric), "by": self.by, "proven": self.proven}
 
     def judge(self, evidence: Evidence) -> GateResult:
         sign = _direction(self.metric, self)
@@ -231,10 +231,10 @@ class NotWorseThanChampion:
             return _unseen(self, f"{self.metric} was not measured, or is undefined on these rows")
         if evidence.champion is None:
             return GateResult(self.name, True, found, None, "there is no champion yet to compare with")
-        pair = (evidence.paired or {}).get(self.metric)
+        pair = (evidence.paired or {}).get(str(self.metric))
         if pair is not None and not math.isnan(pair.low):
             return self._judged_on_the_same_rows(pair, sign)
-        theirs = evidence.champion.get(self.metric, {}).get("value")
+        theirs = evidence.champion.get(str(self.metric), {}).get("value")
         if theirs is None:
             return _unseen(self, f"the champion's record has no {self.metric}")
         required = theirs - sign * self.by
@@ -262,7 +262,7 @@ def judge_gates(gates: Iterable[Gate], evidence: Evidence) -> dict[str, Any]:
     return {"passed": all(r.passed for r in results), "results": [r.as_dict() for r in results]}
 
 
-def _direction(name: str, gate: Gate) -> int:
+def _direction(name: str | Metric, gate: Gate) -> int:
     """+1 where more is better, -1 where less is."""
     better = metric(name).greater_is_better
     if better is None:
@@ -278,12 +278,14 @@ def _check_margin(by: float, gate: Gate) -> None:
         raise DefinitionError(f"{type(gate).__name__}(by={by!r}) must not be negative")
 
 
-def _value(metrics: Mapping[str, MetricValue], name: str) -> float | None:
-    found = metrics.get(name)
+def _value(metrics: Mapping[str, MetricValue], name: str | Metric) -> float | None:
+    found = metrics.get(str(name))
     return None if found is None or math.isnan(found.value) else found.value
 
 
-def _seen_slices(slices: Iterable[SliceResult], name: str, min_rows: int) -> Iterable[tuple[float, SliceResult]]:
+def _seen_slices(
+    slices: Iterable[SliceResult], name: str | Metric, min_rows: int
+) -> Iterable[tuple[float, SliceResult]]:
     for one in slices:
         value = _value(one.metrics, name)
         if one.rows >= min_rows and value is not None:

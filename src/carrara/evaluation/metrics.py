@@ -48,6 +48,9 @@ class Metric:
     description: str
     digest: str | None = None
 
+    def __str__(self) -> str:
+        return self.name
+
     def function(self, labels: npt.ArrayLike, scores: npt.ArrayLike, **options: Any) -> float:
         """The metric's value, NaN where it is undefined; `options` are those of `measure` that belong to rows.
 

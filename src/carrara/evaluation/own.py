@@ -11,6 +11,7 @@ import numpy as np
 from carrara.core.digests import digest_data, digest_function
 from carrara.core.errors import DataError, DefinitionError
 from carrara.evaluation.binary import at_threshold
+from carrara.evaluation.intervals import Kernel
 from carrara.evaluation.metrics import Metric
 from carrara.evaluation.weighing import Floats, mean, ratio
 
@@ -80,9 +81,9 @@ def cost(
     )
 
 
-def _per_row(function: Callable[..., Any]) -> Callable[[Any, Floats], Any]:
+def _per_row(function: Callable[..., Any]) -> Kernel:
     def kernel(rows: Any, weights: Floats) -> Any:
-        values = np.asarray(function(rows.labels, rows.scores), np.float64)
+        values = np.asarray(_asked(function, rows.labels, rows.scores), np.float64)
         if values.shape != (len(rows),):
             raise DataError(f"the metric '{function.__name__}' gave shape {values.shape} for {len(rows):,} rows")
         return mean(values, weights)
@@ -90,16 +91,14 @@ def _per_row(function: Callable[..., Any]) -> Callable[[Any, Floats], Any]:
     return kernel
 
 
-def _weighted(function: Callable[..., Any]) -> Callable[[Any, Floats], Any]:
-    def kernel(rows: Any, weights: Floats) -> Any:
-        if weights.ndim == 1:
-            return float(function(rows.labels, rows.scores, weights))
-        return np.array([float(function(rows.labels, rows.scores, one)) for one in weights])
+def _weighted(function: Callable[..., Any]) -> Kernel:
+    def once(rows: Any, weights: Floats) -> float:
+        return _number(function, rows.labels, rows.scores, weights)
 
-    return kernel
+    return _of_each(once)
 
 
-def _repeated(function: Callable[..., Any]) -> Callable[[Any, Floats], Any]:
+def _repeated(function: Callable[..., Any]) -> Kernel:
     """A function without weights is given each row as often as it counts."""
 
     def once(rows: Any, weights: Floats) -> float:
@@ -109,19 +108,36 @@ def _repeated(function: Callable[..., Any]) -> Callable[[Any, Floats], Any]:
                 f"the metric '{function.__name__}' takes no weights, and the rows have some",
                 hint="Let the function take (labels, scores, weights).",
             )
-        if (times == 1).all():
-            return float(function(rows.labels, rows.scores))
-        return float(function(np.repeat(rows.labels, times, axis=0), np.repeat(rows.scores, times, axis=0)))
+        return _number(function, *(np.repeat(values, times, axis=0) for values in (rows.labels, rows.scores)))
+
+    return _of_each(once)
+
+
+def _of_each(once: Callable[[Any, Floats], float]) -> Kernel:
+    """A kernel that asks once for each resample; one on which the function fails, as with one class only, is NaN."""
+
+    def safely(rows: Any, weights: Floats) -> float:
+        try:
+            return once(rows, weights)
+        except DataError:
+            return float("nan")
 
     def kernel(rows: Any, weights: Floats) -> Any:
-        return once(rows, weights) if weights.ndim == 1 else np.array([_safely(once, rows, one) for one in weights])
+        return once(rows, weights) if weights.ndim == 1 else np.array([safely(rows, one) for one in weights])
 
     return kernel
 
 
-def _safely(once: Callable[[Any, Floats], float], rows: Any, weights: Floats) -> float:
-    """NaN for a resample on which a function is undefined: one class only, or no row."""
+def _number(function: Callable[..., Any], *arguments: Any) -> float:
+    found = _asked(function, *arguments)
     try:
-        return once(rows, weights)
-    except (ValueError, ZeroDivisionError):
-        return float("nan")
+        return float(found)
+    except (TypeError, ValueError):
+        raise DataError(f"the metric '{function.__name__}' gave {found!r}, which is no number") from None
+
+
+def _asked(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise DataError(f"the metric '{function.__name__}' failed: {type(error).__name__}: {error}") from error

@@ -84,7 +84,7 @@ def read_trees(stores: Stores, version: ModelVersion, *, node: str | None = None
     if forest is None:
         raise CarraraError(
             f"{version} has no trees that can be read",
-            hint=f"Those of XGBoost and LightGBM can; carrara model show {version} tells what it has learned.",
+            hint=f"Those of XGBoost, LightGBM and scikit-learn can. It has: carrara model parameters {version}",
         )
     signature = place.signature or Signature.from_dict(record["signature"][DEFAULT_SIGNATURE])
     classes = tuple(record["parameters"].get("classes", ()))

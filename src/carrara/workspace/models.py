@@ -72,8 +72,8 @@ class Models:
         return compare(self.workspace.stores, self.get(first), [self.get(other) for other in others])
 
     def trees(self, address: str, *, node: str | None = None, seen: bool = True) -> Trees:
-        """The trees of a version of XGBoost or LightGBM, with its training rows at their nodes; of a partitioned model
-        those of a `node`."""
+        """The trees of a version of XGBoost, LightGBM or scikit-learn, with its training rows at their nodes; of a
+        partitioned model those of a `node`."""
         return read_trees(self.workspace.stores, self.get(address), node=node, seen=seen)
 
     def trials(self, model: str) -> list[RecordedTrial]:

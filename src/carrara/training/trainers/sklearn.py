@@ -139,6 +139,9 @@ def _learned(value: Any) -> Any:
     if hasattr(value, "get_params"):
         found = {name: _learned(one) for name, one in vars(value).items() if name.endswith("_") and name[0] != "_"}
         steps = {name: _learned(one) for name, one in getattr(value, "steps", [])}
+        if hasattr(value, "learning_rate"):
+            # Of the parameters this one alone is part of what boosted trees add up to.
+            found["learning_rate"] = _learned(value.learning_rate)
         return {"class": type(value).__name__, **found, **({"steps": steps} if steps else {})}
     return value if isinstance(value, str | int | float | bool | None) else repr(value)
 
