@@ -47,18 +47,23 @@ def _summary(result: DemoResult) -> None:
     say(f"live, on {told['outcomes_joined']:,} outcomes         {told['live_roc_auc']:.3f}")
     say()
     print_table(
-        ["week from", "predictions", "late AUC", "score PSI", "features drifted most (PSI)"],
+        ["week from", "predictions", "late AUC", "score PSI", "features whose drift changes the answers most (PSI)"],
         [
             (
                 f"{w.start:%Y-%m-%d}",
                 w.predictions,
                 (w.metrics or {}).get("roc_auc", {}).get("value"),
-                w.score_drift["psi"],
+                w.score_drift.get("psi"),
                 ", ".join(f"{d['feature']} {d['psi']:.2f}" for d in w.drift[:2]),
             )
             for w in result.monitored.windows
+            if w.predictions
         ],
     )
+    for one in result.firing:
+        say(f"\nfiring: {one.rule}   {one.details['description']}")
+        for line in one.details["lines"][:3]:
+            say(f"  {line}")
 
 
 def _next(result: DemoResult, target: Path) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 def scheduler(
     once: Annotated[bool, typer.Option("--once", help="Do what is due now, and end; for a cron of one's own.")] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", help="Show Prometheus this process's metrics on 127.0.0.1.")
+    ] = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,6 +34,10 @@ def scheduler(
         failed |= done.error is not None
         print_json(vars(done)) if as_json else say(_line(done))
 
+    if metrics_port is not None:
+        from prometheus_client import start_http_server
+
+        start_http_server(metrics_port, addr="127.0.0.1")
     with open_workspace(workspace) as ws:
         if once:
             for done in ws.run_due():

@@ -20,6 +20,7 @@ from carrara.demo.parity import compare_with_offline
 from carrara.demo.server import ServerProcess
 from carrara.demo.template import MONTH, YEAR, Period, write_template
 from carrara.features.service import resolve_features
+from carrara.metadata.alerts import AlertState
 from carrara.monitoring.live import MonitorReport
 from carrara.pipelines import Trained, materialise_views
 from carrara.training import Model
@@ -41,6 +42,7 @@ class DemoResult:
     net: Trained | None
     report: Path
     monitored: MonitorReport
+    firing: list[AlertState]
     parity: int
     server: ServerProcess | None
     seconds: dict[str, float]
@@ -57,6 +59,7 @@ class DemoResult:
             "predictions_logged": self.monitored.predictions,
             "outcomes_joined": self.monitored.outcomes,
             "live_roc_auc": live.get("roc_auc", {}).get("value"),
+            "alerts_firing": [one.rule for one in self.firing],
             "features_equal_offline": self.parity,
             "seconds": self.seconds,
         }
@@ -99,7 +102,7 @@ def run_demo(
         except BaseException:
             server.kill()
             raise
-        monitored, parity = _watched(folder, trained, period, progress)
+        monitored, firing, parity = _watched(folder, trained, period, progress)
     seconds = {step.name: round(step.seconds, 2) for step in progress.steps}
     kept = ServerProcess(folder, keep=True) if keep_serving else None
     return DemoResult(
@@ -109,6 +112,7 @@ def run_demo(
         compared,
         report,
         monitored,
+        firing,
         parity,
         kept,
         seconds,
@@ -146,7 +150,7 @@ def _materialise(workspace: Workspace, until: datetime, *, rebuild: bool = False
 
 def _live(workspace: Workspace, server: ServerProcess, period: Period, step: Step) -> str:
     """Each hour: what became known by then goes online, and the hour's flights are predicted by entity keys."""
-    boards = list(_boards(workspace, period.live_from, period.live_to))
+    boards = [board for start, end in period.stretches for board in _boards(workspace, start, end)]
     asked = {"gRPC": 0, "REST": 0}
     with GrpcClient(server.grpc_port) as grpc, RestClient(server.rest_port) as rest:
         for number, (hour, flights) in enumerate(boards):
@@ -180,14 +184,20 @@ def _boards(workspace: Workspace, start: datetime, end: datetime) -> Iterator[tu
         )
 
 
-def _watched(folder: Path, trained: Trained, period: Period, progress: Progress) -> tuple[MonitorReport, int]:
-    """The outcomes arrive; live quality against the evaluation's, drift, and online against offline features."""
+def _watched(
+    folder: Path, trained: Trained, period: Period, progress: Progress
+) -> tuple[MonitorReport, list[AlertState], int]:
+    """The outcomes arrive; quality and drift by window, what fires, and online against offline features."""
     end = period.live_to + _OUTCOMES_AFTER
     with Workspace(folder, clock=lambda: end) as later:
-        with progress.step("outcomes") as step:
-            report = later.monitor(str(trained.version))
+        with progress.step("monitor") as step:
+            later.monitoring.run(MODEL)
+            report = later.monitoring.show(str(trained.version))
             step.said = f"{report.outcomes:,} of {report.predictions:,} predictions joined with what happened"
+        with progress.step("alerts") as step:
+            firing = [one for one in later.monitoring.alerts(MODEL) if one.state == "firing"]
+            step.said = f"{len(firing)} fire: {', '.join(one.rule for one in firing)}" if firing else "none fires"
         with progress.step("parity") as step:
             compared = compare_with_offline(later, str(trained.version))
             step.said = f"{compared:,} predictions: online features equal offline's"
-    return report, compared
+    return report, firing, compared

@@ -36,27 +36,36 @@ rest_port = 8501
 
 @dataclass(frozen=True)
 class Period:
-    """Which flights the demo reads, from when they are held out, and how many days it lives through."""
+    """Which flights the demo reads, from when they are held out, and the stretches that it lives through: when each
+    begins, and for how many days."""
 
     first_day: str
     last_day: str
     validation_from: str
     test_from: str
     least_roc_auc: str
-    live_days: int
+    lived: tuple[tuple[str, int], ...]
+
+    @property
+    def stretches(self) -> list[tuple[datetime, datetime]]:
+        """What is lived through, [from, to)."""
+        return [(parse_time(day), parse_time(day) + timedelta(days=days)) for day, days in self.lived]
 
     @property
     def live_from(self) -> datetime:
-        return parse_time(self.test_from)
+        return self.stretches[0][0]
 
     @property
     def live_to(self) -> datetime:
         """What the online store is as of when the demo ends."""
-        return self.live_from + timedelta(days=self.live_days)
+        return self.stretches[-1][1]
 
 
-YEAR = Period("2013-01-01", "2014-01-02", "2013-09-01", "2013-10-01", "0.72", live_days=21)
-MONTH = Period("2013-01-01", "2013-02-01", "2013-01-19", "2013-01-22", "0.68", live_days=8)
+_AUTUMN_THEN_WINTER = (("2013-10-01", 11), ("2013-12-08", 10))
+"""A real change, and all of it held out: mild days, then snow and the days before Christmas."""
+
+YEAR = Period("2013-01-01", "2014-01-02", "2013-09-01", "2013-10-01", "0.72", lived=_AUTUMN_THEN_WINTER)
+MONTH = Period("2013-01-01", "2013-02-01", "2013-01-19", "2013-01-22", "0.68", lived=(("2013-01-22", 8),))
 
 
 def write_template(folder: Path, template: str, period: Period = YEAR) -> None:

@@ -3,7 +3,8 @@
 An interval of a view ends at a moment of its schedule. All intervals that are due are covered by one run, which
 ingests the view's dataset, computes the view, and materialises it up to the newest of these moments; so a late or
 corrected row is picked up by the next run, whatever its time. A model is trained, after the views that are due with
-it; where nothing has changed there is no new version, and what is deployed stays as it is.
+it; where nothing has changed there is no new version, and what is deployed stays as it is. Last come the monitors, of
+every model that serves.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from carrara.core.definitions import Definitions
-from carrara.core.errors import CarraraError
+from carrara.core.errors import CarraraError, CheckFailed
 from carrara.core.identity import new_id
 from carrara.core.progress import Progress
 from carrara.core.schedule import Schedule
@@ -24,7 +25,11 @@ from carrara.features import compute_feature_table
 from carrara.features.service import StoredView
 from carrara.metadata.intervals import Claim, Interval, claim, extend, finish, list_intervals
 from carrara.metadata.runs import run
+from carrara.monitoring.monitor import Monitor
+from carrara.monitoring.prediction_log import log_table
 from carrara.pipelines.continued import newest_version
+from carrara.pipelines.freshness import measure_freshness
+from carrara.pipelines.monitor import Monitored, monitors, run_monitoring
 from carrara.pipelines.prepare import ingest_for, materialise_views, refresh_former_views, stored_views
 from carrara.pipelines.retraining import Retraining, reasons_to_retrain
 from carrara.pipelines.train import Trained, train
@@ -40,7 +45,7 @@ _LONGEST_WAIT_SECONDS = 15.0
 """How soon a changed definition, or the work of a scheduler that died, is noticed."""
 
 
-Timed = StoredView | Model | Retraining
+Timed = StoredView | Model | Retraining | Monitor
 """What may have a schedule."""
 
 
@@ -64,6 +69,12 @@ def scheduled(definitions: Definitions) -> list[Timed]:
     return [*(one for one in everything if one.schedule is not None), *watched]
 
 
+def scheduled_monitors(stores: Stores, definitions: Definitions) -> list[Monitor]:
+    """The monitors that have a schedule and something to look at."""
+    there = monitors(stores, definitions)
+    return [one for one in there if one.schedule is not None and stores.lake.exists(log_table(one.name))]
+
+
 def due(stores: Stores, view: Timed, now: datetime) -> tuple[datetime, ...]:
     """The moments of a schedule that nobody has done nor is doing, oldest first.
 
@@ -85,7 +96,7 @@ def run_due(stores: Stores, definitions: Definitions, *, owner: str = "", lease:
     """Do what is due now and is not another's; a dataset that several views need is ingested once."""
     owner = owner or new_id()
     claimed: list[tuple[Timed, Claim]] = []
-    for view in scheduled(definitions):
+    for view in [*scheduled(definitions), *scheduled_monitors(stores, definitions)]:
         now = stores.clock()
         wanted = Claim(view.kind, view.name, due(stores, view, now), owner)
         if wanted.moments and claim(stores.metadata, wanted, now, lease):
@@ -110,6 +121,7 @@ def run_scheduler(
             definitions = load()
             for done in run_due(stores, definitions, owner=owner, lease=lease):
                 said(done)
+            measure_freshness(stores, definitions)
             told.wait(_pause(stores, definitions))
         except CarraraError:
             # A file that is being edited, a store that is away: neither ends what is to run for months.
@@ -134,6 +146,8 @@ def _run(
             if isinstance(view, Retraining):
                 _ingest(stores, definitions, view.model.label.dataset, ingested)
                 return _finished(stores, view, held, None, _retrained(stores, definitions, view))
+            if isinstance(view, Monitor):
+                return _finished(stores, view, held, None, _monitored(run_monitoring(stores, definitions, view)))
             _ingest(stores, definitions, view.source, ingested)
             compute_feature_table(stores, definitions, view)
             materialise_views(stores, definitions, [view], held.moments[-1])
@@ -141,6 +155,17 @@ def _run(
     except Exception as failed:  # One view's failure stops neither the others nor the scheduler.
         error = str(failed)
     return _finished(stores, view, held, error, said)
+
+
+def _monitored(done: Monitored) -> str:
+    """What a monitor did; CheckFailed where a window could not be computed, so that it is tried again."""
+    failed = [f"{key.start:%Y-%m-%d %H:%M}: {error}" for one in done.ran for key, error in one.failed]
+    if failed:
+        raise CheckFailed(f"{len(failed)} windows of {done.model} could not be computed", failed)
+    computed = sum(len(one.computed) for one in done.ran)
+    begun = [alert.rule for one in done.ran for alert, _ in one.begun]
+    parts = [f"{computed} windows computed", *(f"firing: {rule}" for rule in begun)]
+    return "; ".join([*parts, *(f"{one.then}: {one.did or one.error}" for one in done.followed)])
 
 
 def _retrained(stores: Stores, definitions: Definitions, watched: Retraining) -> str:
