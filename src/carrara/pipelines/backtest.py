@@ -103,8 +103,9 @@ def backtest(
     model = definitions.get("model", name, Model)
     service = resolve_features(definitions, model.features, where=f"model '{name}'")
     asked = {"definition": model.spec(), "origins": origins, "every": every, "against": against}
-    if model.partition_by:
-        raise TrainingError("a partitioned model has no backtest yet", hint="Try its definition without partition_by.")
+    if model.partition_by or model.scores:
+        what = "is partitioned" if model.partition_by else "reads scores of versions, which know what came later"
+        raise TrainingError(f"'{name}' {what}: it has no backtest")
     if against is not None and model.label.kind != "regression":
         raise TrainingError(f"a feature can stand for a number alone, and '{name}' learns a {model.label.kind} label")
     with run(stores.metadata, "backtest", name, asked) as run_id, logged(stores, run_id, progress):

@@ -75,7 +75,7 @@ def former_of(stores: Stores, version: ModelVersion, model: Model, features: tup
     declared = digest_data([transform.spec() for transform in model.transforms])
     signature = Signature.from_dict(record["signature"][DEFAULT_SIGNATURE])
     same = declared == digest_data(record["configuration"]["transforms"])
-    if not same or tuple(spec.name for spec in signature.inputs) != features or model.partition_by:
+    if not same or tuple(spec.name for spec in signature.inputs) != features or model.partition_by or model.scores:
         return None
     classes = tuple(record["parameters"].get("classes", ()))
     return Former(Inputs.of_files(signature.inputs, learned_files(stores, version)), classes)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from carrara.core.clock import duration, now
-from carrara.core.digests import digest_data
+from carrara.core.digests import digest_bytes, digest_data
 from carrara.core.environment import environment
 from carrara.core.errors import TrainingError
 from carrara.core.progress import Step
@@ -18,6 +18,7 @@ from carrara.features import TrainingSet
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.trials import add_trial, list_trials
 from carrara.pipelines.continued import begun_with, former_of
+from carrara.pipelines.scores import described
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage import Stores
 from carrara.training import FittedModel, Model
@@ -36,7 +37,18 @@ def tune_step(
     space = {name: one.spec() for name, one in search_space(model).items()}
     by, libraries = tuned_metric(model), _libraries(environment()["distributions"])
     name, more_is_better = by.name, bool(by.greater_is_better)
-    study = digest_data(["tune", model.name, training_set.digest, _learned_from(model), space, by.spec(), libraries])
+    study = digest_data(
+        [
+            "tune",
+            model.name,
+            training_set.digest,
+            _learned_from(model),
+            described(work.stages),
+            space,
+            by.spec(),
+            libraries,
+        ]
+    )
     done = _trials(work.stores, study)
     step.reused = len(done) >= trials
     if not step.reused:
@@ -44,7 +56,9 @@ def tune_step(
         def keep(trial: Trial) -> None:
             add_trial(metadata, study, model.name, work.run_id, **{**vars(trial), "parameters": dict(trial.parameters)})
 
-        prepared = prepare(model, inner_features(model, work.service.features), parts, folder=_scratch(work.stores))
+        prepared = prepare(
+            model, inner_features(model, work.service.features), parts, folder=_scratch(work.stores), stages=work.stages
+        )
         tune(model, prepared, trials=trials, jobs=jobs, known=done, keep=keep, advance=step.advance)
         done = _trials(work.stores, study)
     best = best_of(done, more_is_better)
@@ -83,6 +97,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
     start = work.start.manifest if work.start is not None else None
     key = digest_data(
         ["train", training_set.digest, _learned_from(model), _libraries(installed), start, work.seen, work.team.spec()]
+        + [[stage.address, digest_bytes(stage.graph)] for stage in work.stages]
     )
     checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
 
@@ -91,7 +106,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
         features = work.service.features
         inner = inner_features(model, features)
         former = former_of(stores, work.start, model, inner) if work.start is not None else None
-        prepared = prepare(model, inner, parts, step.advance, checkpoint, _scratch(stores), former)
+        prepared = prepare(model, inner, parts, step.advance, checkpoint, _scratch(stores), former, work.stages)
         if work.start is not None:
             prepared = begun_with(stores, prepared, work.start, former)
         report = _within(model, started, live.add)

@@ -83,6 +83,7 @@ def model_record(
             "rows_learned": fitted["rows"],
             "why": fitted["why"],
             **fitted["team"],
+            "stages": fitted["stages"],
         },
         signature={
             DEFAULT_SIGNATURE: fitted["signature"],
@@ -117,7 +118,12 @@ def _datasets(
             ),
         },
         "parts": {
-            name: {"rows": rows.height, "from": str(rows[time].min()), "to": str(rows[time].max())}
+            name: {
+                "rows": rows.height,
+                "from": str(rows[time].min()),
+                "to": str(rows[time].max()),
+                "known": str(rows[known].max()),
+            }
             for name, rows in parts.items()
         },
         "sources": {v.name: {"version": v.version, "digest": v.digest, "rows": v.rows} for v in versions},

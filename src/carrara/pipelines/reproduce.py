@@ -26,12 +26,14 @@ from carrara.models.registry import (
 )
 from carrara.pipelines.continued import begun_with, former_of, unseen
 from carrara.pipelines.plan import differences
+from carrara.pipelines.scores import out_of_sample, stages_of
 from carrara.pipelines.train import carried_columns
 from carrara.storage import Stores
 from carrara.training import Model
 from carrara.training.cluster.team import Team
 from carrara.training.fit import Prepared, fit_prepared, prepare
 from carrara.training.partitions import fit_partitioned, inner_features
+from carrara.training.stages import Stage
 from carrara.training.tuning import with_parameters
 
 
@@ -97,7 +99,9 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
     labels = dataset_version(stores, name, number)
     rebuilt = training_rows(stores, service, labels, tables, model.label.time, carried_columns(model))
     parts = model.split.split(rows.collect(), time=model.label.time, known_at=model.label.known_at)
-    prepared = _prepared(stores, model, inner_features(model, service.features), parts, record["summary"])
+    stages = stages_of(stores, model, service, tuple(record["summary"].get("stages", ())))
+    later = out_of_sample(stores, dict(parts), model, stages)
+    prepared = _prepared(stores, model, inner_features(model, service.features), later, record["summary"], stages)
     if model.partition_by:
         made = fit_partitioned(model, service.features, parts, prepared, lambda done, total: None)
     else:
@@ -115,16 +119,21 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
 
 
 def _prepared(
-    stores: Stores, model: Model, features: tuple[str, ...], parts: Mapping[str, Rows], begun: Mapping[str, Any]
+    stores: Stores,
+    model: Model,
+    features: tuple[str, ...],
+    parts: Mapping[str, Rows],
+    begun: Mapping[str, Any],
+    stages: tuple[Stage, ...],
 ) -> Prepared:
     """What the trainer was given, of rows and of the version that it went on from."""
     start = resolve(stores, begun["start"]) if begun.get("start") else None
     if start is None:
-        prepared = prepare(model, features, parts)
+        prepared = prepare(model, features, parts, stages=stages)
     else:
         former = former_of(stores, start, model, features)
         rows = unseen(parts, model.label, begun["seen"], start) if begun.get("seen") else parts
-        prepared = begun_with(stores, prepare(model, features, rows, former=former), start, former)
+        prepared = begun_with(stores, prepare(model, features, rows, former=former, stages=stages), start, former)
     team = Team(begun.get("workers", 1), begun.get("servers", 0), begun.get("cluster"))
     return replace(prepared, task=replace(prepared.task, team=team))
 

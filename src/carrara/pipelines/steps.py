@@ -15,6 +15,7 @@ from carrara.models.registry import ModelVersion
 from carrara.storage import Stores
 from carrara.training import Model
 from carrara.training.cluster.team import ALONE, Team
+from carrara.training.stages import Stage
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class TrainingWork:
     team: Team = ALONE
     seen: str | None = None
     why: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
 
 
 def remembered(stores: Stores, run_id: str, step: Step, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from carrara.core.errors import TrainingError
 from carrara.core.html import html_table
 from carrara.core.progress import Progress, Step
 from carrara.data import dataset_version
-from carrara.data.rows import Rows, StoredRows, split_table
+from carrara.data.rows import Rows, split_table
 from carrara.evaluation import Evaluation
 from carrara.features import TrainingSet, build_training_set, read_training_set, resolve_features
 from carrara.features.offline import current_table
@@ -26,6 +26,7 @@ from carrara.pipelines.judge_step import judge_step
 from carrara.pipelines.prepare import compute_features, ingest_for
 from carrara.pipelines.record import model_record, overlap_warnings
 from carrara.pipelines.run_log import logged
+from carrara.pipelines.scores import described, out_of_sample, stages_of
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage import Stores
 from carrara.training import Model
@@ -82,13 +83,23 @@ def train(
         begun = version_to_go_on_from(stores, name)
     asked = {"definition": model.spec(), "trials": trials, "jobs": jobs, "start": str(begun) if begun else None}
     asked |= {**team.spec(), "new_rows": new_rows, "why": list(why)}
+    stages = stages_of(stores, model, service, model.scores)
     seen = last_learned(stores, begun).isoformat() if new_rows and begun is not None else None
     with run(stores.metadata, "train", name, asked) as run_id, logged(stores, run_id, progress):
         work = TrainingWork(
-            stores, definitions, model, service, run_id, start=begun, team=team, seen=seen, why=tuple(why)
+            stores,
+            definitions,
+            model,
+            service,
+            run_id,
+            start=begun,
+            team=team,
+            seen=seen,
+            why=tuple(why),
+            stages=stages,
         )
         training_set = assembled(work, progress)
-        parts = _parts(work, training_set)
+        parts = out_of_sample(stores, _parts(work, training_set), model, stages)
         if trials:
             with progress.step("tune") as step:
                 work = tune_step(work, training_set, parts, step, trials, jobs)
@@ -163,9 +174,9 @@ def carried_columns(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column for column in named if column))
 
 
-def _parts(work: TrainingWork, training_set: TrainingSet) -> dict[str, StoredRows]:
+def _parts(work: TrainingWork, training_set: TrainingSet) -> dict[str, Rows]:
     table, label = work.stores.lake.scan(training_set.lake_table), work.model.label
-    return split_table(table, work.model.split, time=label.time, known_at=label.known_at)
+    return dict(split_table(table, work.model.split, time=label.time, known_at=label.known_at))
 
 
 def _registered(
@@ -204,7 +215,7 @@ def _registered(
             learned=stores.artifacts.get_files(fitted["learned"]),
             definitions=work.definitions.source,
             run_id=work.run_id,
-            sources=[training_set.address, *([f"model:{work.start}"] if work.start is not None else [])],
+            sources=[training_set.address, *(f"model:{one}" for one in (work.start, *described(work.stages)) if one)],
             # Killed before the step is remembered, the next run gets the version that this one made.
             key=key,
         )
@@ -217,7 +228,13 @@ def _registered(
 def _begun(work: TrainingWork) -> dict[str, Any]:
     """Of what a run has begun, for the record."""
     start = str(work.start) if work.start is not None else None
-    return {"tuning": work.tuned, "start": start, "seen": work.seen, "why": list(work.why)}
+    return {
+        "tuning": work.tuned,
+        "start": start,
+        "seen": work.seen,
+        "why": list(work.why),
+        "stages": described(work.stages),
+    }
 
 
 def _headline(evaluation: Evaluation, judged: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from carrara.training.inputs import Inputs, fit_inputs
 from carrara.training.labels import classes_of, encoded
 from carrara.training.model import Model
 from carrara.training.proof import exported
+from carrara.training.stages import Stage
 from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task
 from carrara.training.transforms.graph import joined
 
@@ -80,6 +81,7 @@ def prepare(
     checkpoint: Checkpoint | None = None,
     folder: Path | None = None,
     former: Former | None = None,
+    stages: tuple[Stage, ...] = (),
 ) -> Prepared:
     """Fit the transforms, unless they are a `former` version's, and make the matrices, large ones in files in `folder`.
 
@@ -89,7 +91,7 @@ def prepare(
         inputs, classes = former.inputs, former.classes
     else:
         classes = classes_of(model.label, parts["train"], f"the train part of '{model.name}'")
-        inputs = fit_inputs(features, model.transforms, parts["train"])
+        inputs = fit_inputs(features, model.transforms, parts["train"], stages)
     made = {name: _part(model, inputs, classes, parts[name], name, folder) for name in ("train", "validation")}
     task = Task(model.label.kind, inputs.names, classes, inputs.categories, model.seed, advance)
     task = replace(task, checkpoint=checkpoint or NoCheckpoint(), folder=folder, shapes=inputs.shapes)

@@ -21,6 +21,7 @@ from carrara.data.rows import Rows, batches
 from carrara.models.runtimes.base import COLUMNS, TRANSFORMS
 from carrara.models.runtimes.onnx import session
 from carrara.models.signature import TensorSpec
+from carrara.training.stages import Stage
 from carrara.training.trainers.base import MOST_IN_MEMORY, Array
 from carrara.training.transforms.base import Transform
 from carrara.training.transforms.graph import Column, Graph
@@ -114,9 +115,11 @@ class Inputs:
         return found
 
 
-def fit_inputs(features: tuple[str, ...], transforms: tuple[Transform, ...], rows: Rows) -> Inputs:
+def fit_inputs(
+    features: tuple[str, ...], transforms: tuple[Transform, ...], rows: Rows, stages: tuple[Stage, ...] = ()
+) -> Inputs:
     """Fit transforms on the training rows, in the order of their declaration; of more than MOST_IN_MEMORY numbers,
-    on every n-th row.
+    on every n-th row. The scores of `stages` are columns that transforms can take, too.
 
     Raises ColumnTypeMismatch for a feature that is no number, boolean or text; TrainingError for a text that no
     transform makes a number of, and for a feature that is missing in every row.
@@ -125,14 +128,17 @@ def fit_inputs(features: tuple[str, ...], transforms: tuple[Transform, ...], row
     for name in features:
         if rows[name].null_count() == rows.height:
             raise TrainingError(f"'{name}' is missing in every training row", hint="Leave it out of the model.")
-    if not transforms:
+    if not transforms and not stages:
         _refuse_texts([spec.name for spec in specs if spec.dtype == "string"])
         return Inputs(specs, _columns_of(specs), _sources_of(specs), shapes=_shapes(specs))
     looked_at = rows.gather_every(1 + rows.height * len(features) // MOST_IN_MEMORY).select(features)
     given = _given(specs, looked_at)
     graph, learned = Graph(), []
     columns = _columns(graph, specs, given)
-    untouched = dict(columns)
+    for stage in stages:
+        numbers = [place for spec in _number_specs(stage.signature.inputs) for place in _places(specs, spec.name)]
+        columns[stage.names[0]] = stage.column(graph, NUMBERS, numbers, given)
+    untouched = {name: columns[name] for name in features}
     for transform in transforms:
         made, found = transform.fit(columns, graph)
         columns |= made

@@ -64,7 +64,8 @@ class Model:
     may be your own (`carrara.metric`, `carrara.cost`);
     `transforms` are fitted on the train part, and served in the model; `search` are the hyper-parameters that tuning
     tries, by default those of the trainer. `partition_by` are features, texts, for each value of which that has
-    `partition_rows` training rows there is a model of its own. A scheduler trains it by its `schedule`, `"@weekly"` or
+    `partition_rows` training rows there is a model of its own. `scores` are versions of other models, `"risk@2"`, whose
+    scores are inputs beside the features. A scheduler trains it by its `schedule`, `"@weekly"` or
     a cron expression, and when `retrain` says so; a fit that takes longer than `time_limit`, such as `"2h"`, is ended.
     """
 
@@ -81,6 +82,7 @@ class Model:
     metric_weight: str | None = None
     partition_by: tuple[str, ...] = ()
     partition_rows: int = 1_000
+    scores: tuple[str, ...] = ()
     baseline: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     threshold: float = 0.5
@@ -101,6 +103,8 @@ class Model:
                 f"the label of model '{self.name}' names no time",
                 hint='Say when each row is predicted: Label(…, time="COLUMN").',
             )
+        if self.scores and self.partition_by:
+            raise DefinitionError(f"model '{self.name}' is partitioned, and reads scores: it can do one of them")
         if self.baseline and not self.label.column:
             raise DefinitionError(f"model '{self.name}' has no label, of which a baseline could be the mean")
         for name in self.metrics:
@@ -144,6 +148,7 @@ class Model:
             "metric_weight": self.metric_weight,
             "partition_by": list(self.partition_by),
             "partition_rows": self.partition_rows,
+            "scores": list(self.scores),
             "slices": [one if isinstance(one, str) else list(one) for one in self.slices],
             "baseline": list(self.baseline),
             "gates": [gate.spec() for gate in self.gates],

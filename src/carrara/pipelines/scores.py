@@ -1,0 +1,87 @@
+"""Scores of other models that a model reads: which versions, and from when on their scores are no hindsight."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from carrara.core.clock import parse_time
+from carrara.core.definitions import Definitions
+from carrara.core.errors import TrainingError
+from carrara.data.rows import Rows
+from carrara.features.service import ResolvedFeatures, definition_digest, resolve_features
+from carrara.models.registry import SERVABLE, ModelVersion, read_record, recorded_definitions, resolve
+from carrara.models.signature import DEFAULT_SIGNATURE, Signature
+from carrara.storage import Stores
+from carrara.training import Model
+from carrara.training.stages import Stage
+
+
+def stages_of(stores: Stores, model: Model, service: ResolvedFeatures, addresses: tuple[str, ...]) -> tuple[Stage, ...]:
+    """The versions that a model's `scores` stand for now.
+
+    Raises TrainingError for one that is not in ONNX, or whose features the model does not read as they were defined.
+    """
+    return tuple(_stage(stores, model, service, resolve(stores, address)) for address in addresses)
+
+
+def _stage(stores: Stores, model: Model, service: ResolvedFeatures, version: ModelVersion) -> Stage:
+    record = read_record(stores, version)
+    if version.format != "onnx":
+        raise TrainingError(
+            f"{version}, whose score '{model.name}' reads, is kept as {version.format}",
+            hint="Only ONNX can be in another model.",
+        )
+    signature = Signature.from_dict(record["signature"][DEFAULT_SIGNATURE])
+    lacking = [spec.name for spec in signature.inputs if spec.name not in service.features]
+    if lacking:
+        raise TrainingError(
+            f"'{model.name}' reads the score of {version}, and not its feature '{lacking[0]}'",
+            hint=f"Add to its features: {', '.join(lacking)}.",
+        )
+    _check_views(stores, model, service, version)
+    file = stores.artifacts.manifest(version.manifest)[f"{SERVABLE}model.onnx"]
+    graph = stores.artifacts.get(str(file["sha256"]), name="model.onnx")
+    return Stage(str(version), graph, signature, tuple(record["parameters"].get("classes", ())))
+
+
+def _check_views(stores: Stores, model: Model, service: ResolvedFeatures, version: ModelVersion) -> None:
+    """A view that has another definition by now would feed the other model something it does not know."""
+    then: Definitions = recorded_definitions(stores, version)
+    references = then.of_kind("model")[version.model].features
+    former = resolve_features(then, references, where=f"model '{version}'")
+    now = {view.name: definition_digest(view) for view, _ in service.stored}
+    for view, _ in former.stored:
+        if now.get(view.name) != definition_digest(view):
+            raise TrainingError(
+                f"the view '{view.name}' is not what {version}, whose score '{model.name}' reads, was trained on",
+                hint=f"Train {version.model} again, and read that version.",
+            )
+
+
+def learned_until(stores: Stores, version: ModelVersion) -> str:
+    """When the last label became known that a version was fitted or stopped by."""
+    parts = read_record(stores, version)["datasets"]["parts"]
+    return max(str(parts[name]["known"]) for name in ("train", "validation"))
+
+
+def out_of_sample(stores: Stores, parts: dict[str, Rows], model: Model, stages: tuple[Stage, ...]) -> dict[str, Rows]:
+    """The rows that are predicted after all that a stage has learned from: on earlier ones its score is hindsight.
+
+    Raises TrainingError where a part is left without rows.
+    """
+    if not stages:
+        return parts
+    until = max(learned_until(stores, resolve(stores, stage.address)) for stage in stages)
+    kept = {name: rows.filter(pl.col(model.label.time) > parse_time(until)) for name, rows in parts.items()}
+    for name, rows in kept.items():
+        if not rows.height:
+            raise TrainingError(
+                f"every row of the {name} part of '{model.name}' is older than what "
+                f"{' and '.join(stage.address for stage in stages)} learned from (until {until[:19]})",
+                hint="Train the first stage on older rows: move its split's times back.",
+            )
+    return kept
+
+
+def described(stages: tuple[Stage, ...]) -> list[str]:
+    return [stage.address for stage in stages]
