@@ -252,7 +252,7 @@ def test_a_port_that_is_taken_is_named():
 
 
 def test_the_server_refuses_to_listen_beyond_loopback():
-    with pytest.raises(ConfigurationError, match="no authentication"):
+    with pytest.raises(ConfigurationError, match="without tokens and TLS"):
         ModelServer(manager_of(Doubling()), host="0.0.0.0", grpc_port=0, rest_port=0)
 
 

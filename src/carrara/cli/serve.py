@@ -13,10 +13,11 @@ import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, say
-from carrara.core.errors import CarraraError
+from carrara.core.errors import CarraraError, ConfigurationError
 
 if TYPE_CHECKING:
     from carrara.cli.serving_flags import Flags
+    from carrara.core.config import ServingSection
     from carrara.serving.folders import Folders
     from carrara.serving.options import ServerOptions, Wire
     from carrara.serving.processes import Workers
@@ -88,6 +89,7 @@ def serve(
     --batching_parameters_file, --monitoring_config_file, --ssl_config_file, --rest_api_enable_cors_support, ...
     """
     from carrara.cli.serving_flags import parse_flags
+    from carrara.serving.guard import is_loopback
     from carrara.serving.options import ServerOptions
     from carrara.serving.run import serve_folders, serve_workspace
     from carrara.serving.slots import Retry
@@ -120,6 +122,8 @@ def serve(
             host=named.host,
             grpc_port=named.grpc_port if grpc_port is None else grpc_port,
             rest_port=named.rest_port if rest_port is None else rest_port,
+            tokens=named.tokens or not is_loopback(named.host),
+            wire=_with_tls(options.wire, ws.root, named),
         )
         if processes == 1:
             serve_workspace(ws.stores, options, ready)
@@ -127,6 +131,22 @@ def serve(
         # A store of an earlier release is brought up to date once, before the processes open it.
         assert ws.stores
     _serve_processes(processes, options, ready)
+
+
+def _with_tls(wire: Wire, root: Path, named: ServingSection) -> Wire:
+    """The wire with the key and the certificate that carrara.toml names."""
+    from carrara.serving.transports.base import Tls
+
+    if not named.tls_certificate and not named.tls_key:
+        return wire
+    files = root / named.tls_key, root / named.tls_certificate
+    try:
+        key, certificate = (path.read_bytes() for path in files)
+    except OSError as error:
+        raise ConfigurationError(
+            f"[serving] tls_key or tls_certificate cannot be read: {error}", hint="Both are PEM files."
+        ) from None
+    return replace(wire, tls=Tls(key, certificate, files=files))
 
 
 def _serve_processes(count: int, options: ServerOptions, ready: Callable[[Workers, list[str]], None]) -> None:
@@ -155,7 +175,6 @@ def _wire(flags: Flags) -> Wire:
 
 
 def _folders(flags: Flags, name: str, base_path: str | None, poll_seconds: float) -> Folders:
-    from carrara.core.errors import ConfigurationError
     from carrara.serving.folder_predictor import Opening
     from carrara.serving.folders import ConfigFile, Folders, folders_of_file
     from carrara.serving.model_config import ModelConfig, read_batching

@@ -43,9 +43,14 @@ class FeaturesSection:
 
 @dataclass(frozen=True)
 class ServingSection:
+    """`tokens` asks for one on loopback too; `tls_certificate` and `tls_key` are PEM files."""
+
     host: str = "127.0.0.1"
     grpc_port: int = 8500
     rest_port: int = 8501
+    tokens: bool = False
+    tls_certificate: str = ""
+    tls_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,11 +129,13 @@ def _value(hint: Any, value: Any, path: str, key: str) -> Any:
         return value
     if hint is int and isinstance(value, str) and value.isdigit():
         return int(value)
+    if hint is bool and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
     if hint is str and isinstance(value, str):
         return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if hint == tuple[str, ...] and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    expected = {str: "a string", int: "a whole number"}.get(hint, "a list of strings")
+    expected = {str: "a string", int: "a whole number", bool: "true or false"}.get(hint, "a list of strings")
     raise ConfigurationError(f"'{key}' of {path} must be {expected}, and {value!r} was written")

@@ -32,7 +32,10 @@ DEFAULT_WIRE = Wire()
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Port 0 takes a free one; `until_eof` stops the server as well when standard input ends."""
+    """Port 0 takes a free one; `until_eof` stops the server as well when standard input ends.
+
+    With `tokens` whoever asks must show a valid one.
+    """
 
     host: str = "127.0.0.1"
     grpc_port: int = 8500
@@ -43,3 +46,4 @@ class ServerOptions:
     until_eof: bool = False
     wire: Wire = DEFAULT_WIRE
     bounds: Bounds = NO_BOUNDS
+    tokens: bool = False

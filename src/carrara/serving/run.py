@@ -13,9 +13,11 @@ from functools import partial
 from typing import Any
 
 from carrara.core.errors import StorageError
+from carrara.metadata.access import Authenticator
 from carrara.monitoring.prediction_log import PredictionLog
 from carrara.serving.deployed import Deployed
 from carrara.serving.folders import Folders
+from carrara.serving.guard import Guard
 from carrara.serving.inference import Log
 from carrara.serving.manager import Desired, Load, ModelManager, Unloaded
 from carrara.serving.observed import Observed
@@ -38,7 +40,17 @@ def serve_workspace(stores: Stores, options: ServerOptions, ready: Ready) -> Non
     deployed = Deployed(stores, rollouts)
     log = PredictionLog(stores)
     try:
-        _serve(deployed.endpoints, deployed.load, options, ready, log.append, observed, unloaded=deployed.unloaded)
+        guard = Guard(Authenticator(stores.metadata, clock=stores.clock), stores.clock) if options.tokens else None
+        _serve(
+            deployed.endpoints,
+            deployed.load,
+            options,
+            ready,
+            log.append,
+            observed,
+            unloaded=deployed.unloaded,
+            guard=guard,
+        )
         with suppress(StorageError):
             rollouts.flush()
     finally:
@@ -59,6 +71,7 @@ def _serve(
     observed: Observed | None = None,
     reload: Callable[[ModelManager, Any], None] | None = None,
     unloaded: Unloaded | None = None,
+    guard: Guard | None = None,
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     manager = ModelManager(
@@ -79,6 +92,7 @@ def _serve(
         observed=observed,
         reload=None if reload is None else partial(reload, manager),
         wire=options.wire,
+        guard=guard,
     )
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 
-from carrara.core.errors import ConfigurationError
 from carrara.serving.grpc_calls import GrpcCalls
+from carrara.serving.guard import Guard, require_safe
 from carrara.serving.inference import Inference, Log
 from carrara.serving.manager import ModelManager
 from carrara.serving.observed import Observed
@@ -34,16 +33,24 @@ class ModelServer:
         reload: Reload | None = None,
         observed: Observed | None = None,
         wire: Wire = DEFAULT_WIRE,
+        guard: Guard | None = None,
     ) -> None:
-        _only_loopback(host)
+        encrypted = wire.tls is not None and wire.tls.files is not None
+        require_safe(host, guarded=guard is not None, encrypted=encrypted)
         self.manager = manager
         self.inference = Inference(manager, log, observed, most_rows=wire.most_rows)
         calls = GrpcCalls(self.inference, manager, reload)
-        self._grpc = grpc_transport(host, grpc_port, calls, wire)
+        self._grpc = grpc_transport(host, grpc_port, calls, wire, guard)
         try:
             rest = self._rest(wire)
             self._http = HttpTransport(
-                host, rest_port, rest.reply_all, body_seconds=wire.body_seconds, shared=wire.shared
+                host,
+                rest_port,
+                rest.reply_all,
+                body_seconds=wire.body_seconds,
+                shared=wire.shared,
+                guard=guard,
+                tls=wire.tls,
             )
         except BaseException:
             self._grpc.stop(0)
@@ -73,24 +80,16 @@ class ModelServer:
         self.manager.stop()
 
 
-def grpc_transport(host: str, port: int, calls: GrpcCalls, wire: Wire) -> Transport:
-    """The native transport where it is installed and nothing is encrypted, else grpcio's."""
-    if wire.tls is None and importlib.util.find_spec("pygrpc_native") is not None:
+def grpc_transport(
+    host: str, port: int, calls: GrpcCalls, wire: Wire = DEFAULT_WIRE, guard: Guard | None = None
+) -> Transport:
+    """The native transport where it is installed and nothing is encrypted or guarded, else grpcio's."""
+    if wire.tls is None and guard is None and importlib.util.find_spec("pygrpc_native") is not None:
         from carrara.serving.transports.grpc_native import NativeGrpcTransport
 
         return NativeGrpcTransport(host, port, calls.methods, calls.handle, calls.streams, shared=wire.shared)
     from carrara.serving.transports.grpc import GrpcTransport
 
-    return GrpcTransport(host, port, calls.methods, calls.handle, calls.streams, tls=wire.tls, shared=wire.shared)
-
-
-def _only_loopback(host: str) -> None:
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise ConfigurationError(
-            f"the server does not listen on '{host}': it has no authentication yet",
-            hint='Keep [serving] host = "127.0.0.1", and put a proxy that authenticates in front of it.',
-        )
+    return GrpcTransport(
+        host, port, calls.methods, calls.handle, calls.streams, tls=wire.tls, shared=wire.shared, guard=guard
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 MAX_MESSAGE_BYTES = 64 << 20
@@ -43,11 +44,15 @@ Stream = Callable[[Iterable[bytes], Callable[[], bool]], Iterator[bytes]]
 
 @dataclass(frozen=True)
 class Tls:
-    """What an encrypted port needs: PEM texts. With `client_ca` clients must show a certificate of that authority."""
+    """What an encrypted port needs: PEM texts. With `client_ca` clients must show a certificate of that authority.
+
+    `files` are where key and certificate lie; HTTP is encrypted with them.
+    """
 
     key: bytes
     certificate: bytes
     client_ca: bytes = b""
+    files: tuple[Path, Path] | None = None
 
 
 class Transport(Protocol):

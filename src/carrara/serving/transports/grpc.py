@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from carrara.core.errors import UnavailableError
+from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
+from carrara.serving.guard import OPEN_METHODS, Guard
 from carrara.serving.transports.base import MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, Tls
 from carrara.serving.transports.grpc_streams import stream_handlers
 
@@ -27,11 +28,15 @@ class GrpcTransport:
         *,
         tls: Tls | None = None,
         shared: bool = False,
+        guard: Guard | None = None,
     ) -> None:
         grpc = require("grpc", extra="serve", purpose="gRPC serving")
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", int(shared))]
         pool = ThreadPoolExecutor(_THREADS, "grpc")
-        self._server = grpc.server(pool, options=options, maximum_concurrent_rpcs=MOST_WAITING)
+        interceptors = [guarded(grpc, guard)] if guard is not None else []
+        self._server = grpc.server(
+            pool, interceptors=interceptors, options=options, maximum_concurrent_rpcs=MOST_WAITING
+        )
         self._server.add_generic_rpc_handlers([_handlers(grpc, method, handler) for method in methods])
         self._server.add_generic_rpc_handlers(stream_handlers(grpc, streams or {}))
         try:
@@ -68,3 +73,32 @@ def _handlers(grpc: Any, method: str, handler: Handler) -> Any:
 
     _, service, name = method.split("/")
     return grpc.method_handlers_generic_handler(service, {name: grpc.unary_unary_rpc_method_handler(answer)})
+
+
+def guarded(grpc: Any, guard: Guard) -> Any:
+    """grpcio's interceptor that lets calls with a valid token pass, and probes."""
+
+    def refusing(handler: Any, code: Any, text: str) -> Any:
+        def refuse(_: Any, context: Any) -> Any:
+            context.abort(code, text)
+
+        if handler is None or not handler.request_streaming:
+            return grpc.unary_unary_rpc_method_handler(refuse)
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+    class Guarded(grpc.ServerInterceptor):  # type: ignore[misc]
+        def intercept_service(self, continuation: Any, details: Any) -> Any:
+            handler = continuation(details)
+            if details.method in OPEN_METHODS:
+                return handler
+            header = next((value for name, value in details.invocation_metadata if name == "authorization"), "")
+            try:
+                guard.check(str(header))
+            except Unauthenticated as error:
+                return refusing(handler, grpc.StatusCode.UNAUTHENTICATED, f"{error.message}. {error.hint}")
+            except CarraraError:
+                text = "it cannot be told now whether the token is valid"
+                return refusing(handler, grpc.StatusCode.UNAVAILABLE, text)
+            return handler
+
+    return Guarded()

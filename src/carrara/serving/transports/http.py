@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from carrara.core.errors import UnavailableError
+from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
+from carrara.serving.guard import OPEN_PATHS, Guard
 from carrara.serving.protocols.http import HttpRequest, Reply
 from carrara.serving.protocols.problem import problem_of
 from carrara.serving.transports.base import (
@@ -19,6 +20,7 @@ from carrara.serving.transports.base import (
     MOST_WAITING_BYTES,
     OVERLOADED,
     RETRY_SECONDS,
+    Tls,
 )
 from carrara.serving.transports.lane import Lane
 
@@ -31,10 +33,19 @@ class HttpTransport:
     """An HTTP/1.1 server on an event loop in a thread of its own."""
 
     def __init__(
-        self, host: str, port: int, answer: Answerer, *, body_seconds: float = 30.0, shared: bool = False
+        self,
+        host: str,
+        port: int,
+        answer: Answerer,
+        *,
+        body_seconds: float = 30.0,
+        shared: bool = False,
+        guard: Guard | None = None,
+        tls: Tls | None = None,
     ) -> None:
         require("granian", extra="serve", purpose="REST serving")
         self._host, self._body_seconds = host, body_seconds
+        self._guard, self._tls = guard, tls.files if tls is not None else None
         self._waiting = self._bytes = 0
         self._reserved = _reserve(host, port, shared)
         self.port = int(self._reserved.getsockname()[1])
@@ -68,7 +79,16 @@ class HttpTransport:
         from granian.server.embed import Server
 
         asyncio.set_event_loop(self._loop)
-        self._server = Server(self._application, self._host, self.port, interface=Interfaces.RSGI, log_enabled=False)
+        key, certificate = self._tls or (None, None)
+        self._server = Server(
+            self._application,
+            self._host,
+            self.port,
+            interface=Interfaces.RSGI,
+            log_enabled=False,
+            ssl_cert=certificate,
+            ssl_key=key,
+        )
         self._loop.run_until_complete(self._server.serve())
 
     async def _application(self, scope: Any, protocol: Any) -> None:
@@ -77,6 +97,10 @@ class HttpTransport:
         protocol.response_bytes(reply.status, headers, reply.body)
 
     async def _reply(self, scope: Any, protocol: Any) -> Reply:
+        if self._guard is not None and scope.path not in OPEN_PATHS:
+            refused = await self._loop.run_in_executor(None, self._refused, scope.headers.get("authorization") or "")
+            if refused is not None:
+                return refused
         # A body is held from here on: what does not fit is refused before it is read.
         length = scope.headers.get("content-length") or ""
         size = int(length) if length.isdecimal() and int(length) <= MAX_MESSAGE_BYTES else 0
@@ -89,6 +113,17 @@ class HttpTransport:
         finally:
             self._waiting -= 1
             self._bytes -= size
+
+    def _refused(self, authorization: str) -> Reply | None:
+        """The reply to who may not ask."""
+        assert self._guard is not None
+        try:
+            self._guard.check(authorization)
+        except Unauthenticated as error:
+            return problem_of(401, f"{error.message}. {error.hint}", headers=(("www-authenticate", "Bearer"),))
+        except CarraraError:
+            return problem_of(503, "it cannot be told now whether the token is valid")
+        return None
 
     async def _answered(self, scope: Any, protocol: Any) -> Reply:
         try:

@@ -1,0 +1,72 @@
+"""Who may ask a server: whoever shows a valid token, in front of every protocol; probes need none."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from carrara.core.clock import Clock, now
+from carrara.core.digests import digest_bytes
+from carrara.core.errors import ConfigurationError, StorageError, Unauthenticated
+from carrara.metadata.access import Token
+
+OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
+"""What anybody may ask over HTTP, by exact match."""
+
+OPEN_METHODS = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
+
+_BEARER = "bearer "
+_MOST_KNOWN = 10_000
+
+
+@dataclass
+class Guard:
+    """Looks at the `authorization` of a request. Thread-safe.
+
+    While the metadata store is away, tokens that were valid when it was asked last stay so until they expire.
+    """
+
+    authenticate: Callable[[str], Token]
+    clock: Clock = now
+    _known: dict[str, Token] = field(default_factory=dict)
+
+    def check(self, authorization: str) -> Token:
+        """The token behind a header; raises Unauthenticated, and StorageError where that cannot be told."""
+        if not authorization.lower().startswith(_BEARER):
+            raise Unauthenticated
+        text = authorization[len(_BEARER) :].strip()
+        digest = digest_bytes(text.encode("utf-8", "surrogatepass"))
+        try:
+            token = self.authenticate(text)
+        except StorageError:
+            known = self._known.get(digest)
+            if known is None or known.state(self.clock()) != "valid":
+                raise
+            return known
+        except Unauthenticated:
+            self._known.pop(digest, None)
+            raise
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[digest] = token
+        return token
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def require_safe(host: str, *, guarded: bool, encrypted: bool) -> None:
+    """ConfigurationError where a port that others reach would have no tokens, or would show them to everybody."""
+    if is_loopback(host) or (guarded and encrypted):
+        return
+    lacks = [name for name, there in (("tokens", guarded), ("TLS", encrypted)) if not there]
+    raise ConfigurationError(
+        f"the server does not listen on '{host}' without {' and '.join(lacks)}",
+        hint='In carrara.toml: [serving] tls_certificate = "cert.pem", tls_key = "key.pem"; carrara token create NAME. '
+        'Or keep host = "127.0.0.1".',
+    )
