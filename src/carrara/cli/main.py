@@ -22,6 +22,7 @@ from carrara.cli import (
     forecast,
     gc,
     launch,
+    lineage,
     model,
     monitoring,
     scheduler,
@@ -54,6 +55,7 @@ app.add_typer(cluster.app, name="cluster")
 app.add_typer(model.app, name="model")
 app.add_typer(run_commands.app, name="run")
 app.command("gc")(gc.gc)
+app.command("lineage")(lineage.lineage)
 app.command("deploy")(deploy.deploy)
 app.command("rollback")(deploy.rollback)
 app.command("replay")(endpoint.replay)

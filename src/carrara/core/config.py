@@ -42,6 +42,14 @@ class FeaturesSection:
 
 
 @dataclass(frozen=True)
+class LineageSection:
+    """Where OpenLineage events go: `file:PATH`, a path, or the whole http(s) address; by default nowhere."""
+
+    openlineage: str = ""
+    namespace: str = ""
+
+
+@dataclass(frozen=True)
 class ServingSection:
     """`tokens` asks for one on loopback too; `tls_certificate` and `tls_key` are PEM files."""
 
@@ -63,6 +71,7 @@ class Configuration:
     engine: EngineSection = field(default_factory=EngineSection)
     features: FeaturesSection = field(default_factory=FeaturesSection)
     serving: ServingSection = field(default_factory=ServingSection)
+    lineage: LineageSection = field(default_factory=LineageSection)
 
     @property
     def name(self) -> str:

@@ -47,21 +47,29 @@ def made_by(metadata: Metadata, run_id: str, limit: int = 200) -> list[str]:
         return list(dict.fromkeys(connection.execute(query).scalars()))
 
 
-def upstream(metadata: Metadata, address: str) -> list[Edge]:
-    """Every edge that leads to `address`, nearest first, each once."""
-    return _walk(metadata, address, lineage.c.target, "source")
-
-
-def downstream(metadata: Metadata, address: str) -> list[Edge]:
-    """Every edge that starts from `address` or from what was made of it, nearest first."""
-    return _walk(metadata, address, lineage.c.source, "target")
-
-
-def _walk(metadata: Metadata, start: str, column: Any, onward: str) -> list[Edge]:
-    found: dict[Edge, None] = {}
-    frontier, seen = [start], {start}
+def edges_by(metadata: Metadata, run_id: str) -> list[Edge]:
+    """The edges that a run has made."""
+    query = select(lineage).where(lineage.c.run_id == run_id).order_by(lineage.c.id)
     with metadata.read() as connection:
-        while frontier:
+        return [Edge(row.source, row.target, row.run_id) for row in connection.execute(query)]
+
+
+def upstream(metadata: Metadata, address: str, hops: int | None = None) -> list[Edge]:
+    """Every edge that leads to `address` in so many steps, by default in any number; nearest first, each once."""
+    return _walk(metadata, address, lineage.c.target, "source", hops)
+
+
+def downstream(metadata: Metadata, address: str, hops: int | None = None) -> list[Edge]:
+    """Every edge that starts from `address` or from what was made of it, nearest first."""
+    return _walk(metadata, address, lineage.c.source, "target", hops)
+
+
+def _walk(metadata: Metadata, start: str, column: Any, onward: str, hops: int | None) -> list[Edge]:
+    found: dict[Edge, None] = {}
+    frontier, seen, steps = [start], {start}, 0
+    with metadata.read() as connection:
+        while frontier and (hops is None or steps < hops):
+            steps += 1
             rows = connection.execute(select(lineage).where(column.in_(frontier)).order_by(lineage.c.id))
             edges = [Edge(row.source, row.target, row.run_id) for row in rows]
             found.update(dict.fromkeys(edges))

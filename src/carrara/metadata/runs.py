@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from carrara.core.clock import from_microseconds, microseconds, now
 from carrara.core.errors import NotFoundError
 from carrara.core.identity import current_user, new_id
 from carrara.core.processes import Process, Stopped
+from carrara.metadata.run_events import RunEvent, current_run
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import runs, steps
 
@@ -59,15 +60,20 @@ def run(metadata: Metadata, kind: str, name: str, parameters: dict[str, Any]) ->
     values |= {"host": here.host, "process": here.number, "began": here.began}
     with metadata.begin() as connection:
         connection.execute(insert(runs).values(**values, started_at=microseconds(now()), parameters=parameters))
+    event = RunEvent(run_id, kind, name, "running", values["user"], parameters, parent=current_run.get())
+    metadata.tell(event)
+    outer = current_run.set((run_id, kind, name))
     try:
         yield run_id
     except Stopped:
-        _end(metadata, run_id, "stopped", None)
+        _end(metadata, event, "stopped", None)
         raise
     except BaseException as error:
-        _end(metadata, run_id, "failed", f"{type(error).__name__}: {error}")
+        _end(metadata, event, "failed", f"{type(error).__name__}: {error}")
         raise
-    _end(metadata, run_id, "complete", None)
+    finally:
+        current_run.reset(outer)
+    _end(metadata, event, "complete", None)
 
 
 def get_run(metadata: Metadata, run_id: str) -> Run:
@@ -129,10 +135,11 @@ def record_step(
         connection.execute(insert(steps).values(key=key, **values, **times))
 
 
-def _end(metadata: Metadata, run_id: str, state: str, error: str | None) -> None:
+def _end(metadata: Metadata, event: RunEvent, state: str, error: str | None) -> None:
     values = {"state": state, "error": error, "ended_at": microseconds(now())}
     with metadata.begin() as connection:
-        connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+        connection.execute(update(runs).where(runs.c.id == event.run_id).values(**values))
+    metadata.tell(replace(event, state=state, error=error))
 
 
 def _run(row: Any) -> Run:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 
 from carrara.core.errors import ConfigurationError, MissingExtra, StorageError
+from carrara.metadata.run_events import Listener, RunEvent
 from carrara.metadata.tables import HEAD
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -28,8 +29,9 @@ class Metadata:
     of the store, waits for nobody, and holds nobody up.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, listener: Listener | None = None) -> None:
         self.url = url
+        self._listener = listener
         self._engine = _engine(url)
         self._reading = self._engine.execution_options(**_reading_options(self._engine))
         self.where = self._engine.url.render_as_string(hide_password=True)
@@ -47,6 +49,11 @@ class Metadata:
         """One state of the store, to read from."""
         with self._told(), self._reading.begin() as connection:
             yield connection
+
+    def tell(self, event: RunEvent) -> None:
+        """Tell whoever listens of a run that has begun or ended."""
+        if self._listener is not None:
+            self._listener(self, event)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 
 from carrara.core.clock import Clock, now
 from carrara.core.config import Configuration, EngineSection
+from carrara.metadata.openlineage import OpenLineage
 from carrara.metadata.store import Metadata
 from carrara.storage.artifacts import ArtifactStore
 from carrara.storage.lake import Lake
@@ -43,8 +44,11 @@ class Stores:
 def open_stores(configuration: Configuration, clock: Clock = now) -> Stores:
     """Open what `carrara.toml` names; relative addresses start at its folder."""
     named, root = configuration.stores, configuration.root
+    told = OpenLineage.configured(
+        configuration.lineage.openlineage, configuration.lineage.namespace or configuration.name, root
+    )
     return Stores(
-        metadata=Metadata(_below(root, named.metadata)),
+        metadata=Metadata(_below(root, named.metadata), told.told if told is not None else None),
         lake=Lake(named.lake if "://" in named.lake else str(root / named.lake)),
         artifacts=ArtifactStore(named.artifacts if "://" in named.artifacts else str(root / named.artifacts)),
         online_address=named.online,

@@ -45,6 +45,7 @@ from carrara.pipelines.backtest import Backtest, backtest
 from carrara.pipelines.garbage import Garbage, collect
 from carrara.pipelines.run_log import read_log_of_run
 from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
+from carrara.pipelines.trace import Trace, trace
 from carrara.serving.batch import predict_batch
 from carrara.serving.entities import entity_columns
 from carrara.serving.predictor import ModelPredictor, open_predictor
@@ -256,6 +257,10 @@ class Workspace:
         """What an address such as `model:late_arrival@1` was made from, and what was made of it."""
         metadata = self.stores.metadata
         return {"upstream": upstream(metadata, address), "downstream": downstream(metadata, address)}
+
+    def trace(self, what: str, *, hops: int | None = None) -> Trace:
+        """The lineage of `late@1`, `dataset:trips@2`, `trips`, `view:feature` or a prediction's id, within `hops`."""
+        return trace(self.stores, what, hops)
 
     def run(self, run_id: str) -> Run:
         """A run by its id, or by the first letters of it."""
