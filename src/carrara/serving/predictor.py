@@ -11,7 +11,7 @@ import numpy as np
 from carrara.core.clock import Clock, microseconds
 from carrara.core.errors import NotFoundError, RequestError
 from carrara.core.identity import new_ids
-from carrara.features import Retriever, resolve_features
+from carrara.features import FeatureValues, Retriever, resolve_features
 from carrara.models.registry import ModelVersion, open_version, recorded_definitions
 from carrara.models.runtimes.base import Servable
 from carrara.models.signature import (
@@ -51,6 +51,10 @@ class ModelPredictor:
             rows = self._servable.signature.check(inputs, f"{self.model}@{self.version}")
             return self._answered(name, rows, inputs, {}, {}, {})
         return self._by_entities(inputs)
+
+    def read_features(self, entities: Any) -> FeatureValues:
+        """What this version reads for entities, a mapping of columns or a list of mappings; RequestError else."""
+        return self.retriever.ask(entities, self._clock())
 
     def warm_up(self) -> None:
         self._servable.warm_up()

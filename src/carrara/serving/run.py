@@ -22,6 +22,7 @@ from carrara.serving.inference import Log
 from carrara.serving.manager import Desired, Load, ModelManager, Unloaded
 from carrara.serving.observed import Observed
 from carrara.serving.options import ServerOptions
+from carrara.serving.protocols.features_rest import Read
 from carrara.serving.residency import Residency
 from carrara.serving.rollouts import Rollouts
 from carrara.serving.server import ModelServer
@@ -30,8 +31,10 @@ from carrara.storage import Stores
 Ready = Callable[[ModelServer, list[str]], None]
 
 
-def serve_workspace(stores: Stores, options: ServerOptions, ready: Ready) -> None:
+def serve_workspace(stores: Stores, options: ServerOptions, ready: Ready, read_features: Read | None = None) -> None:
     """Start a server, call `ready` with it and its endpoints, and wait for SIGTERM or SIGINT.
+
+    `read_features` reads any features of the workspace, for those who ask for them by their references.
 
     Requests under way are finished and the prediction log is written before this returns.
     """
@@ -50,6 +53,7 @@ def serve_workspace(stores: Stores, options: ServerOptions, ready: Ready) -> Non
             observed,
             unloaded=deployed.unloaded,
             guard=guard,
+            read_features=read_features,
         )
         with suppress(StorageError):
             rollouts.flush()
@@ -72,6 +76,7 @@ def _serve(
     reload: Callable[[ModelManager, Any], None] | None = None,
     unloaded: Unloaded | None = None,
     guard: Guard | None = None,
+    read_features: Read | None = None,
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     manager = ModelManager(
@@ -93,6 +98,7 @@ def _serve(
         reload=None if reload is None else partial(reload, manager),
         wire=options.wire,
         guard=guard,
+        read_features=read_features,
     )
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,7 +10,15 @@ from carrara.serving.inference import Inference, Log
 from carrara.serving.manager import ModelManager
 from carrara.serving.observed import Observed
 from carrara.serving.options import DEFAULT_WIRE, Wire
-from carrara.serving.protocols import invocations, monitoring, open_inference_rest, tensorflow_rest
+from carrara.serving.protocols import (
+    features_rest,
+    invocations,
+    monitoring,
+    open_inference_rest,
+    openapi,
+    tensorflow_rest,
+)
+from carrara.serving.protocols.features_rest import Read
 from carrara.serving.protocols.rest import Rest
 from carrara.serving.protocols.tensorflow_serving import Reload
 from carrara.serving.transports.base import Transport
@@ -34,10 +42,11 @@ class ModelServer:
         observed: Observed | None = None,
         wire: Wire = DEFAULT_WIRE,
         guard: Guard | None = None,
+        read_features: Read | None = None,
     ) -> None:
         encrypted = wire.tls is not None and wire.tls.files is not None
         require_safe(host, guarded=guard is not None, encrypted=encrypted)
-        self.manager = manager
+        self.manager, self._read_features = manager, read_features
         self.inference = Inference(manager, log, observed, most_rows=wire.most_rows)
         calls = GrpcCalls(self.inference, manager, reload)
         self._grpc = grpc_transport(host, grpc_port, calls, wire, guard)
@@ -63,6 +72,8 @@ class ModelServer:
             *open_inference_rest.routes(self.manager),
             *invocations.routes(self.manager),
             *monitoring.routes(self.inference.metrics, wire.metrics_path),
+            *openapi.routes(self.manager),
+            *features_rest.routes(self.manager, self._read_features),
         ]
         return Rest(self.inference, self.manager, routes, cors=wire.cors)
 

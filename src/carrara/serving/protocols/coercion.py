@@ -73,7 +73,7 @@ def numbers_of(name: str, array: Array, dtype: str, target: np.dtype[Any]) -> Ar
 def _as_number(name: str, array: Array, dtype: str, target: np.dtype[Any]) -> Array:
     kind = array.dtype.kind
     if target.kind in _FLOATS and kind in "fiubV":
-        return array.astype(target)
+        return _as_float(name, array, dtype, target)
     if target.kind == "c" and kind in "cfiub":
         return array.astype(target)
     if target.kind in "iu" and kind in "iu":
@@ -85,6 +85,17 @@ def _as_number(name: str, array: Array, dtype: str, target: np.dtype[Any]) -> Ar
     if target.kind == kind == "b":
         return array
     raise _mismatch(name, f"a {dtype}", array)
+
+
+def _as_float(name: str, array: Array, dtype: str, target: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore"):
+        found = array.astype(target)
+    if array.dtype.itemsize > target.itemsize and not np.isfinite(found).all():
+        # Too large for its type, it would become infinity.
+        outside = np.isinf(found) & np.isfinite(array)
+        if outside.any():
+            raise _mismatch(name, f"a {dtype}", array[outside])
+    return found
 
 
 def _numbers(name: str, array: Array) -> Array:

@@ -24,7 +24,7 @@ def decode_json(body: bytes) -> Any:
     """A JSON text, with the tokens NaN and Infinity that Python and TensorFlow Serving write; RequestError else."""
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if b"NaN" in body or b"Infinity" in body:
             return _lenient(body)
         raise RequestError(f"JSON Parse error: {error}") from error

@@ -17,7 +17,7 @@ from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.calls import Asked, Method
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.tensorflow_serving import parsed
-from carrara.serving.protocols.tensors import MAX_ELEMENTS, Array, as_bytes
+from carrara.serving.protocols.tensors import Array, as_bytes, checked_shape
 from carrara.serving.protocols.types import BYTES, OPEN_INFERENCE_TYPES
 
 _SERVICE = "/inference.GRPCInferenceService"
@@ -151,7 +151,7 @@ def _inputs(asked: Any) -> dict[str, Array]:
     for place, tensor in enumerate(asked.inputs):
         if tensor.name in inputs:
             raise RequestError(f"input '{tensor.name}' is given twice", field=tensor.name)
-        shape = checked_shape(tensor.name, tensor.shape)
+        shape = checked_shape(tensor.name, tuple(tensor.shape))
         typed = tensor.HasField("contents") and tensor.contents.ByteSize() > 0
         if raw and typed:
             raise RequestError(f"input '{tensor.name}' has both raw and typed contents", field=tensor.name)
@@ -160,15 +160,6 @@ def _inputs(asked: Any) -> dict[str, Array]:
         else:
             inputs[tensor.name] = _typed(tensor, shape)
     return inputs
-
-
-def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape that can be; RequestError before anything is made of it."""
-    sizes = tuple(shape)
-    # Python's integers do not overflow: 2^40 × 2^40 is seen for what it is.
-    if any(size < 0 for size in sizes) or math.prod(sizes) > MAX_ELEMENTS or len(sizes) > 32:
-        raise RequestError(f"input '{name}' has the shape {list(sizes)}, which is not possible here", field=name)
-    return sizes
 
 
 def from_raw(name: str, datatype: str, shape: tuple[int, ...], data: bytes) -> Array:

@@ -20,7 +20,6 @@ from carrara.serving.protocols.open_inference import (
     SERVER_NAME,
     SIGNATURE,
     TYPES,
-    checked_shape,
     choice_of,
     datatype_of,
     from_raw,
@@ -30,7 +29,7 @@ from carrara.serving.protocols.open_inference import (
     to_raw,
 )
 from carrara.serving.protocols.problem import problem
-from carrara.serving.protocols.tensors import Array
+from carrara.serving.protocols.tensors import Array, checked_shape
 from carrara.serving.protocols.types import BYTES
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -173,7 +172,7 @@ def _inputs(tensors: Sequence[Mapping[str, Any]], raw: bytes) -> dict[str, Array
 def _shape(name: str, shape: Any) -> tuple[int, ...]:
     if not isinstance(shape, list) or not all(type(size) is int for size in shape):
         raise RequestError(f"input '{name}' needs a 'shape', a list of integers", field=name)
-    return checked_shape(name, shape)
+    return checked_shape(name, tuple(shape))
 
 
 def _from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> Array:

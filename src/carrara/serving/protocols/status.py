@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from carrara.core.errors import CarraraError, DataError, NotFoundError, RequestError, UnavailableError
+from carrara.core.errors import (
+    CarraraError,
+    ConfigurationError,
+    DataError,
+    NotFoundError,
+    RequestError,
+    UnavailableError,
+)
 
 INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, INTERNAL, UNAVAILABLE = 3, 5, 9, 13, 14
 
@@ -26,6 +33,8 @@ def status_of(error: Exception) -> tuple[int, str]:
         return NOT_FOUND, _sentence(error.message, error.hint)
     if isinstance(error, RequestError | DataError):
         return INVALID_ARGUMENT, _sentence(error.message, error.hint)
+    if isinstance(error, ConfigurationError):
+        return FAILED_PRECONDITION, _sentence(error.message, error.hint)
     if isinstance(error, UnavailableError):
         return UNAVAILABLE, _sentence(error.message, error.hint)
     if isinstance(error, CarraraError):

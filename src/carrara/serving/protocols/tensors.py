@@ -19,6 +19,7 @@ MAX_ELEMENTS = 1 << 27
 MAX_FILLED_BYTES = 64 << 20
 """Of a tensor that one value stands for: a few bytes on the wire must not become gigabytes here."""
 
+_MOST_DIMENSIONS = 32
 STRING = 7
 _COMPLEX = {"scomplex_val", "dcomplex_val"}
 DTYPES: dict[int, tuple[Any, str]] = {
@@ -90,12 +91,17 @@ def to_tensor(array: Array) -> Any:
 def _shape(name: str, tensor: Any) -> tuple[tuple[int, ...], int]:
     if tensor.tensor_shape.unknown_rank:
         raise RequestError(f"input '{name}' has no known shape", field=name)
-    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    shape = checked_shape(name, tuple(dim.size for dim in tensor.tensor_shape.dim))
+    return shape, math.prod(shape)
+
+
+def checked_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape that can be; RequestError before anything is made of it."""
     # Python's integers do not overflow: a shape of 2^40 × 2^40 is seen for what it is.
-    size = math.prod(shape)
-    if any(length < 0 for length in shape) or size > MAX_ELEMENTS:
+    sizes = (*shape, math.prod(shape))
+    if min(sizes) < 0 or max(sizes) > MAX_ELEMENTS or len(shape) > _MOST_DIMENSIONS:
         raise RequestError(f"input '{name}' has the shape {list(shape)}, which is not possible here", field=name)
-    return shape, size
+    return shape
 
 
 def _filled(name: str, values: Array, shape: tuple[int, ...], size: int) -> Array:
