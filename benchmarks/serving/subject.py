@@ -34,6 +34,7 @@ bought = carrara.Model(
     split=carrara.HashSplit(key=("buyer",)),
     trainer=carrara.XGBoost(trees=200, depth=6, early_stopping=200),
 )
+watched = carrara.Monitor("bought", log=carrara.Sampling(rate=0.01))
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -106,6 +107,8 @@ def _serve(
     if options.until_eof:
         threading.Thread(target=_set_at_eof, args=(told,), daemon=True).start()
     server.start()
+    # What start-up has made stays: a collection that looked through all of it would hold up a request.
+    gc.freeze()
     ready(server, manager.endpoints())
     told.wait()
     server.stop()
