@@ -10,6 +10,7 @@ import vl_convert
 from sklearn import metrics as judge
 
 from carrara.evaluation import charts_of, feature_importance, learning_curve, measure_slices, slice_bars, theme
+from carrara.evaluation.charts import by_version
 from carrara.evaluation.charts.vega import POINTS
 from carrara.evaluation.metrics import labelled_rows
 
@@ -154,3 +155,11 @@ def test_the_learning_curve_marks_the_round_that_is_kept():
     long = learning_curve({"train": np.linspace(1, 0, 5_000).tolist(), "validation": np.linspace(1, 0, 5_000).tolist()})
     assert len(long["layer"][1]["data"]["values"]) <= 500
     assert long["layer"][1]["data"]["values"][-1]["x"] == 5_000
+
+
+def test_the_versions_of_a_model_are_a_line_and_the_one_looked_at_a_dot():
+    chart = by_version({3: 0.8, 1: 0.7, 2: None}, "roc_auc", 3)
+    curve, _, dot = points(chart)
+    assert [point["x"] for point in curve] == [1, 3]
+    assert dot == [{"x": 3, "y": 0.8}]
+    assert "Versions" in vl_convert.vegalite_to_svg(chart)

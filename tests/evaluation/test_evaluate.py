@@ -77,3 +77,9 @@ def test_crosses_weights_and_weak_slices_are_part_of_it():
 def test_a_slice_of_one_class_leaves_what_is_undefined_empty():
     found = evaluate(LABELS, CHANCE, metrics=["roc_auc"], slice_columns={"late": LABELS})
     assert [one.as_dict()["metrics"]["roc_auc"]["value"] for one in found.slices] == [None, None]
+
+
+def test_of_very_many_rows_some_are_searched():
+    labels = np.where(HOUR >= 12, ~LABELS, LABELS)
+    found = evaluate(labels, CHANCE, metrics=["brier"], searched_columns={"hour": HOUR[::2] // 12}, searched_step=2)
+    assert found.weak_slices[0].conditions == {"hour": "1"}

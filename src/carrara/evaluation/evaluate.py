@@ -88,6 +88,7 @@ def evaluate(
     slice_columns: Mapping[str, Column] | None = None,
     crosses: Sequence[Sequence[str]] = (),
     searched_columns: Mapping[str, Column] | None = None,
+    searched_step: int = 1,
     baseline_scores: npt.ArrayLike | None = None,
     threshold: float = 0.5,
     weights: npt.ArrayLike | None = None,
@@ -97,9 +98,9 @@ def evaluate(
     """Measure a model's scores against labels, in the shapes that `measure` takes for its kind.
 
     Slices (every value of `slice_columns`, every combination of the `crosses`), the baseline and the whole are measured
-    with the same metrics, by default all of the kind, and threshold; `searched_columns` are looked through for weak
-    slices; `classes` name the places of several classes. Raises DataError (with counts) for rows that cannot be
-    measured, NotFoundError for an unknown metric.
+    with the same metrics, by default all of the kind, and threshold; `searched_columns`, which have every
+    `searched_step`-th row, are looked through for weak slices; `classes` name the places of several classes. Raises
+    DataError (with counts) for rows that cannot be measured, NotFoundError for an unknown metric.
     """
     wanted = [metric(one, kind) for one in (METRICS_OF[kind] if metrics is None else metrics)]
     rows = labelled_rows(kind, labels, scores, threshold=threshold, weights=weights, groups=groups)
@@ -125,7 +126,9 @@ def evaluate(
     main = next((one.name for one in wanted if one.greater_is_better is not None), None)
     if slices and main is not None:
         charts["slice_bars"] = slice_bars(slices, main)
-    losses = row_losses(labels, scores, kind) if searched_columns and kind in LOSS_OF else np.empty(0)
+    losses = np.empty(0)
+    if searched_columns and kind in LOSS_OF:
+        losses = row_losses(labels, scores, kind)[::searched_step]
     searched = {name: coded(cells, SEARCHED_PARTS) for name, cells in (searched_columns or {}).items()}
     return Evaluation(
         rows=len(rows),

@@ -22,13 +22,13 @@ from carrara.models.learned.tree_view import TreeView
 
 _PURPOSE = "the HTML report"
 _UNSAFE_ELEMENTS = {"script", "foreignObject", "image", "use", "style"}
-_MOST_ENTRIES, _HEADLINES, _MOST_MOVED, _MOVED = 60, 4, 8, 0.05
+_MOST_ENTRIES, _HEADLINES, _MOST_MOVED, _MOVED = 60, 4, 8, 0.01
 
 # Distributions, curves and pairs are drawn: their figures are in the record.
 _DRAWN = ("scores", "curve", "shap", "dependence_of_pairs", "warnings")
 
 _SECTIONS = (
-    ("gates", "Gates", "gates"),
+    ("gates", "Gates", "gate_results"),
     ("metrics", "Metrics", "metric_names"),
     ("thresholds", "Thresholds", "thresholds"),
     ("charts", "Charts", "charts"),
@@ -108,6 +108,7 @@ def _view(record: Mapping[str, Any]) -> dict[str, Any]:
         "features": features,
         "most_important": max((feature.get("importance") or 0.0 for feature in features), default=0.0),
         "gates": record.get("gates") or {},
+        "gate_results": (record.get("gates") or {}).get("results"),
         "charts": {name: _drawn(name, spec) for name, spec in charts.items() if name != "thresholds"},
         "summary": {name: value for name, value in summary.items() if name not in _DRAWN and value},
         "duration": _duration(record.get("started_at"), record.get("ended_at")),
@@ -190,9 +191,9 @@ def _moved(features: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, list
     for one in features:
         parts = one.get("parts") or {}
         if {"train", "test"} <= set(parts):
-            distance = jensen_shannon(np.asarray(parts["train"]), np.asarray(parts["test"]))
+            divergence = jensen_shannon(np.asarray(parts["train"]), np.asarray(parts["test"]))
             bars = [_bars({"counts": parts[part]}) for part in ("train", "validation", "test") if part in parts]
-            found.append((str(one["name"]), distance, bars))
+            found.append((str(one["name"]), divergence, bars))
     found.sort(key=lambda one: -one[1])
     return [one for one in found[:_MOST_MOVED] if one[1] > _MOVED]
 

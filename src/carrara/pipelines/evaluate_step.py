@@ -26,6 +26,9 @@ from carrara.storage import Stores
 from carrara.training import Model
 from carrara.training.labels import encoded
 
+_MOST_SEARCHED = 1_000_000
+"""Among how many test rows weak slices are searched: their features are held in memory."""
+
 
 def evaluate_step(
     work: TrainingWork,
@@ -46,6 +49,7 @@ def evaluate_step(
             explanations = explained(stores, model, servable, fitted, parts["test"], labels["test"])
         finally:
             servable.close()
+        step_of_rows = max(1, parts["test"].height // _MOST_SEARCHED)
         evaluation = evaluate(
             labels["test"],
             scores["test"],
@@ -54,9 +58,8 @@ def evaluate_step(
             metrics=model.measured,
             slice_columns={name: parts["test"][name] for name in model.slice_columns},
             crosses=model.crosses,
-            searched_columns={
-                name: parts["test"][name] for name in dict.fromkeys((*work.service.features, *model.slice_columns))
-            },
+            searched_columns=_searched(work, parts["test"], step_of_rows),
+            searched_step=step_of_rows,
             baseline_scores=_baseline_scores(model, parts, labels, classes) if model.baseline else None,
             threshold=model.threshold,
             weights=metric_weights(model, parts["test"]),
@@ -108,6 +111,12 @@ def scores_of(servable: Servable, rows: Rows) -> Any:
     signature = servable.signature
     read = batches(rows, [spec.name for spec in signature.inputs])
     return np.concatenate([servable.run(signature.tensors(one))[signature.outputs[0].name] for one in read])
+
+
+def _searched(work: TrainingWork, rows: Rows, step: int) -> dict[str, pl.Series]:
+    """The features and the slice columns of every `step`-th row."""
+    few = rows.gather_every(step)
+    return {name: few[name] for name in dict.fromkeys((*work.service.features, *work.model.slice_columns))}
 
 
 def _baseline_scores(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from carrara.core.names import check_name
+from carrara.evaluation.charts import by_version
 from carrara.evaluation.charts.of_record import charts_of_record
 from carrara.metadata.aliases import current_aliases, move_alias
 from carrara.metadata.decisions import Decision
@@ -101,7 +102,7 @@ class Models:
         target.parent.mkdir(parents=True, exist_ok=True)
         record, best = read_record(stores, version), champion(stores, version.model)
         page = render_report(
-            {**record, "charts": charts_of_record(record)},
+            {**record, "charts": self.charts(address)},
             largest_trees(stores, version),
             learned=learned_parameters(stores, version),
             champion=read_record(stores, best) if best is not None else None,
@@ -111,7 +112,13 @@ class Models:
 
     def charts(self, address: str, *, feature: str | None = None) -> dict[str, dict[str, Any]]:
         """The charts of a version by name, as Vega-Lite specs; of a `feature` also its dependence and distribution."""
-        return charts_of_record(self.record(address), feature)
+        record = self.record(address)
+        charts, versions = charts_of_record(record, feature), self.versions(record["model"])
+        metric = next(iter(record["metrics"]["test"]), None)
+        if metric is not None and len(versions) > 1:
+            values = {version.version: version.metrics.get(metric) for version in versions}
+            charts["versions"] = by_version(values, metric, record["version"])
+        return charts
 
     def parameters(self, address: str, *, node: str | None = None) -> dict[str, Any]:
         """What a version has learned, read without its framework; of a partitioned model what a `node` has."""

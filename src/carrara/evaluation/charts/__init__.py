@@ -14,13 +14,14 @@ from carrara.evaluation.charts.by_kind import multiclass_charts, regression_char
 from carrara.evaluation.charts.clusters import cluster_charts
 from carrara.evaluation.charts.features import dependence, dependence_of_pair, distribution, shap_summary
 from carrara.evaluation.charts.slices import slice_bars
-from carrara.evaluation.charts.training import feature_importance, learning_curve
+from carrara.evaluation.charts.training import by_version, feature_importance, learning_curve
 from carrara.evaluation.charts.vega import Spec, theme
 from carrara.evaluation.metrics import Kind
 
 __all__ = [
     "Spec",
     "binary_charts",
+    "by_version",
     "charts_of",
     "dependence",
     "dependence_of_pair",

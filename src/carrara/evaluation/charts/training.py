@@ -1,4 +1,4 @@
-"""Charts of what a training has told: its losses by round, and what it took the features for."""
+"""Charts of what trainings have told: the losses by round, what the features are taken for, a metric by version."""
 
 from __future__ import annotations
 
@@ -46,5 +46,21 @@ def learning_curve(losses: Mapping[str, Sequence[float]]) -> Spec:
         {
             "x": {"field": "x", "type": "quantitative", "title": "Round"},
             "y": {"field": "y", "type": "quantitative", "title": "Loss", "scale": {"zero": False}},
+        },
+    )
+
+
+def by_version(values: Mapping[int, float | None], metric: str, version: int) -> Spec:
+    """A metric of every version of a model that has it; the dot is the one that is looked at."""
+    known = {number: value for number, value in sorted(values.items()) if value is not None}
+    points = columns_to_points(x=list(known), y=list(known.values()))
+    here = [point for point in points if point["x"] == version]
+    return chart(
+        "Versions",
+        f"{metric.replace('_', ' ')} on each version's own test part",
+        [line(points), dots(points, color=BLUE, size=24), dots(here)],
+        {
+            "x": {"field": "x", "type": "quantitative", "title": "Version", "axis": {"tickMinStep": 1, "format": "d"}},
+            "y": {"field": "y", "type": "quantitative", "title": None, "scale": {"zero": False}},
         },
     )
