@@ -143,6 +143,7 @@ def test_a_net_of_texts_categories_and_numbers_learns_and_is_served_texts(tmp_pa
     assert made.importance["v:text"] > 0.9
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_net_and_a_fit_goes_on_from_its_checkpoint(tmp_path):
     trainer = Torch(build=torch_cnn, **{**SHORT, "epochs": 4})
     made = model(trainer, "kind", ("v:image", "v:number"), (Impute(), Standardise("v:number")), kind="multiclass")

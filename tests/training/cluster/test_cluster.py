@@ -15,6 +15,7 @@ from carrara.core.errors import DefinitionError, NotFoundError, TrainingError
 from carrara.training.cluster.launcher import launch
 from carrara.training.cluster.processes import local_cluster
 from carrara.training.cluster.spec import ClusterSpec
+from carrara.workspace import Workspace
 
 CLUSTER = ClusterSpec({"ps": ["a:1"], "worker": {0: "b:1", 3: "c:22"}})
 
@@ -101,6 +102,10 @@ def test_ports_are_free_ones_of_this_machine():
     assert all(address.startswith("127.0.0.1:") for address in addresses)
 
 
-def test_a_trainer_of_one_process_refuses_workers(fresh):
-    with pytest.raises(TrainingError, match="'xgboost' runs in one process"):
-        fresh.train("late", workers=2)
+def test_a_trainer_of_one_process_refuses_workers_and_others_servers(fresh):
+    with pytest.raises(TrainingError, match="'xgboost' knows no parameter servers"):
+        fresh.train("late", workers=2, servers=1)
+    text = (fresh.root / "definitions.py").read_text()
+    (fresh.root / "definitions.py").write_text(text.replace("carrara.XGBoost(trees=40, depth=3)", "carrara.LightGBM()"))
+    with Workspace(fresh.root) as workspace, pytest.raises(TrainingError, match="'lightgbm' runs in one process"):
+        workspace.train("late", workers=2)

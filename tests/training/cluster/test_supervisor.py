@@ -12,7 +12,7 @@ import pytest
 from test_trainers import FEATURES_OF, PARTS, model
 
 from carrara.core.errors import TrainingError
-from carrara.training import Impute, Keras, Standardise, Torch, Vocabulary
+from carrara.training import Impute, Keras, Standardise, Torch, Vocabulary, XGBoost
 from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.cluster import processes, supervisor
 from carrara.training.cluster.team import ALONE, Team
@@ -145,6 +145,30 @@ def test_processes_end_with_the_one_that_started_them(started):
         fit_prepared(made, replace(prepared, task=replace(prepared.task, report=stop)))
     assert all(one.status is not None for one in started)
     assert time.monotonic() - begun < 60
+
+
+@pytest.mark.parametrize("kind", ["binary", *SLOW_KINDS])
+def test_workers_that_grow_the_same_trees_learn_what_one_process_does(kind):
+    made, prepared = prepared_for(XGBoost(trees=60, depth=3), kind)
+    one = fit_prepared(made, prepared)
+    two = fit_prepared(made, replace(prepared, task=replace(prepared.task, team=Team(2))))
+    # The cuts of columns are sketched on other rows.
+    np.testing.assert_allclose(min(one.curve["validation"]), min(two.curve["validation"]), rtol=0.05)
+    assert two.export["equal"]
+    assert two.summary["trees_tried"] == len(two.curve["validation"]) <= 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_grows_trees_and_is_killed_costs_no_run(started, rank):
+    told: list[str] = []
+    report, rounds = once(30, lambda: os.kill(started[rank].process.pid, signal.SIGKILL))
+    made, prepared = prepared_for(XGBoost(trees=2_000, depth=3, early_stopping=2_000, learning_rate=0.01))
+    task = replace(prepared.task, team=Team(2), report=report, tell=told.append)
+    found = fit_prepared(made, replace(prepared, task=task))
+    assert told == [f"worker:{rank} was killed by signal 9; all go on from the last checkpoint"]
+    assert rounds[-1] == 2_000
+    assert len(found.curve["validation"]) == 2_000
 
 
 @pytest.mark.slow

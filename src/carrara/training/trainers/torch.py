@@ -116,7 +116,9 @@ class _TorchNet:
         self._optimiser.zero_grad()
         mine = [self._group.mine(values) for values in (features, labels, weights)]
         if len(mine[0]) or self._sharded:
-            (self._total(*mine) / float(weights.sum())).backward()
+            # Each process's loss is a part of the batch's: sharded gradients are means, and their sum is wanted.
+            times = self._group.size if self._sharded else 1
+            (self._total(*mine) * (times / float(weights.sum()))).backward()
         self._share_gradients()
         self._optimiser.step()
 

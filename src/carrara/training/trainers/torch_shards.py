@@ -11,11 +11,9 @@ from carrara.training.trainers.base import Array
 
 
 def shard(torch: Any, module: Any, workers: int) -> None:
-    """Leave each process its share of a module's parameters; gradients are added up, each where its parameter is."""
+    """Leave each process its share of a module's parameters; its gradient is the mean of what all have found."""
     mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (workers,))
     require("torch.distributed.fsdp", extra="torch", purpose="sharded parameters").fully_shard(module, mesh=mesh)
-    # Each process's loss is its part of the whole batch's: the sum is the gradient, not the mean.
-    module.set_gradient_divide_factor(1.0)
 
 
 def whole(tensor: Any) -> Array:

@@ -59,11 +59,15 @@ class Rounds:
                 hint="Take a smaller learning_rate, or clip the label.",
             )
         if time.monotonic() - self._written >= CHECKPOINT_SECONDS:
-            self._task.checkpoint.write(msgspec.msgpack.encode({"model": model(), "curve": self.curve}))
-            self._written = time.monotonic()
+            self.keep(model())
         self._task.advance(number, self._trees)
         self._task.report(number, float(validation))
         return self._has_stopped()
+
+    def keep(self, model: bytes) -> None:
+        """Write down what has been grown, to go on from it."""
+        self._task.checkpoint.write(msgspec.msgpack.encode({"model": model, "curve": self.curve}))
+        self._written = time.monotonic()
 
     def _has_stopped(self) -> bool:
         losses = self.curve["validation"]

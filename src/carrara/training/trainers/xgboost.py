@@ -17,6 +17,7 @@ from carrara.training.onnx_graphs import with_output
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import FEATURES, Fitted, Part, Task, started
 from carrara.training.trainers.trees import Rounds, edge_rows
+from carrara.training.trainers.xgboost_collective import communicator
 from carrara.training.trainers.xgboost_data import quantised
 
 _OBJECTIVES = {
@@ -44,6 +45,7 @@ class XGBoost:
     early_stopping: int = 30
 
     name = "xgboost"
+    distributed: ClassVar[bool] = True
     space: ClassVar[Mapping[str, Space]] = {
         "depth": Between(2, 10),
         "learning_rate": Between(0.01, 0.3, log=True),
@@ -74,16 +76,26 @@ class XGBoost:
             libraries=("xgboost-cpu", "xgboost", "onnx", "onnxmltools"),
         )
 
+    def join(self, train: Part, validation: Part, task: Task) -> None:
+        xgboost = require("xgboost", extra="xgboost", purpose="the trainer 'xgboost'")
+        rounds = Rounds(task, self.trees, self.early_stopping)
+        with communicator() as share, tempfile.TemporaryDirectory(prefix="quantised-") as folder:
+            data = quantised(xgboost, share(train), share(validation), Path(folder))
+            rounds.keep(bytes(self._boosted(xgboost, *data, task, rounds).save_raw("ubj")))
+
     def _grown(self, xgboost: Any, train: Part, validation: Part, task: Task, rounds: Rounds) -> Any:
         """The booster up to its best tree."""
+        if rounds.model is not None and not rounds.left:
+            return self._best(_before(xgboost, task), xgboost.Booster(model_file=bytearray(rounds.model)), rounds)
         with tempfile.TemporaryDirectory(dir=task.folder, prefix="quantised-") as folder:
             # The data are let go of before their files are.
-            return self._boosted(xgboost, *quantised(xgboost, train, validation, Path(folder)), task, rounds)
+            booster = self._boosted(xgboost, *quantised(xgboost, train, validation, Path(folder)), task, rounds)
+            return self._best(_before(xgboost, task), booster, rounds)
 
     def _boosted(self, xgboost: Any, data: Any, held: Any, task: Task, rounds: Rounds) -> Any:
         before = _before(xgboost, task)
         grown = before if rounds.model is None else xgboost.Booster(model_file=bytearray(rounds.model))
-        booster = xgboost.train(
+        return xgboost.train(
             self._parameters(task),
             data,
             num_boost_round=rounds.left,
@@ -92,6 +104,8 @@ class XGBoost:
             verbose_eval=False,
             xgb_model=grown,
         )
+
+    def _best(self, before: Any, booster: Any, rounds: Rounds) -> Any:
         return booster[: rounds.best + (before.num_boosted_rounds() if before is not None else 0)]
 
     def _parameters(self, task: Task) -> dict[str, Any]:

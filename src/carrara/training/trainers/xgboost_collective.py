@@ -1,0 +1,54 @@
+"""Processes that grow the same trees, each on its rows: XGBoost's collective communication, by a tracker in rank 0."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from carrara.core.plugins import require
+from carrara.training.trainers.base import Array, Part
+
+_PATIENCE_SECONDS = 120
+"""How long a process waits for the others."""
+
+_RETRIES = 60
+"""How often one asks for the tracker, a second and more apart: rank 0 may come up last."""
+
+
+@contextmanager
+def communicator() -> Iterator[Callable[[Part], Part]]:
+    """Take part as the process that the environment names; what is given makes its share of a part."""
+    purpose = "training by several processes"
+    library = require("xgboost", extra="xgboost", purpose=purpose)
+    collective = require("xgboost.collective", extra="xgboost", purpose=purpose)
+    trackers = require("xgboost.tracker", extra="xgboost", purpose=purpose)
+    rank, workers = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    if rank == 0:
+        tracker = trackers.RabitTracker(workers, address, port, sortby="task", timeout=_PATIENCE_SECONDS)
+        tracker.start()
+
+    # They share the cores of this machine.
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with (
+        library.config_context(nthread=threads),
+        collective.CommunicatorContext(
+            dmlc_communicator="rabit",
+            dmlc_tracker_uri=address,
+            dmlc_tracker_port=port,
+            dmlc_task_id=str(rank),
+            dmlc_retry=_RETRIES,
+            dmlc_timeout=_PATIENCE_SECONDS,
+        ),
+    ):
+        yield lambda part: _share(part, rank, workers)
+
+
+def _share(part: Part, rank: int, workers: int) -> Part:
+    def mine(values: Array) -> Array:
+        return np.ascontiguousarray(values[rank::workers])
+
+    return Part(mine(part.features), mine(part.labels), None if part.weights is None else mine(part.weights))
