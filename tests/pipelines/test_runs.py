@@ -110,7 +110,7 @@ def test_a_later_process_of_the_same_number_is_another_one():
 
 
 def test_a_fit_ends_at_its_time_limit_and_a_net_goes_on_from_there(fresh, monkeypatch):
-    monkeypatch.setattr("carrara.pipelines.fit_step.duration", lambda text: timedelta(0))
+    monkeypatch.setattr("carrara.pipelines.limits.duration", lambda text: timedelta(0))
     path = fresh.root / "definitions.py"
     net = "trainer=carrara.Torch(epochs=3, batch_rows=64),\n    transforms=(carrara.Impute(), carrara.Standardise()),"
     text = path.read_text().replace("trainer=carrara.XGBoost(trees=40, depth=3),", net)
@@ -118,7 +118,7 @@ def test_a_fit_ends_at_its_time_limit_and_a_net_goes_on_from_there(fresh, monkey
     fresh.close()
     for rounds in (1, 2, 3):
         with Workspace(fresh.root) as workspace:
-            with pytest.raises(TrainingError, match=rf"(?s)time limit of 1s: {rounds} rounds.*goes on"):
+            with pytest.raises(TrainingError, match=rf"(?s)time limit of 1s: {rounds} rounds.*go on"):
                 workspace.train("late")
             assert workspace.runs("train")[0].state == "failed"
     with Workspace(fresh.root) as workspace:

@@ -9,6 +9,8 @@ import typer
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import TerminalProgress, print_json, print_table, say
 
+MEMORY = "memory (MB)"
+
 app = typer.Typer(help="Runs: list, show, logs, stop, resume.", no_args_is_help=True)
 
 RunArgument = Annotated[str, typer.Argument(help="The run's id, or its first letters.")]
@@ -42,7 +44,12 @@ def show(run: RunArgument, workspace: WorkspaceOption = HERE, as_json: JsonOptio
     for name, value in found.as_dict().items():
         if name != "parameters" and value is not None:
             say(f"  {name:<12}{value}")
+    if found.state == "lost":
+        say("  Its process was killed from outside, by somebody or by the system for want of memory.")
     for name, values in metrics.items():
+        if name == MEMORY:
+            say(f"  {name:<12}{max(one for _, one in values):,.0f} at most")
+            continue
         step, value = values[-1]
         best = min(one for _, one in values)
         say(f"  {name:<12}{value:.5g} after {step:,} rounds, {best:.5g} at best")

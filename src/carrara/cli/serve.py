@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +12,7 @@ import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, say
-from carrara.core.errors import CarraraError, ConfigurationError
+from carrara.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from carrara.cli.serving_flags import Flags
@@ -201,16 +200,10 @@ def _folders(flags: Flags, name: str, base_path: str | None, poll_seconds: float
 
 def _bounds(memory: str | None, idle: str | None) -> Bounds:
     from carrara.core.clock import duration
+    from carrara.core.memory import bytes_of
     from carrara.serving.residency import Bounds
 
-    return Bounds(_bytes(memory) if memory else None, duration(idle).total_seconds() if idle else None)
-
-
-def _bytes(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B", text.strip())
-    if found is None:
-        raise CarraraError(f"'{text}' is not an amount of memory", hint="Write e.g. 500MB or 4GB.")
-    return int(float(found[1]) * 1000 ** ["", "k", "M", "G", "T"].index(found[2]))
+    return Bounds(bytes_of(memory) if memory else None, duration(idle).total_seconds() if idle else None)
 
 
 def _retry(usual: Retry, most: int | None, micros: int | None) -> Retry:

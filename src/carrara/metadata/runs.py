@@ -76,6 +76,11 @@ def run(metadata: Metadata, kind: str, name: str, parameters: dict[str, Any]) ->
     _end(metadata, event, "complete", None)
 
 
+def fail_run(metadata: Metadata, run_id: str, error: str) -> None:
+    """Record that a run failed, by a process that is about to end."""
+    _end(metadata, run_id, "failed", error)
+
+
 def get_run(metadata: Metadata, run_id: str) -> Run:
     """A run by its id, or by the first letters of it that no other run has."""
     with metadata.begin() as connection:

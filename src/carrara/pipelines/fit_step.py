@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from carrara.core.clock import duration, now
+from carrara.core.clock import now
 from carrara.core.digests import digest_bytes, digest_data
 from carrara.core.environment import environment
-from carrara.core.errors import TrainingError
 from carrara.core.progress import Step
 from carrara.data.rows import Rows
 from carrara.features import TrainingSet
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.trials import add_trial, list_trials
 from carrara.pipelines.continued import begun_with, former_of
+from carrara.pipelines.limits import Limits
 from carrara.pipelines.scores import described
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage import Stores
@@ -105,17 +104,19 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
         started, live = now(), LiveMetric(stores.metadata, work.run_id, "validation loss")
         features = work.service.features
         inner = inner_features(model, features)
-        former = former_of(stores, work.start, model, inner) if work.start is not None else None
-        prepared = prepare(model, inner, parts, step.advance, checkpoint, _scratch(stores), former, work.stages)
-        if work.start is not None:
-            prepared = begun_with(stores, prepared, work.start, former)
-        report = _within(model, started, live.add)
-        prepared = replace(prepared, task=replace(prepared.task, report=report, tell=step.tell, team=work.team))
+        limits = Limits(model, stores.metadata, work.run_id)
         try:
-            if model.partition_by:
-                made = fit_partitioned(model, features, parts, prepared, step.advance)
-            else:
-                made = fit_prepared(model, prepared)
+            with limits.kept():
+                former = former_of(stores, work.start, model, inner) if work.start is not None else None
+                prepared = prepare(model, inner, parts, step.advance, checkpoint, _scratch(stores), former, work.stages)
+                if work.start is not None:
+                    prepared = begun_with(stores, prepared, work.start, former)
+                task = replace(prepared.task, report=limits.checked(live.add), tell=step.tell, team=work.team)
+                prepared = replace(prepared, task=task)
+                if model.partition_by:
+                    made = fit_partitioned(model, features, parts, prepared, step.advance)
+                else:
+                    made = fit_prepared(model, prepared)
         finally:
             live.flush()
         return {
@@ -140,23 +141,6 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
 def _scratch(stores: Stores) -> Path:
     """Beside the lake, where there is room for what is made of it."""
     return stores.root / ".carrara"
-
-
-def _within(model: Model, started: datetime, report: Callable[[int, float], None]) -> Callable[[int, float], None]:
-    """`report`, until the model's time limit is over."""
-    if model.time_limit is None:
-        return report
-    deadline = started + duration(model.time_limit)
-
-    def checked(number: int, loss: float) -> None:
-        report(number, loss)
-        if now() > deadline:
-            raise TrainingError(
-                f"the fit of '{model.name}' took longer than its time limit of {model.time_limit}: {number:,} rounds",
-                hint="Nets and trees go on from here when they are trained again; or raise time_limit.",
-            )
-
-    return checked
 
 
 def _libraries(installed: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from carrara.core.clock import duration
 from carrara.core.errors import DefinitionError, NotFoundError
+from carrara.core.memory import bytes_of
 from carrara.core.schedule import Schedule
 from carrara.data.splits import Split
 from carrara.evaluation import Gate
@@ -66,7 +67,8 @@ class Model:
     tries, by default those of the trainer. `partition_by` are features, texts, for each value of which that has
     `partition_rows` training rows there is a model of its own. `scores` are versions of other models, `"risk@2"`, whose
     scores are inputs beside the features. A scheduler trains it by its `schedule`, `"@weekly"` or
-    a cron expression, and when `retrain` says so; a fit that takes longer than `time_limit`, such as `"2h"`, is ended.
+    a cron expression, and when `retrain` says so; a fit that takes longer than `time_limit`,
+    such as `"2h"`, or more than `memory_limit`, such as `"4GB"`, is ended.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Model:
     schedule: str | None = None
     retrain: Retrain | None = None
     time_limit: str | None = None
+    memory_limit: str | None = None
     description: str = ""
     owner: str = ""
 
@@ -111,6 +114,8 @@ class Model:
             metric(name, self.label.kind)
         if self.time_limit is not None:
             duration(self.time_limit)
+        if self.memory_limit is not None:
+            bytes_of(self.memory_limit)
         if self.schedule is not None:
             Schedule.of(self.schedule)
         if not hasattr(self.trainer, "with_parameters"):
@@ -157,6 +162,7 @@ class Model:
             "schedule": self.schedule,
             "retrain": self.retrain.spec() if self.retrain is not None else None,
             "time_limit": self.time_limit,
+            "memory_limit": self.memory_limit,
             "description": self.description,
             "owner": self.owner,
         }

@@ -37,7 +37,7 @@ class FunctionTrainer:
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         try:
             model = self.function(train, validation, task, **self.parameters)
-        except (CarraraError, Pruned):
+        except (CarraraError, Pruned, MemoryError):
             raise
         except Exception as error:
             raise TrainingError(f"the trainer '{self.name}' failed: {type(error).__name__}: {error}") from error
