@@ -86,7 +86,18 @@ def _short(value: Any) -> str:
 def _learned_from(model: Model) -> dict[str, Any]:
     """What of a model's definition its fit depends on."""
     spec = model.spec()
-    names = ("features", "label", "split", "trainer", "transforms", "weight", "partition_by", "partition_rows", "seed")
+    names = (
+        "features",
+        "label",
+        "split",
+        "trainer",
+        "transforms",
+        "weight",
+        "class_weights",
+        "partition_by",
+        "partition_rows",
+        "seed",
+    )
     return {name: spec[name] for name in names}
 
 

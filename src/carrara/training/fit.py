@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from carrara.core.errors import TrainingError
+from carrara.core.errors import NotFoundError, TrainingError
 from carrara.data.rows import Rows
 from carrara.evaluation import binary
 from carrara.evaluation.ranked import RankedRows
@@ -93,6 +93,9 @@ def prepare(
         classes = classes_of(model.label, parts["train"], f"the train part of '{model.name}'")
         inputs = fit_inputs(features, model.transforms, parts["train"], stages)
     made = {name: _part(model, inputs, classes, parts[name], name, folder) for name in ("train", "validation")}
+    if model.class_weights is not None:
+        by_class = class_weights(model.class_weights, made["train"], classes or ("False", "True"))
+        made = {name: _weighed(part, by_class) for name, part in made.items()}
     task = Task(model.label.kind, inputs.names, classes, inputs.categories, model.seed, advance)
     task = replace(task, checkpoint=checkpoint or NoCheckpoint(), folder=folder, shapes=inputs.shapes)
     return Prepared(inputs, made["train"], made["validation"], task, _checked(model, inputs, made["train"]))
@@ -153,6 +156,27 @@ def _part(model: Model, inputs: Inputs, classes: tuple[str, ...], rows: Rows, na
         raise TrainingError(said, hint="A model learns from differences; move the split's times.")
     weights = None if model.weight is None else _weights(rows[model.weight], where)
     return Part(inputs.matrix(rows, folder), labels.astype(np.float32), weights)
+
+
+def class_weights(asked: str | Mapping[Any, float], train: Part, classes: tuple[str, ...]) -> Array:
+    """How much a row of each class counts, float32 of shape (classes,), by their rows in the train part (as
+    scikit-learn's "balanced": all rows over the number of classes times those of the class), or as asked for.
+
+    Raises NotFoundError for a class that is not there.
+    """
+    if isinstance(asked, str):
+        rows = np.bincount(train.labels.astype(np.int64), weights=train.weights, minlength=len(classes))
+        return np.asarray(rows.sum() / (len(classes) * np.maximum(rows, np.finfo(np.float32).tiny)), np.float32)
+    named = {str(name): weight for name, weight in asked.items()}
+    for name in named:
+        if name not in classes:
+            raise NotFoundError("class", name, classes, where="class_weights")
+    return np.array([named.get(name, 1.0) for name in classes], np.float32)
+
+
+def _weighed(part: Part, by_class: Array) -> Part:
+    weights = by_class[part.labels.astype(np.int64)]
+    return replace(part, weights=weights if part.weights is None else weights * part.weights)
 
 
 def _weights(values: pl.Series, where: str) -> Array:

@@ -21,7 +21,8 @@ def classes_of(label: Label, rows: Rows, where: str) -> tuple[str, ...]:
         raise ColumnTypeMismatch(label.column, where, "classes (string, int64 or bool)", type_name(dtype))
     values = rows[label.column].drop_nulls().unique().sort().to_list()
     if len(values) < 2:
-        raise TrainingError(f"{where} has only the class {', '.join(map(str, values)) or '(none)'}")
+        said = f"{where} has only the class {', '.join(map(str, values)) or '(none)'}"
+        raise TrainingError(said, hint="A model learns from differences; move the split's times.")
     return tuple(map(str, values))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from carrara.core.clock import duration
 from carrara.core.errors import DefinitionError, NotFoundError
@@ -61,7 +61,8 @@ class Model:
     `features` are references (`view:feature`, or `view` for all of a view's), `slices` columns of the label's
     dataset or features, or crosses such as `("carrier", "hour")`, to judge separately, `baseline` columns whose
     positive rates (or means) are what the model has to beat, `weight` one that says how much each row counts in
-    training, `metric_weight` one that says it of the metrics. `metrics` are by default those of the label's kind, and
+    training, `metric_weight` one that says it of the metrics; `class_weights` say it of each class, `{"late": 5}`, or
+    "balanced": all classes together count the same. `metrics` are by default those of the label's kind, and
     may be your own (`carrara.metric`, `carrara.cost`);
     `transforms` are fitted on the train part, and served in the model; `search` are the hyper-parameters that tuning
     tries, by default those of the trainer. `partition_by` are features, texts, for each value of which that has
@@ -82,6 +83,7 @@ class Model:
     slices: tuple[str | tuple[str, ...], ...] = ()
     weight: str | None = None
     metric_weight: str | None = None
+    class_weights: Literal["balanced"] | Mapping[str | bool | int, float] | None = None
     partition_by: tuple[str, ...] = ()
     partition_rows: int = 1_000
     scores: tuple[str, ...] = ()
@@ -110,6 +112,7 @@ class Model:
             raise DefinitionError(f"model '{self.name}' is partitioned, and reads scores: it can do one of them")
         if self.baseline and not self.label.column:
             raise DefinitionError(f"model '{self.name}' has no label, of which a baseline could be the mean")
+        self._check_class_weights()
         for name in self.metrics:
             metric(name, self.label.kind)
         if self.time_limit is not None:
@@ -123,6 +126,19 @@ class Model:
             for name in self.search:
                 if name not in known:
                     raise NotFoundError("hyper-parameter", name, known, where=f"the search of model '{self.name}'")
+
+    def _check_class_weights(self) -> None:
+        if self.class_weights is None:
+            return
+        if self.label.kind not in ("binary", "multiclass"):
+            raise DefinitionError(f"model '{self.name}' weighs classes, and its label is a {self.label.kind} one")
+        if self.class_weights == "balanced":
+            return
+        if not isinstance(self.class_weights, Mapping) or not all(value > 0 for value in self.class_weights.values()):
+            raise DefinitionError(
+                f"the class weights of model '{self.name}' are {self.class_weights!r}",
+                hint='"balanced", or a number above 0 for each class, such as {True: 5}.',
+            )
 
     @property
     def measured(self) -> tuple[str | Metric, ...]:
@@ -150,6 +166,9 @@ class Model:
             "transforms": [transform.spec() for transform in self.transforms],
             "metrics": [metric(one, self.label.kind).spec() for one in self.measured],
             "weight": self.weight,
+            "class_weights": {str(name): value for name, value in self.class_weights.items()}
+            if isinstance(self.class_weights, Mapping)
+            else self.class_weights,
             "metric_weight": self.metric_weight,
             "partition_by": list(self.partition_by),
             "partition_rows": self.partition_rows,

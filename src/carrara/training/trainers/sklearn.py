@@ -54,7 +54,9 @@ class Sklearn:
         model = clone(self.estimator)
         free = [name for name, value in model.get_params().items() if name.endswith("random_state") and value is None]
         model.set_params(**dict.fromkeys(free, task.seed))
-        given = {} if train.weights is None else {"sample_weight": train.weights}
+        # A pipeline hands on what is named after one of its steps.
+        weighed = f"{model.steps[-1][0]}__sample_weight" if hasattr(model, "steps") else "sample_weight"
+        given = {} if train.weights is None else {weighed: train.weights}
         labels = train.labels if task.kind == "regression" else train.labels.astype(np.int64)
         try:
             model.fit(train.features, labels, **given)
