@@ -17,11 +17,12 @@ EXTRA = """
 def told(trips):
     return trips.with_columns(late={late})
 """
+CLASSES = {'known_at="ended_at"': 'known_at="ended_at", kind="multiclass"'}
 CASES = {
     "a constant label": ("nw.lit(True)", {}, r"every label in the train part of 'late' is True"),
     "one class alone": (
         "nw.lit('in time')",
-        {'known_at="ended_at"': 'known_at="ended_at", kind="multiclass"'},
+        CLASSES,
         r"train part of 'late' has only the class in time",
     ),
     "a class that is missing in the train part": (

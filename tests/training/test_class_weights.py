@@ -42,7 +42,8 @@ def test_balanced_weights_are_those_of_scikit_learn_and_come_on_top_of_the_rows(
     train = PARTS["train"]
     for column in ("rare", "grade"):
         labels = train[column].to_numpy()
-        judge = dict(zip(np.unique(labels), compute_class_weight("balanced", classes=np.unique(labels), y=labels)))
+        classes = np.unique(labels)
+        judge = dict(zip(classes, compute_class_weight("balanced", classes=classes, y=labels), strict=True))
         found = prepare(model(XGBoost(), column, class_weights="balanced"), ("v:x",), PARTS).train.weights
         np.testing.assert_allclose(found, [judge[label] for label in labels], rtol=1e-5)
     both = prepare(model(XGBoost(), weight="w", class_weights={True: 3}), ("v:x",), PARTS).train.weights

@@ -78,7 +78,8 @@ def run(metadata: Metadata, kind: str, name: str, parameters: dict[str, Any]) ->
 
 def fail_run(metadata: Metadata, run_id: str, error: str) -> None:
     """Record that a run failed, by a process that is about to end."""
-    _end(metadata, run_id, "failed", error)
+    found = get_run(metadata, run_id)
+    _end(metadata, RunEvent(found.id, found.kind, found.name, "running", found.user, found.parameters), "failed", error)
 
 
 def get_run(metadata: Metadata, run_id: str) -> Run:

@@ -86,19 +86,8 @@ def _short(value: Any) -> str:
 def _learned_from(model: Model) -> dict[str, Any]:
     """What of a model's definition its fit depends on."""
     spec = model.spec()
-    names = (
-        "features",
-        "label",
-        "split",
-        "trainer",
-        "transforms",
-        "weight",
-        "class_weights",
-        "partition_by",
-        "partition_rows",
-        "seed",
-    )
-    return {name: spec[name] for name in names}
+    names = ("features", "label", "split", "trainer", "transforms", "weight", "class_weights", "seed")
+    return {name: spec[name] for name in (*names, "partition_by", "partition_rows")}
 
 
 def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, Rows], step: Step) -> dict[str, Any]:
