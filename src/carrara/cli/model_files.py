@@ -22,16 +22,19 @@ def add_to(app: typer.Typer) -> None:
 def export(
     address: AddressArgument,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="By default NAME-VERSION.carrara.")] = None,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="As a folder that MLflow opens.")] = False,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a version as one file, with the digests of all that is in it."""
+    """Write a version as one file, with the digests of all that is in it; or as a model folder of MLflow."""
     with open_workspace(workspace) as ws:
         version = ws.models.get(address)
-        path = output or Path(f"{version.model}-{version.version}.carrara")
-        ws.models.export(address, path)
-    size = path.stat().st_size
-    print_json({"file": str(path), "bytes": size}) if as_json else say(f"{version} is in {path}, {size:,} bytes.")
+        named = f"{version.model}-{version.version}"
+        if mlflow:
+            path = ws.models.export_mlflow(address, output or Path(f"{named}-mlflow"))
+        else:
+            path = ws.models.export(address, output or Path(f"{named}.carrara"))
+    print_json({"path": str(path)}) if as_json else say(f"{version} is in {path}.")
 
 
 def import_(

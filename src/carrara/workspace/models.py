@@ -22,6 +22,7 @@ from carrara.models.approval import approve, override, reject
 from carrara.models.bundle import export_version, import_version
 from carrara.models.card import model_card
 from carrara.models.deletion import delete
+from carrara.models.mlflow_model import export_mlflow
 from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
 from carrara.pipelines.comparison import Comparison, compare
 from carrara.pipelines.reproduce import Reproduction, reproduce
@@ -171,6 +172,10 @@ class Models:
     def export(self, address: str, path: Path) -> Path:
         """Write a version as one file with the digests of all that is in it, and return its path."""
         return export_version(self.workspace.stores, self.get(address), path)
+
+    def export_mlflow(self, address: str, folder: Path) -> Path:
+        """Write a version as a model folder that MLflow opens, and return its path; ONNX only."""
+        return export_mlflow(self.workspace.stores, self.get(address), folder)
 
     def import_bundle(self, path: Path, name: str | None = None) -> ModelVersion:
         """Register what `export` has written, by default under the model's own name; a changed byte is refused.
