@@ -65,6 +65,10 @@ def serve(
             "--unload-first", help="Unload the old version before the new one is loaded: less memory, and a gap."
         ),
     ] = False,
+    allow_python: Annotated[
+        bool,
+        typer.Option("--allow-python", help="Run the model.py of a folder's version, in a process of its own."),
+    ] = False,
     memory_budget: Annotated[
         str | None, typer.Option("--memory-budget", help="Load endpoints on demand within so much memory: 500MB, 4GB.")
     ] = None,
@@ -109,7 +113,8 @@ def serve(
     )
     ready = _ready_json if as_json else _ready
     if with_folders and processes == 1:
-        serve_folders(_folders(flags, model_name, model_base_path, poll_seconds), options, ready)
+        folders = _folders(flags, model_name, model_base_path, poll_seconds, allow_python)
+        serve_folders(folders, options, ready)
         return
     if with_folders:
         _serve_processes(processes, options, ready)
@@ -173,7 +178,7 @@ def _wire(flags: Flags) -> Wire:
     )
 
 
-def _folders(flags: Flags, name: str, base_path: str | None, poll_seconds: float) -> Folders:
+def _folders(flags: Flags, name: str, base_path: str | None, poll_seconds: float, allow_python: bool) -> Folders:
     from carrara.serving.folder_predictor import Opening
     from carrara.serving.folders import ConfigFile, Folders, folders_of_file
     from carrara.serving.model_config import ModelConfig, read_batching
@@ -188,6 +193,7 @@ def _folders(flags: Flags, name: str, base_path: str | None, poll_seconds: float
     opening = Opening(
         saved_model_tags=tuple((flags.text("saved_model_tags") or "serve").split(",")),
         warm_up=flags.switch("enable_model_warmup", True),
+        allow_code=allow_python,
         warm_up_iterations=max(1, int(flags.number("num_request_iterations_for_warmup", 1))),
         sizes=read_batching(Path(batching))[1] if batching else (),
     )

@@ -35,5 +35,5 @@ class VersionFolder:
             raise NotFoundError("version", str(target), where=self.name)
         with self.source.opened(target.version) as folder:
             requests = recorded_requests(folder) if self.opening.warm_up else b""
-            servables = open_folder(folder, self.opening.saved_model_tags)
+            servables = open_folder(folder, self.opening.saved_model_tags, allow_code=self.opening.allow_code)
             return FolderPredictor(target, servables, self.opening, requests)

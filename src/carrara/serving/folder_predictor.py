@@ -24,6 +24,8 @@ class Opening:
 
     saved_model_tags: Sequence[str] = ("serve",)
     warm_up: bool = True
+    allow_code: bool = False
+    """Whether a folder's own Python may be run."""
     warm_up_iterations: int = 1
     sizes: Sequence[int] = ()
     """Numbers of rows that runs are made up to, ascending; those beyond the last are run as they are."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from carrara.core.errors import NotFoundError
+from carrara.core.errors import ConfigurationError, NotFoundError
 from carrara.core.plugins import plugin, plugins
 from carrara.models.signature import Signature
 
@@ -56,11 +56,19 @@ class FolderRuntime(Protocol):
         """
 
 
-def open_folder(folder: Path, tags: Sequence[str] = ("serve",)) -> dict[str, Servable]:
-    """Open a plain folder by the runtime whose file is in it; NotFoundError where there is none."""
+def open_folder(folder: Path, tags: Sequence[str] = ("serve",), *, allow_code: bool = False) -> dict[str, Servable]:
+    """Open a plain folder by the runtime whose file is in it; NotFoundError where there is none.
+
+    A runtime that runs the user's code does so with `allow_code` only; ConfigurationError otherwise.
+    """
     runtimes = [found for found in plugins("carrara.runtimes") if hasattr(found, "FILE")]
     for runtime in runtimes:
         if (folder / runtime.FILE).is_file():
+            if getattr(runtime, "RUNS_CODE", False) and not allow_code:
+                raise ConfigurationError(
+                    f"{folder / runtime.FILE} is code, and this server was not told that it may run it",
+                    hint="Start it with --allow-python if you trust what is in that folder.",
+                )
             opened: dict[str, Servable] = runtime.open_folder(folder, tags)
             return opened
     known = ", ".join(dict.fromkeys(runtime.FILE for runtime in runtimes))
