@@ -13,7 +13,7 @@ from carrara.metadata.alerts import FIRING, AlertState, list_alerts, list_silenc
 from carrara.monitoring.alert import Alert
 from carrara.monitoring.monitor import Monitor
 from carrara.monitoring.notify.base import Notification, Told
-from carrara.monitoring.rule import Facts, evaluate_rule
+from carrara.monitoring.rule import Facts, evaluate_rule, names_in
 from carrara.storage import Stores
 
 _MOST_FEATURES = 5
@@ -126,17 +126,23 @@ def tell(stores: Stores, monitor: Monitor, version: int) -> bool:
 def details_of(alert: Alert, window: Judged) -> dict[str, Any]:
     """What a person wants to know first: what moved most, the slices that are worst, quality then and now."""
     result = window.facts.result
-    moved = [one for one in result["drift"] if one["psi"] > one["by_chance"]][:_MOST_FEATURES]
-    lines = [_feature_line(one) for one in moved]
-    for name in result["worse"]:
-        live, then = result["metrics"][name], result["evaluation"][name]
-        lines.insert(0, f"{name} {live['value']:.4g} [{live['low']:.4g}, {live['high']:.4g}], was {then['value']:.4g}")
+    named = names_in(alert.rule)
+    about_quality = bool(named & {"worse", "low", "high", "evaluation", "estimated", *(result["metrics"] or {})})
+    moved = [one for one in result["drift"] if one["psi"] > one["by_chance"]]
+    if "missing" in named:
+        moved.sort(key=lambda one: one["null_share_expected"] - one["null_share_actual"])
+    moved = moved[: 2 if about_quality else _MOST_FEATURES]
     worst = sorted((one for one in result["slices"] if _main(one) is not None), key=lambda one: _main(one) or 0.0)[:3]
-    if result["worse"]:
+    lines = []
+    if about_quality:
+        for name in result["worse"]:
+            live, then = result["metrics"][name], result["evaluation"][name]
+            lines.append(f"{name} {live['value']:.4g} [{live['low']:.4g}, {live['high']:.4g}], was {then['value']:.4g}")
         lines += [f"slice {one['column']} = {one['value']}: {_main(one):.4g} of {one['rows']:,}" for one in worst]
-    if result["parity"] and result["parity"]["differences"] and "parity" in alert.rule:
+    lines += [_feature_line(one) for one in moved]
+    if result["parity"] and result["parity"]["differences"] and "parity" in named:
         first = result["parity"]["differences"][0]
-        lines.append(f"{first['feature']}: {first['online']} online, {first['offline']} offline. {first['why']}")
+        lines.insert(0, f"{first['feature']}: {first['online']} online, {first['offline']} offline. {first['why']}")
     return {
         "description": alert.description,
         "severity": alert.severity,

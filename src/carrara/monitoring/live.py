@@ -24,8 +24,6 @@ from carrara.monitoring.run import no_predictions, read_judged, read_result
 from carrara.monitoring.sampling import SAMPLED
 from carrara.storage import Stores
 
-_MOST_WINDOWS = 1_000
-
 
 @dataclass(frozen=True)
 class Window:
@@ -134,22 +132,20 @@ def read_monitor(stores: Stores, monitor: Monitor, version: ModelVersion) -> Mon
 def _with_gaps(
     stores: Stores, monitor: Monitor, version: ModelVersion, recorded: Sequence[RecordedWindow]
 ) -> list[Window]:
-    """The recorded windows, and every one between the first and the clock that is not recorded."""
+    """The recorded windows, what is between them, and what came after; a stretch without predictions is one."""
     logged = _logged(stores, monitor, version)
     starts = {one.key.start: one for one in recorded}
     known = sorted({*starts, *logged})
-    if not known:
-        return []
-    last = max(window_of(stores.clock(), monitor.length), known[-1])
     found: list[Window] = []
-    start = known[0]
-    while start <= last and len(found) < _MOST_WINDOWS:
-        one, rows = starts.get(start), logged.get(start, 0)
-        found.append(_window(stores, monitor, one, rows) if one is not None else _absent(monitor, start, rows))
-        start += monitor.length
-    # Windows that have not happened are not missing.
-    while found and found[-1].state == "no predictions" and found[-1].end > stores.clock():
-        found.pop()
+    end = known[0] if known else None
+    for start in known:
+        if end is not None and start > end:
+            found.append(_absent(end, start, 0))
+        one, rows, end = starts.get(start), logged.get(start, 0), start + monitor.length
+        found.append(_window(stores, monitor, one, rows) if one is not None else _absent(start, end, rows))
+    now = window_of(stores.clock(), monitor.length)
+    if end is not None and now > end:
+        found.append(_absent(end, now, 0))
     return found
 
 
@@ -191,9 +187,9 @@ def _window(stores: Stores, monitor: Monitor, one: RecordedWindow, logged: int) 
     )
 
 
-def _absent(monitor: Monitor, start: datetime, logged: int) -> Window:
-    state = "not computed" if logged else "no predictions"
-    return Window(start, start + monitor.length, state, "unknown", logged, 0)
+def _absent(start: datetime, end: datetime, logged: int) -> Window:
+    """What nobody has computed, or where there is nothing to compute; neither is healthy."""
+    return Window(start, end, "not computed" if logged else "no predictions", "unknown", logged, 0)
 
 
 def live_metrics(

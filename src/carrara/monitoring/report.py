@@ -38,7 +38,8 @@ def render_report(report: MonitorReport) -> str:
 
 def _line(windows: list[Window], value: Any) -> dict[str, Any] | None:
     """A line of a value by window: its points in the picture, and the ends of its axis; gaps where it is not known."""
-    values = [value(window) for window in windows]
+    seen = [window for window in windows if window.result]
+    values = [value(window) for window in seen]
     known = [one for one in values if one is not None]
     if not known:
         return None
@@ -52,7 +53,7 @@ def _line(windows: list[Window], value: Any) -> dict[str, Any] | None:
             one,
             window,
         )
-        for place, (one, window) in enumerate(zip(values, windows, strict=True))
+        for place, (one, window) in enumerate(zip(values, seen, strict=True))
         if one is not None
     ]
     return {"points": points, "low": low, "high": high}

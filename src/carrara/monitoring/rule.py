@@ -122,6 +122,11 @@ def evaluate_rule(rule: str, facts: Facts) -> bool | None:
     return None if value is None else bool(value)
 
 
+def names_in(rule: str) -> set[str]:
+    """The names and functions that a rule has."""
+    return {node.id for node in ast.walk(_parsed(rule)) if isinstance(node, ast.Name)}
+
+
 def _parsed(rule: str) -> ast.expr:
     try:
         return ast.parse(rule, mode="eval").body

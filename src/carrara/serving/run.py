@@ -23,7 +23,9 @@ from carrara.serving.inference import Log
 from carrara.serving.manager import Desired, Load, ModelManager, Unloaded
 from carrara.serving.observed import Observed
 from carrara.serving.options import ServerOptions
+from carrara.serving.outcomes import take_outcomes
 from carrara.serving.protocols.features_rest import Read
+from carrara.serving.protocols.outcomes_rest import Take
 from carrara.serving.residency import Residency
 from carrara.serving.rollouts import Rollouts
 from carrara.serving.server import ModelServer
@@ -55,6 +57,7 @@ def serve_workspace(stores: Stores, options: ServerOptions, ready: Ready, read_f
             unloaded=deployed.unloaded,
             guard=guard,
             read_features=read_features,
+            take_outcomes=partial(take_outcomes, stores),
         )
         with suppress(StorageError):
             rollouts.flush()
@@ -78,6 +81,7 @@ def _serve(
     unloaded: Unloaded | None = None,
     guard: Guard | None = None,
     read_features: Read | None = None,
+    take_outcomes: Take | None = None,
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     manager = ModelManager(
@@ -100,6 +104,7 @@ def _serve(
         wire=options.wire,
         guard=guard,
         read_features=read_features,
+        take_outcomes=take_outcomes,
     )
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -16,9 +16,11 @@ from carrara.serving.protocols import (
     monitoring,
     open_inference_rest,
     openapi,
+    outcomes_rest,
     tensorflow_rest,
 )
 from carrara.serving.protocols.features_rest import Read
+from carrara.serving.protocols.outcomes_rest import Take
 from carrara.serving.protocols.rest import Rest
 from carrara.serving.protocols.tensorflow_serving import Reload
 from carrara.serving.transports.base import Transport
@@ -43,10 +45,11 @@ class ModelServer:
         wire: Wire = DEFAULT_WIRE,
         guard: Guard | None = None,
         read_features: Read | None = None,
+        take_outcomes: Take | None = None,
     ) -> None:
         encrypted = wire.tls is not None and wire.tls.files is not None
         require_safe(host, guarded=guard is not None, encrypted=encrypted)
-        self.manager, self._read_features = manager, read_features
+        self.manager, self._read_features, self._take_outcomes = manager, read_features, take_outcomes
         self.inference = Inference(manager, log, observed, most_rows=wire.most_rows)
         calls = GrpcCalls(self.inference, manager, reload)
         self._grpc = grpc_transport(host, grpc_port, calls, wire, guard)
@@ -74,6 +77,7 @@ class ModelServer:
             *monitoring.routes(self.inference.metrics, wire.metrics_path),
             *openapi.routes(self.manager),
             *features_rest.routes(self.manager, self._read_features),
+            *outcomes_rest.routes(self._take_outcomes),
         ]
         return Rest(self.inference, self.manager, routes, cors=wire.cors)
 
