@@ -59,8 +59,9 @@ def declared(features: int) -> str:
         names = [f"{chosen.choice(WORDS)}_{chosen.choice(WORDS)}_{n}" for n in range(features // VIEWS)]
         types = ", ".join(f'"{name}": "float64"' for name in names)
         parts.append(
-            f"view_{view} = carrara.FeatureView(\n    'view_{view}', function=passed, entity='driver', source='trips',\n"
-            f"    event_time='at', features={{{types}}}, owner='team_{view % 9}', tags=('t{view % 7}',),\n"
+            f"view_{view} = carrara.FeatureView(\n    'view_{view}', function=passed, entity='driver',\n"
+            f"    source='trips', event_time='at', features={{{types}}},\n"
+            f"    owner='team_{view % 9}', tags=('t{view % 7}',),\n"
             f"    description='The {WORDS[view % 10]} of view {view}.',\n)\n"
         )
     return "\n\ndef passed(trips):\n    return trips\n\n\n" + "".join(parts)

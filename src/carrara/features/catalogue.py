@@ -15,7 +15,7 @@ from carrara.features.aggregates import AggregateView
 from carrara.features.offline import KIND as TABLE
 from carrara.features.service import View, definition_digest
 from carrara.features.training_set import KIND as TRAINING_SET
-from carrara.metadata.lineage import downstream
+from carrara.metadata.lineage import edges_from
 from carrara.metadata.versions import Version, list_versions, state_of
 from carrara.storage import Stores
 
@@ -151,9 +151,12 @@ def _entries(
 def _models(stores: Stores) -> dict[str, set[str]]:
     """The model versions that were trained on each feature."""
     found: dict[str, set[str]] = {}
+    made: dict[str, set[str]] = {}
+    for edge in edges_from(stores.metadata, TRAINING_SET):
+        if edge.target.startswith("model:"):
+            made.setdefault(edge.source, set()).add(edge.target.partition(":")[2])
     for training_set in list_versions(stores.metadata, TRAINING_SET):
-        made = [edge.target for edge in downstream(stores.metadata, training_set.address)]
-        models = {address.partition(":")[2] for address in made if address.startswith("model:")}
+        models = made.get(training_set.address, set())
         for column in training_set.record["columns"]:
             found.setdefault(column, set()).update(models)
     return found

@@ -40,6 +40,14 @@ def edges_of(metadata: Metadata, address: str, limit: int = 200) -> list[Edge]:
         return [Edge(row.source, row.target, row.run_id) for row in rows]
 
 
+def edges_from(metadata: Metadata, kind: str) -> list[Edge]:
+    """Every edge that begins at a version of a kind."""
+    # A range, and not LIKE, finds them by the index: a semicolon is what follows a colon.
+    named = (lineage.c.source >= f"{kind}:") & (lineage.c.source < f"{kind};")
+    with metadata.read() as connection:
+        return [Edge(row.source, row.target, row.run_id) for row in connection.execute(select(lineage).where(named))]
+
+
 def made_by(metadata: Metadata, run_id: str, limit: int = 200) -> list[str]:
     """What a run has made, in the order in which it did."""
     query = select(lineage.c.target).where(lineage.c.run_id == run_id).order_by(lineage.c.id).limit(limit)

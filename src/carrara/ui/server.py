@@ -14,6 +14,8 @@ from carrara.core.identity import current_user
 from carrara.core.plugins import require
 from carrara.metadata.access import create_token, list_tokens, revoke_token
 from carrara.ui.app import Application
+from carrara.ui.pages.features import warm
+from carrara.ui.pages.freshness import freshness
 from carrara.ui.render import PURPOSE
 from carrara.workspace import Workspace
 
@@ -49,6 +51,7 @@ class UiServer:
             if not self._thread.is_alive():
                 raise UnavailableError(f"the web page cannot listen on {self.url}", hint="Choose another --port.")
             time.sleep(_POLL_SECONDS)
+        threading.Thread(target=self._warm, name="ui-warm", daemon=True).start()
 
     def sign_in_link(self) -> str:
         """An address that signs in once, within ten minutes, as an admin; its token ends with this server."""
@@ -67,6 +70,12 @@ class UiServer:
     @property
     def _own_name(self) -> str:
         return f"{current_user()} (carrara ui, port {self.port})"
+
+    def _warm(self) -> None:
+        """The first visitor need not wait for what takes seconds over many features."""
+        with suppress(CarraraError):
+            warm(self.application.desk)
+            freshness(self.application.desk)
 
     def _run(self) -> None:
         from granian.constants import Interfaces

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import polars as pl
 
 from carrara.core.errors import NotFoundError
-from carrara.features.catalogue import CatalogueEntry, catalogue, search
+from carrara.features.catalogue import CatalogueEntry, search
 from carrara.features.offline import newest_table, scan_table
 from carrara.features.rows import EVENT_TIME
 from carrara.features.training_set import read_training_set
@@ -27,7 +29,7 @@ def index(desk: Desk, asked: Asked) -> Page:
     everything = _all(desk)
     facets: dict[str, Any] = {name: asked.get(name) for name in _FACETS}
     pii = {"yes": True, "no": False}.get(asked.get("pii") or "")
-    found = search(everything, asked.get("q") or "", tag=asked.get("tag"), pii=pii, **facets)
+    found = _found(everything, asked.get("q") or "", asked.get("tag"), {"pii": pii, **facets})
     shown = found[asked.offset : asked.offset + PAGE_ROWS]
     data = {
         "features": [_told(entry) for entry in shown],
@@ -35,6 +37,11 @@ def index(desk: Desk, asked: Asked) -> Page:
         **paged(asked, len(found)),
     }
     return Page("features.html.j2", "Features", data, {"facets": _counted(found), "filters": facets})
+
+
+def warm(desk: Desk) -> None:
+    """Look everything up that the first visitor would wait for."""
+    _all(desk)
 
 
 def show(desk: Desk, asked: Asked) -> Page:
@@ -66,8 +73,16 @@ def over_time(desk: Desk, asked: Asked) -> Page:
 
 def _all(desk: Desk) -> list[CatalogueEntry]:
     """The catalogue, seconds old at most; renewed beside, so that nobody who searches waits for it."""
-    definitions, stores = desk.definitions(), desk.workspace.stores
-    return desk.kept(("catalogue", id(definitions)), _SECONDS, lambda: catalogue(stores, definitions))
+    definitions = desk.definitions()
+    return desk.kept(("catalogue", id(definitions)), _SECONDS, desk.workspace.features.all)
+
+
+def _found(
+    everything: list[CatalogueEntry], text: str, tag: str | None, facets: dict[str, Any]
+) -> list[CatalogueEntry]:
+    if not text and tag is None and not any(value is not None for value in facets.values()):
+        return everything
+    return search(everything, text, tag=tag, **facets)
 
 
 def _one(desk: Desk, feature: str) -> CatalogueEntry:
@@ -142,7 +157,10 @@ def _told(entry: CatalogueEntry) -> dict[str, Any]:
 
 def _counted(found: list[CatalogueEntry]) -> dict[str, list[tuple[str, int]]]:
     """The values of each facet among what was found, the commonest first."""
-    counted = {name: Counter(str(getattr(e, name)) for e in found if getattr(e, name)) for name in _FACETS}
-    counted["tag"] = Counter(tag for entry in found for tag in entry.tags)
-    counted["pii"] = Counter("yes" for entry in found if entry.pii)
+    counted = {name: Counter(map(attrgetter(name), found)) for name in _FACETS}
+    counted["tag"] = Counter(chain.from_iterable(map(attrgetter("tags"), found)))
+    counted["pii"] = Counter("yes" if personal else "" for personal in map(attrgetter("pii"), found))
+    for values in counted.values():
+        values.pop("", None)
+        values.pop(None, None)
     return {name: values.most_common(_MOST_VALUES) for name, values in counted.items() if values}
