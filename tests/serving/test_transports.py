@@ -21,6 +21,7 @@ from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.protocols.http import Reply
 from carrara.serving.protocols.messages import message
 from carrara.serving.server import ModelServer
+from carrara.serving.transports.base import MAX_MESSAGE_BYTES
 from carrara.serving.transports.grpc import GrpcTransport
 from carrara.serving.transports.grpc_native import NativeGrpcTransport
 from carrara.serving.transports.http import HttpTransport
@@ -129,6 +130,14 @@ def test_a_shape_that_lies_is_refused_before_anything_is_allocated(call, shape):
     code, details = refused(call, made.SerializeToString())
     assert code == grpc.StatusCode.INVALID_ARGUMENT
     assert "'x'" in details
+
+
+def test_a_message_that_is_too_large_is_refused_and_the_next_is_answered(call):
+    large = predict_request(tensor_content=b"\0" * MAX_MESSAGE_BYTES).SerializeToString()
+    code, details = refused(call, large)
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "larger than max" in details
+    assert wire.decode_response(call(wire.encode_request("doubling", INPUTS)))[0] == 1
 
 
 def test_a_string_for_a_number_is_refused_by_name(call):

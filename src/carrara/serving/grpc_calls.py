@@ -18,7 +18,7 @@ from carrara.serving.protocols.calls import Asked, Method
 from carrara.serving.protocols.reflection import PACKAGES, answerer
 from carrara.serving.protocols.status import status_of
 from carrara.serving.protocols.tensorflow_serving import HANDLE_RELOAD_CONFIG, PREDICT, Reload
-from carrara.serving.transports.base import Result, Stream
+from carrara.serving.transports.base import MAX_MESSAGE_BYTES, RESOURCE_EXHAUSTED, Result, Stream
 
 _MOST_SWAPS = 5
 
@@ -56,6 +56,11 @@ class GrpcCalls:
         waiting: dict[int, Asked] = {}
         for place, (method, data) in enumerate(calls):
             if place in results:
+                continue
+            if len(data) > MAX_MESSAGE_BYTES:
+                # grpcio's words; the native transport has no limit of its own.
+                text = f"SERVER: Received message larger than max ({len(data)} vs. {MAX_MESSAGE_BYTES})"
+                results[place] = Result(code=RESOURCE_EXHAUSTED, text=text)
                 continue
             if method == HANDLE_RELOAD_CONFIG:
                 results[place] = Result(later=partial(self._reloaded, data))
