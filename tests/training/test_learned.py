@@ -15,7 +15,7 @@ from carrara.models.learned.parameters import told_parameters
 from carrara.models.learned.shap import by_feature, tree_contributions
 from carrara.models.runtimes.base import COLUMNS, TRANSFORMS
 from carrara.pipelines.trees import matrix_of
-from carrara.training import Impute, LightGBM, Linear, Sklearn, Standardise, Torch, Vocabulary, XGBoost
+from carrara.training import Impute, Keras, LightGBM, Linear, Sklearn, Standardise, Torch, Vocabulary, XGBoost
 
 TEST = PARTS["test"]
 TREES = {"xgboost": XGBoost(trees=40, depth=3), "lightgbm": LightGBM(trees=40, leaves=7)}
@@ -46,8 +46,9 @@ def test_a_linear_model_is_its_coefficients(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_net_is_its_layers(tmp_path, kind):
-    trainer = Torch(epochs=2, batch_rows=256, layers=(16, 8))
+@pytest.mark.parametrize("framework", [Torch, pytest.param(Keras, marks=pytest.mark.slow)])
+def test_a_net_is_its_layers(tmp_path, framework, kind):
+    trainer = framework(epochs=2, batch_rows=256, layers=(16, 8))
     made = fit(kind, trainer, transforms=(Impute(), Standardise(), Vocabulary()))
     net = read_net(made.learned)
     np.testing.assert_allclose(activated(kind, net.margins(matrix(made))), scores(made, tmp_path), rtol=1e-3, atol=1e-4)

@@ -169,7 +169,8 @@ def _from_zero(value: float, most: float) -> tuple[float, float]:
 
 def _answers(features: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
     """The lowest and the highest mean answer of all dependences."""
-    found = [y for one in features if one.get("dependence") for curve in one["dependence"]["answers"] for y in curve]
+    curves = (curve for one in features if one.get("dependence") for curve in one["dependence"]["answers"])
+    found = [y for curve in curves for y in curve if y is not None]
     return (min(found), max(found)) if found else None
 
 
@@ -178,7 +179,7 @@ def _curves(dependence: Mapping[str, Any] | None, scale: tuple[float, float]) ->
     if not dependence or scale[1] <= scale[0]:
         return []
     lines = []
-    for curve in dependence["answers"]:
+    for curve in (curve for curve in dependence["answers"] if None not in curve):
         step = 116 / max(len(curve) - 1, 1)
         heights = [26 - 24 * (y - scale[0]) / (scale[1] - scale[0]) for y in curve]
         lines.append(" ".join(f"{2 + place * step:.1f},{height:.1f}" for place, height in enumerate(heights)))
