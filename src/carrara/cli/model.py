@@ -74,12 +74,25 @@ def train(
 
 
 @app.command()
-def reproduce(address: AddressArgument, workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
+def reproduce(
+    address: AddressArgument,
+    new_environment: Annotated[
+        bool, typer.Option("--new-environment", help="In an environment that is made from the record, by uv or pip.")
+    ] = False,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
     """Build a version again by its record, and compare digests; exit code 3 where something differs."""
+    place = None
     with open_workspace(workspace) as ws:
-        found = ws.models.reproduce(address)
+        if new_environment:
+            found, place = ws.models.reproduce_in_new_environment(address)
+        else:
+            found = ws.models.reproduce(address)
+    if place is not None and not as_json:
+        say(f"  in {place}")
     if as_json:
-        print_json(found.as_dict())
+        print_json({**found.as_dict(), **({"made": str(place)} if place is not None else {})})
     else:
         for one in found.compared:
             say(f"  {one.what:<28}{'equal' if one.equal else 'differs'}  {one.found[:12]}")

@@ -81,6 +81,7 @@ def model_record(
             "start": fitted["start"],
             "seen": fitted["seen"],
             "rows_learned": fitted["rows"],
+            "libraries": fitted["libraries"],
             "why": fitted["why"],
             **fitted["team"],
             "stages": fitted["stages"],

@@ -25,6 +25,7 @@ from carrara.models.deletion import delete
 from carrara.models.mlflow_model import export_mlflow
 from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
 from carrara.pipelines.comparison import Comparison, compare
+from carrara.pipelines.new_environment import reproduce_in_new_environment
 from carrara.pipelines.reproduce import Reproduction, reproduce
 from carrara.pipelines.reproduce import diff_versions as diff_models
 from carrara.pipelines.trees import Trees, largest_trees, learned_parameters, read_trees
@@ -64,6 +65,10 @@ class Models:
     def reproduce(self, address: str) -> Reproduction:
         """Build a version again by its record, and compare digests; nothing is registered."""
         return reproduce(self.workspace.stores, self.get(address))
+
+    def reproduce_in_new_environment(self, address: str) -> tuple[Reproduction, Path]:
+        """The same in an environment that is made from the record, and its folder; see `pipelines.new_environment`."""
+        return reproduce_in_new_environment(self.workspace.stores, self.get(address))
 
     def diff(self, one: str, other: str) -> list[tuple[str, Any, Any]]:
         """What differs between two versions in configuration, data, code, environment and metrics, field by field."""
