@@ -51,8 +51,8 @@ def test_the_first_difference_is_named(trained, monkeypatch):
     monkeypatch.setattr(reproducing, "with_trainer", lambda model, parameters: model)
     real = reproducing.prepare
 
-    def of_fewer(model, features, parts):
-        return real(model, features, {**parts, "train": parts["train"][:-1]})
+    def of_fewer(model, features, parts, **options):
+        return real(model, features, {**parts, "train": parts["train"][:-1]}, **options)
 
     monkeypatch.setattr(reproducing, "prepare", of_fewer)
     found = trained.models.reproduce("late@1")

@@ -83,12 +83,10 @@ def _run(command: list[str]) -> None:
 
 def _link_carrara(folder: Path) -> None:
     """This Carrara and its entry points, and nothing else of this environment."""
-    import carrara
-
     folder.mkdir()
     found = distribution(_NAME)
     assert isinstance(found, PathDistribution)
-    for place in (Path(carrara.__file__).parent, Path(str(found._path))):
+    for place in (Path(__file__).parents[1], Path(str(found._path))):
         (folder / place.name).symlink_to(place, target_is_directory=True)
 
 
