@@ -28,5 +28,5 @@ digit = carrara.Model(
     label=carrara.Label(dataset="digits", column="digit", time="at", kind="multiclass"),
     split=carrara.TimeSplit(validation_from="2024-01-03T12:00:00Z", test_from="2024-01-04"),
     trainer=carrara.Keras(build=convolutional, epochs=8, batch_rows=64),
-    gates=(carrara.AtLeast("accuracy", 0.93),),
+    gates=(carrara.at_least("accuracy", 0.93),),
 )

@@ -40,5 +40,5 @@ library = carrara.Model(
     transforms=(carrara.Tokens("description:text", length=40, most=5_000),),
     trainer=carrara.Torch(build=reader, epochs=12, batch_rows=128, learning_rate=0.003),
     metrics=("accuracy", "log_loss"),
-    gates=(carrara.AtLeast("accuracy", 0.7),),
+    gates=(carrara.at_least("accuracy", 0.7),),
 )
