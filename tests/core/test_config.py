@@ -29,7 +29,14 @@ def test_an_empty_file_is_the_laptop(read, tmp_path):
         "artifacts": ".carrara/artifacts",
         "online": "lmdb:.carrara/online",
     }
-    assert vars(found.serving) == {"host": "127.0.0.1", "grpc_port": 8500, "rest_port": 8501}
+    assert vars(found.serving) == {
+        "host": "127.0.0.1",
+        "grpc_port": 8500,
+        "rest_port": 8501,
+        "tokens": False,
+        "tls_certificate": "",
+        "tls_key": "",
+    }
 
 
 def test_what_is_written_replaces_the_default_and_nothing_else(read, tmp_path):
@@ -39,12 +46,21 @@ def test_what_is_written_replaces_the_default_and_nothing_else(read, tmp_path):
     assert (found.serving.grpc_port, found.serving.rest_port) == (9000, 8501)
 
 
+def test_true_and_false_are_taken_from_the_file_and_from_the_environment(read, monkeypatch):
+    assert read("[serving]\ntokens = true\n").serving.tokens is True
+    monkeypatch.setenv("CARRARA_SERVING__TOKENS", "false")
+    assert read("[serving]\ntokens = true\n").serving.tokens is False
+    monkeypatch.setenv("CARRARA_SERVING__TOKENS", "perhaps")
+    with pytest.raises(ConfigurationError, match="must be true or false"):
+        read("")
+
+
 @pytest.mark.parametrize(
     ("text", "key", "hint"),
     [
         ('[stores]\nlak = "x"', "stores.lak", "Did you mean 'lake'?"),
         ('[store]\nlake = "x"', "store", "Did you mean 'stores'?"),
-        ("[serving]\nzzz = 1", "serving.zzz", "Known keys here: host, grpc_port, rest_port."),
+        ("[engine]\nzzz = 1", "engine.zzz", "Known keys here: features."),
     ],
 )
 def test_an_unknown_key_is_named_with_its_file_and_the_nearest_one(read, tmp_path, text, key, hint):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import carrara
-from carrara.serving.client.base import Busy
+from carrara.serving.client.base import Busy, Refused
 from carrara.serving.processes import serve_command
 
 ROW = {"driver": "d1", "depot": "p0", "city": "c0", "distance": 80.0, "event_time": "2024-01-20T00:00:00Z"}
@@ -112,6 +112,32 @@ def test_a_server_that_is_told_to_stop_answers_what_it_has_and_ends_well(serving
     assert (code, wrong) == (0, [])
     with carrara.Workspace(Path(server.process.args[-1])) as ws:
         assert ws.predictions("late").height == len(answered)
+
+
+def test_a_server_starts_while_the_metadata_store_is_away_and_follows_it_when_it_is_back(serving):
+    """F38."""
+    first = serving()
+    assert (ask(first.grpc), first.end()) == (1, 0)
+    folder = Path(first.process.args[-1])
+    store, aside = folder / ".carrara" / "metadata.db", folder / "aside.db"
+    store.rename(aside)
+    store.write_bytes(b"this is no store" * 100)
+    second = serving()
+    assert ask(second.grpc) == ask(second.rest) == 1
+    aside.replace(store)
+    with carrara.Workspace(folder) as ws:
+        ws.endpoints.end("late")
+    until = time.monotonic() + 60
+    with carrara.Client(second.grpc, retries=0) as client:
+        while time.monotonic() < until:
+            try:
+                client.predict("late", [ROW])
+            except Refused:
+                break
+            time.sleep(0.1)
+        else:
+            raise AssertionError("the end of the endpoint was never seen")
+    assert second.end() == 0
 
 
 def test_the_command_of_a_process_is_the_parents_without_its_ports():

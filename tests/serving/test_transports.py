@@ -7,7 +7,9 @@ import json
 import math
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import grpc
 import numpy as np
@@ -15,6 +17,8 @@ import pytest
 from doubling import Doubling, endpoint
 
 from carrara.core.errors import ConfigurationError, UnavailableError
+from carrara.serving.client import Client
+from carrara.serving.client.base import Busy
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols import tensorflow_serving as wire
@@ -248,6 +252,30 @@ def test_requests_under_way_are_answered_when_the_server_stops():
         assert wire.decode_response(over_grpc.result())[1]["doubled"].tolist() == [2.0, 4.0]
         stopping.result()
     assert predictor.closed
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_whatever_was_predicted_is_answered_when_the_server_stops(scheme):
+    """P7: what was run reaches its client, and what does not was not run, so that it may be asked elsewhere."""
+    for _ in range(4):
+        predictor, answered = Doubling(), []
+        server = ModelServer(manager_of(predictor), grpc_port=0, rest_port=0)
+        server.start()
+        address = f"{scheme}://127.0.0.1:{server.grpc_port if scheme == 'grpc' else server.rest_port}"
+
+        def keep_asking(address: str = address, answered: list[int] = answered) -> None:
+            with Client(address, retries=0, timeout=20) as client, suppress(Busy):
+                while True:
+                    answered.append(client.predict("doubling", {"x": [1.0], "name": ["a"]}).version)
+
+        with ThreadPoolExecutor(3) as pool:
+            asking = [pool.submit(keep_asking) for _ in range(3)]
+            while len(answered) < 20:
+                time.sleep(0.002)
+            server.stop(10)
+            for one in asking:
+                one.result()
+        assert sum(predictor.runs) == len(answered)
 
 
 def test_a_port_that_is_taken_is_named():

@@ -130,10 +130,10 @@ def serve(
             wire=_with_tls(options.wire, ws.root, named),
         )
         if processes == 1:
-            serve_workspace(ws.stores, options, ready, ws.features.get)
+            serve_workspace(ws.stores_for_serving(), options, ready, ws.features.get)
             return
         # A store of an earlier release is brought up to date once, before the processes open it.
-        assert ws.stores
+        ws.stores_for_serving()
     _serve_processes(processes, options, ready)
 
 

@@ -6,6 +6,7 @@ Generated classes would put other projects' message names into the process-wide 
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,22 @@ def message_class(descriptors: Path, name: str, *, extra: str, purpose: str) -> 
     require("google.protobuf", extra=extra, purpose=purpose)
     from google.protobuf import message_factory
 
-    return message_factory.GetMessageClass(pool_of(descriptors).FindMessageTypeByName(name))
+    with _making:
+        return message_factory.GetMessageClass(_pool(descriptors).FindMessageTypeByName(name))
+
+
+def pool_of(descriptors: Path) -> Any:
+    """The pool that the messages of a file are in."""
+    with _making:
+        return _pool(descriptors)
+
+
+_making = threading.Lock()
+"""Two threads that make a pool at once would make two, and messages of one do not fit into those of the other."""
 
 
 @cache
-def pool_of(descriptors: Path) -> Any:
-    """The pool that the messages of a file are in."""
+def _pool(descriptors: Path) -> Any:
     from google.protobuf import descriptor_pb2, descriptor_pool
 
     files = descriptor_pb2.FileDescriptorSet.FromString(descriptors.read_bytes())

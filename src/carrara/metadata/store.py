@@ -26,29 +26,36 @@ class Metadata:
     """A metadata store at a SQLAlchemy URL, of SQLite or PostgreSQL.
 
     Each `begin()` is one atomic transaction, and of all that write one goes after the other; `read()` sees one state
-    of the store, waits for nobody, and holds nobody up.
+    of the store, waits for nobody, and holds nobody up. Without `at_once` the store is looked at when it is first used:
+    it may be away until then.
     """
 
-    def __init__(self, url: str, listener: Listener | None = None) -> None:
+    def __init__(self, url: str, listener: Listener | None = None, *, at_once: bool = True) -> None:
         self.url = url
         self._listener = listener
+        self._is_current = False
         self._engine = _engine(url)
         self._reading = self._engine.execution_options(**_reading_options(self._engine))
         self.where = self._engine.url.render_as_string(hide_password=True)
-        with self._told():
-            self._upgrade()
+        if at_once:
+            with self._told():
+                self._upgrade()
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A transaction that commits at the end of the block, or leaves nothing."""
-        with self._told(), self._engine.begin() as connection:
-            yield connection
+        with self._told():
+            self._upgrade()
+            with self._engine.begin() as connection:
+                yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One state of the store, to read from."""
-        with self._told(), self._reading.begin() as connection:
-            yield connection
+        with self._told():
+            self._upgrade()
+            with self._reading.begin() as connection:
+                yield connection
 
     def tell(self, event: RunEvent) -> None:
         """Tell whoever listens of a run that has begun or ended."""
@@ -72,8 +79,12 @@ class Metadata:
             ) from error
 
     def _upgrade(self) -> None:
+        """Bring the tables up to date, once."""
+        if self._is_current:
+            return
         found = _revision(self._reading)
-        if found == HEAD:
+        self._is_current = found == HEAD
+        if self._is_current:
             return
         if found is not None and found > HEAD:
             raise StorageError(
@@ -90,6 +101,7 @@ class Metadata:
             config.attributes["connection"] = connection
             if _revision(connection) != HEAD:
                 command.upgrade(config, "head")
+        self._is_current = True
 
 
 def _revision(bind: Engine | Connection) -> str | None:

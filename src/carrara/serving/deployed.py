@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
+from carrara.core.clock import Clock
+from carrara.core.config import Configuration
 from carrara.core.errors import StorageError
 from carrara.metadata.deployments import Deployment, current_deployments
 from carrara.metadata.endpoint_events import add_event
@@ -16,7 +18,7 @@ from carrara.serving.desired import endpoints_of
 from carrara.serving.last_served import LastServedFile
 from carrara.serving.predictor import open_predictor
 from carrara.serving.rollouts import Rollouts
-from carrara.storage import Stores
+from carrara.storage import Stores, open_stores
 
 _logger = logging.getLogger("carrara.serving")
 
@@ -82,3 +84,14 @@ class Deployed:
         if self._last is not None:
             served = {(one.model, one.version) for one in self._last}
             self._file.write(self._last, [one for key, one in self._versions.items() if key in served])
+
+
+def open_for_serving(configuration: Configuration, clock: Clock) -> Stores:
+    """The stores of a workspace; while its metadata store is away, they open where something was served before."""
+    try:
+        return open_stores(configuration, clock)
+    except StorageError as error:
+        if not LastServedFile(configuration.root).read().deployed:
+            raise
+        _logger.warning("%s; what was served last is served", error.message)
+        return open_stores(configuration, clock, at_once=False)

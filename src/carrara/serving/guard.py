@@ -11,7 +11,8 @@ from carrara.core.digests import digest_bytes
 from carrara.core.errors import ConfigurationError, StorageError, Unauthenticated
 from carrara.metadata.access import Token
 
-OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
+LIVE = "/v2/health/live"
+OPEN_PATHS = frozenset({LIVE, "/v2/health/ready"})
 """What anybody may ask over HTTP, by exact match."""
 
 OPEN_METHODS = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})

@@ -41,14 +41,17 @@ class Stores:
         self.metadata.close()
 
 
-def open_stores(configuration: Configuration, clock: Clock = now) -> Stores:
-    """Open what `carrara.toml` names; relative addresses start at its folder."""
+def open_stores(configuration: Configuration, clock: Clock = now, *, at_once: bool = True) -> Stores:
+    """Open what `carrara.toml` names; relative addresses start at its folder.
+
+    Without `at_once` the metadata store may be away until it is first used.
+    """
     named, root = configuration.stores, configuration.root
     told = OpenLineage.configured(
         configuration.lineage.openlineage, configuration.lineage.namespace or configuration.name, root
     )
     return Stores(
-        metadata=Metadata(_below(root, named.metadata), told.told if told is not None else None),
+        metadata=Metadata(_below(root, named.metadata), told.told if told is not None else None, at_once=at_once),
         lake=Lake(named.lake if "://" in named.lake else str(root / named.lake)),
         artifacts=ArtifactStore(named.artifacts if "://" in named.artifacts else str(root / named.artifacts)),
         online_address=named.online,

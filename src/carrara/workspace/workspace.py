@@ -47,6 +47,7 @@ from carrara.pipelines.run_log import read_log_of_run
 from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
 from carrara.pipelines.trace import Trace, trace
 from carrara.serving.batch import predict_batch
+from carrara.serving.deployed import open_for_serving
 from carrara.serving.entities import entity_columns
 from carrara.serving.predictor import ModelPredictor, open_predictor
 from carrara.storage import Stores, open_stores
@@ -103,6 +104,12 @@ class Workspace:
     def stores(self) -> Stores:
         """The stores that `carrara.toml` names, opened at first use."""
         return open_stores(self.configuration, self.clock)
+
+    def stores_for_serving(self) -> Stores:
+        """The stores; where something was served before, also while the metadata store is away."""
+        if "stores" not in self.__dict__:
+            self.__dict__["stores"] = open_for_serving(self.configuration, self.clock)
+        return self.stores
 
     @cached_property
     def definitions(self) -> Definitions:

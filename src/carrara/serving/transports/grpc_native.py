@@ -6,6 +6,7 @@ Batching needs no timer: what arrives while one batch runs is the next batch.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from carrara.serving.transports.base import (
 from carrara.serving.transports.grpc_streams import StreamServer
 
 _MOST_CALLS = 256
+_FLUSH_SECONDS = 0.25
 
 
 class NativeGrpcTransport:
@@ -60,6 +62,7 @@ class NativeGrpcTransport:
         self.port = int(self._front.bound_port)
         self._backlog = Backlog()
         self._under_way = threading.Lock()
+        self._stopping = False
         self._thread = threading.Thread(target=self._serve, name="grpc", daemon=True)
 
     def start(self) -> None:
@@ -67,6 +70,10 @@ class NativeGrpcTransport:
 
     def stop(self, grace_seconds: float) -> None:
         with self._under_way:
+            self._stopping = True
+            # What was answered is on its way still, and closing would cut it off: a call that comes in now is not
+            # looked at any more, and ends with UNAVAILABLE, so that it may be asked elsewhere.
+            time.sleep(min(_FLUSH_SECONDS, grace_seconds))
             self._front.close()
         if self._thread.is_alive():
             self._thread.join(grace_seconds)
@@ -76,6 +83,8 @@ class NativeGrpcTransport:
     def _serve(self) -> None:
         while (calls := self._next()) is not None:
             with self._under_way:
+                if self._stopping:
+                    return
                 results = self._handler([(self._methods[method], data) for _, method, data in calls])
                 for (call_id, _, _), result in zip(calls, results, strict=True):
                     self._respond(call_id, result)

@@ -11,7 +11,7 @@ from typing import Any
 
 from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
-from carrara.serving.guard import OPEN_PATHS, Guard
+from carrara.serving.guard import LIVE, OPEN_PATHS, Guard
 from carrara.serving.protocols.http import HttpRequest, Reply
 from carrara.serving.protocols.problem import problem_of
 from carrara.serving.transports.base import (
@@ -27,6 +27,7 @@ from carrara.serving.transports.lane import Lane
 Answerer = Callable[[Sequence[HttpRequest]], list[Reply]]
 
 _POLL_SECONDS = 0.001
+_FLUSH_SECONDS = 0.25
 
 
 class HttpTransport:
@@ -47,6 +48,7 @@ class HttpTransport:
         self._host, self._body_seconds = host, body_seconds
         self._guard, self._tls = guard, tls.files if tls is not None else None
         self._waiting = self._bytes = 0
+        self._draining = False
         self._reserved = _reserve(host, port, shared)
         self.port = int(self._reserved.getsockname()[1])
         self._loop = asyncio.new_event_loop()
@@ -65,6 +67,12 @@ class HttpTransport:
         self._reserved.close()
 
     def stop(self, grace_seconds: float) -> None:
+        self._draining = True
+        until = time.monotonic() + grace_seconds
+        while self._waiting and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+        # What was answered is on its way still, and the end of the server would cut it off.
+        time.sleep(min(_FLUSH_SECONDS, grace_seconds))
         self._loop.call_soon_threadsafe(self._server.stop)
         self._thread.join(grace_seconds)
         self._predictions.stop()
@@ -101,6 +109,9 @@ class HttpTransport:
             refused = await self._loop.run_in_executor(None, self._refused, scope.headers.get("authorization") or "")
             if refused is not None:
                 return refused
+        if self._draining and scope.path != LIVE:
+            again = (("connection", "close"), ("retry-after", str(RETRY_SECONDS)))
+            return problem_of(503, "the server is stopping; ask another", headers=again)
         # A body is held from here on: what does not fit is refused before it is read.
         length = scope.headers.get("content-length") or ""
         size = int(length) if length.isdecimal() and int(length) <= MAX_MESSAGE_BYTES else 0
