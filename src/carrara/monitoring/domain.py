@@ -19,7 +19,7 @@ from carrara.evaluation.metrics import METRICS
 
 Floats = npt.NDArray[np.float64]
 
-MOST_ROWS = 4_000
+MOST_ROWS = 2_000
 _MOST_PAIRED = 40
 _MOST_CATEGORIES = 8
 _LEAST_ROWS = 50

@@ -139,7 +139,11 @@ def histogram(values: npt.NDArray[Any], edges: Floats) -> Counts:
     [1, 1, 1, 1]
     """
     numbers = _numbers(values)
-    bins = np.where(np.isfinite(numbers), np.searchsorted(edges, numbers, side="right"), len(edges) + 1)
+    bins = np.searchsorted(edges, numbers, side="right")
+    # The sum of numbers is finite unless one of them is not, or they are huge: most columns need no closer look.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(numbers.sum()):
+            bins = np.where(np.isfinite(numbers), bins, len(edges) + 1)
     return np.bincount(bins, minlength=len(edges) + 2).astype(np.int64)
 
 
@@ -163,7 +167,7 @@ def _is_number(values: npt.NDArray[Any]) -> bool:
 
 def _numbers(values: npt.NDArray[Any]) -> Floats:
     try:
-        return values.astype(np.float64)
+        return values.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise DataError(f"values of a numeric feature are not numbers: {error}") from error
 
