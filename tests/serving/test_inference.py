@@ -9,7 +9,8 @@ import pytest
 from doubling import NEWEST, Doubling, endpoint
 
 from carrara.core.errors import NotFoundError, RequestError
-from carrara.serving.contract import Choice
+from carrara.models.signature import Signature, TensorSpec
+from carrara.serving.contract import Choice, Prediction
 from carrara.serving.inference import Answer, Inference, Request
 from carrara.serving.manager import ModelManager
 
@@ -88,3 +89,20 @@ def test_what_was_predicted_is_logged_once_and_refusals_are_not(manager):
         [request([1.0]), request([-2.0]), request([3.0, 4.0])]
     )
     assert sorted(logged) == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint64", "int32", "float16", "bool", "complex64"])
+def test_outputs_of_any_type_and_shape_are_answered(dtype):
+    signature = Signature((TensorSpec("x", dtype, (None, 2)),), (TensorSpec("x", dtype, (None, 2)),))
+
+    class Echo(Doubling):
+        def predict(self, inputs, signature_name=""):
+            return Prediction(dict(inputs), "serving_default", len(inputs["x"]))
+
+    echo = Echo()
+    echo.signatures = {"serving_default": signature}
+    made = ModelManager(lambda: [endpoint(1)], lambda target: echo)
+    made.reconcile()
+    for rows in (0, 3):
+        values = np.ones((rows, 2), dtype)
+        assert Inference(made).answer(Request(NEWEST, {"x": values})).outputs["x"].tolist() == values.tolist()

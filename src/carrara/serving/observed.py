@@ -156,7 +156,10 @@ def _scores(outputs: Mapping[str, Array]) -> Array | None:
     for values in outputs.values():
         if values.dtype.kind in "fiu":
             rows = np.atleast_1d(values)
-            return rows if rows.ndim == 1 else rows.reshape(len(rows), -1).max(axis=1, initial=-np.inf)
+            if rows.ndim == 1:
+                return rows
+            # Whole numbers have no infinity to begin with.
+            return rows.astype(np.float64).max(axis=tuple(range(1, rows.ndim)), initial=-np.inf)
     return None
 
 
