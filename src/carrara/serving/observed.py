@@ -159,7 +159,8 @@ def _scores(outputs: Mapping[str, Array]) -> Array | None:
             if rows.ndim == 1:
                 return rows
             # Whole numbers have no infinity to begin with.
-            return rows.astype(np.float64).max(axis=tuple(range(1, rows.ndim)), initial=-np.inf)
+            largest: Array = rows.astype(np.float64).max(axis=tuple(range(1, rows.ndim)), initial=-np.inf)
+            return largest
     return None
 
 
