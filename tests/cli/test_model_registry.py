@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from carrara.cli.main import app
 from carrara.core.errors import CarraraError, CheckFailed
+from carrara.serving.folder import VersionFolder
+from carrara.serving.version_sources import version_source
 from carrara.workspace import Workspace
 
 
@@ -91,3 +94,20 @@ def test_a_version_that_serves_is_not_deleted_and_gc_says_what_goes(trained, car
     assert "would be deleted" in carrara("gc", "--dry-run", "--older-than", "0s")
     assert carrara("gc", "--older-than", "0s", "--json")["bytes"] == planned["bytes"]
     assert "0 files" in carrara("gc", "--older-than", "0s")
+
+
+def test_a_version_is_pushed_to_the_next_folder_of_a_server_and_a_blocked_one_never_appears(trained, carrara, tmp_path):
+    base = tmp_path / "late"
+    first = carrara("model", "push", "late@1", str(base), "--json")["folder"]
+    second = carrara("model", "push", "late@1", str(base), "--json")["folder"]
+    assert int(Path(second).name) > int(Path(first).name)
+    served = VersionFolder("late", version_source(str(base), 0.0))
+    (target,) = served.endpoint().targets
+    assert str(target.version) == Path(second).name
+    predictor = served.load(target)
+    predictor.warm_up()
+    predictor.close()
+    trained.models.reject("late@1", "it is wrong in May")
+    with pytest.raises(CheckFailed, match="ada rejected it"):
+        carrara("model", "push", "late@1", str(base))
+    assert sorted(path.name for path in base.iterdir()) == [Path(first).name, Path(second).name]

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from carrara.core.errors import CheckFailed, DataError, NotFoundError
+from carrara.core.failpoints import ENVIRONMENT
 from carrara.core.progress import Progress
 from carrara.models.registry import opened
 from carrara.workspace import Workspace
@@ -198,3 +199,14 @@ def test_training_that_is_killed_anywhere_can_be_run_again_and_finishes(fresh):
                 servable.warm_up()
     assert str(fresh.train("late").version) == "late@1"
     assert len(fresh.models.versions()) == 1
+
+
+def test_a_training_that_is_killed_after_it_registered_makes_no_second_version(fresh):
+    """P2 (F2): the version was made, and nobody was told."""
+    command = [sys.executable, "-m", "carrara", "train", "late", "--workspace", str(fresh.root)]
+    environment = {**os.environ, ENVIRONMENT: "register.after-commit=kill"}
+    killed = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
+    assert str(fresh.train("late").version) == "late@1"
+    assert [str(version) for version in fresh.models.versions()] == ["late@1"]
+    assert fresh.train("late").reused

@@ -17,6 +17,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(export)
     app.command("import")(import_)
     app.command()(card)
+    app.command()(push)
 
 
 def export(
@@ -64,3 +65,15 @@ def card(
         print_json({"card": text})
     else:
         say(str(output) if output is not None else text)
+
+
+def push(
+    address: AddressArgument,
+    base: Annotated[Path, typer.Argument(help="The folder that `carrara serve --model_base_path` or another polls.")],
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a version to the next numbered folder of a base path; exit code 3 where its gates failed."""
+    with open_workspace(workspace) as ws:
+        version, folder = ws.models.get(address), ws.models.push(address, base)
+    print_json({"version": str(version), "folder": str(folder)}) if as_json else say(f"{version} is in {folder}.")

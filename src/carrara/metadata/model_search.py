@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, FromClause, Select, Text, and_, cast, exists, func, not_, or_, select, tuple_
 
 from carrara.core.clock import microseconds, parse_time
 from carrara.core.errors import CarraraError, did_you_mean
@@ -17,6 +17,7 @@ from carrara.metadata.where import Both, Comparison, Condition, Either, Not, par
 
 _OWN = ("model", "version", "registered_at", "alias", "endpoint", "decision")
 _VALUES = ("owner", "description", "format", "trained_by", "kind", "gates_passed")
+_AT_ONCE = 300
 _GROUPS = ("metrics", "parameters", "tags", "datasets")
 
 
@@ -47,52 +48,59 @@ class FoundVersion:
 
 def search_models(metadata: Metadata, model: str | None, page: Page) -> list[FoundVersion]:
     """The versions of a page; CarraraError for a condition that cannot be read or a field that there is not."""
-    keys = _keys(model, page).subquery()
-    # The rows of one page only: a record is longer than all that its row is found by.
-    query = select(
-        versions.c.name,
-        versions.c.version,
-        versions.c.digest,
-        versions.c.run_id,
-        versions.c.created_at,
-        cast(versions.c.record, Text).label("record"),
-    ).join(keys, and_(versions.c.name == keys.c.name, versions.c.version == keys.c.version))
-    query = query.where(versions.c.kind == "model").order_by(keys.c.place)
+    keys = _keys(model, page)
     with metadata.read() as connection:
-        return [FoundVersion(*row) for row in connection.execute(query)]
+        if page.limit is None and not page.offset:
+            return [FoundVersion(*row) for row in connection.execute(keys.with_only_columns(*_ROW))]
+        # The rows of one page only: a record is longer than all that its row is found by.
+        wanted = [(row.name, row.version) for row in connection.execute(keys.limit(page.limit).offset(page.offset))]
+        found = {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            these = tuple_(versions.c.name, versions.c.version).in_(wanted[start : start + _AT_ONCE])
+            for row in connection.execute(select(*_ROW).where(versions.c.kind == "model", these)):
+                found[row.name, row.version] = FoundVersion(*row)
+    return [found[key] for key in wanted]
 
 
 def count_models(metadata: Metadata, model: str | None, where: str | None) -> int:
     """How many versions meet a condition."""
-    keys = _keys(model, Page(where)).subquery()
+    keys = _keys(model, Page(where)).order_by(None).subquery()
     with metadata.read() as connection:
         return connection.execute(select(func.count()).select_from(keys)).scalar_one()
 
 
+_ROW = (
+    versions.c.name,
+    versions.c.version,
+    versions.c.digest,
+    versions.c.run_id,
+    versions.c.created_at,
+    cast(versions.c.record, Text).label("record"),
+)
+
+
 def _keys(model: str | None, page: Page) -> Select[Any]:
-    order = [*_order(page.sort), versions.c.created_at.desc(), versions.c.name, versions.c.version.desc()]
+    """The names and numbers of the versions that meet a page's condition, in its order."""
     there = [versions.c.kind == "model", versions.c.deleted_at.is_(None)]
     there += [versions.c.name == model] if model is not None else []
     there += [_sql(parse_where(page.where))] if page.where else []
-    place = func.row_number().over(order_by=order).label("place")
-    query = select(versions.c.name, versions.c.version, place).where(*there).order_by(*order)
-    return query.limit(page.limit).offset(page.offset) if page.limit is not None or page.offset else query
+    query = select(versions.c.name, versions.c.version).where(*there)
+    newest_first = (versions.c.created_at.desc(), versions.c.name, versions.c.version.desc())
+    return _sorted(query, page.sort).order_by(*newest_first)
 
 
-def _order(sort: str | None) -> list[ColumnElement[Any]]:
+def _sorted(query: Select[Any], sort: str | None) -> Select[Any]:
+    """A query in the order of a field; a version that has no such value comes last, whichever way."""
     if not sort:
-        return []
+        return query
     field = parse_field(sort.removeprefix("-"))
     column = _own_column(field)
+    columns: list[ColumnElement[Any]] = [column] if column is not None else []
     if column is None:
         _check_value_field(field)
-        number = select(model_values.c.number).where(_of_version(field)).scalar_subquery()
-        text = select(model_values.c.text).where(_of_version(field)).scalar_subquery()
-        columns: list[ColumnElement[Any]] = [number, text]
-    else:
-        columns = [column]
-    # A version that has no such value comes last, whichever way.
-    return [(c.desc() if sort.startswith("-") else c.asc()).nulls_last() for c in columns]
+        query = query.select_from(versions.outerjoin(model_values, _of_version(field)))
+        columns = [model_values.c.number, model_values.c.text]
+    return query.order_by(*((c.desc() if sort.startswith("-") else c.asc()).nulls_last() for c in columns))
 
 
 def _sql(condition: Condition) -> ColumnElement[bool]:
@@ -120,9 +128,10 @@ def _compared(comparison: Comparison) -> ColumnElement[bool]:
     value: Any = (
         comparison.value if texts else tuple(map(float, several)) if several is comparison.value else float(several[0])
     )
-    stored = model_values.c.text if texts else model_values.c.number
+    own_values = model_values.alias()
+    stored = own_values.c.text if texts else own_values.c.number
     negated = {"!=": "=", "not in": "in"}.get(comparison.operator)
-    met = exists().where(_of_version(field), _operator(negated or comparison.operator)(stored, value))
+    met = exists().where(_of_version(field, own_values), _operator(negated or comparison.operator)(stored, value))
     return not_(met) if negated else met
 
 
@@ -147,12 +156,8 @@ def _compared_elsewhere(comparison: Comparison) -> ColumnElement[bool]:
     return not_(met) if negated else met
 
 
-def _of_version(field: str) -> ColumnElement[bool]:
-    return and_(
-        model_values.c.model == versions.c.name,
-        model_values.c.version == versions.c.version,
-        model_values.c.field == field,
-    )
+def _of_version(field: str, values: FromClause = model_values) -> ColumnElement[bool]:
+    return and_(values.c.model == versions.c.name, values.c.version == versions.c.version, values.c.field == field)
 
 
 def _own_column(field: str) -> ColumnElement[Any] | None:

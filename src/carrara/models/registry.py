@@ -143,6 +143,7 @@ def register_files(
             key=key,
             beside=beside,
         )
+    reach("register.after-commit")
     return _model_version(made)
 
 

@@ -26,6 +26,7 @@ from carrara.models.mlflow_model import export_mlflow
 from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
 from carrara.pipelines.comparison import Comparison, compare
 from carrara.pipelines.new_environment import reproduce_in_new_environment
+from carrara.pipelines.push import push
 from carrara.pipelines.reproduce import Reproduction, reproduce
 from carrara.pipelines.reproduce import diff_versions as diff_models
 from carrara.pipelines.trees import Trees, largest_trees, learned_parameters, read_trees
@@ -181,6 +182,10 @@ class Models:
     def export_mlflow(self, address: str, folder: Path) -> Path:
         """Write a version as a model folder that MLflow opens, and return its path; ONNX only."""
         return export_mlflow(self.workspace.stores, self.get(address), folder)
+
+    def push(self, address: str, base: Path) -> Path:
+        """Write a version that may live to the next numbered folder of a path that a model server polls."""
+        return push(self.workspace.stores, self.get(address), base)
 
     def import_bundle(self, path: Path, name: str | None = None) -> ModelVersion:
         """Register what `export` has written, by default under the model's own name; a changed byte is refused.
