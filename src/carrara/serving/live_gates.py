@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from carrara.core.errors import DataError
+from carrara.core.errors import DataError, NotFoundError
 from carrara.evaluation.metrics import metric
 from carrara.metadata.deployments import Deployment
 from carrara.models.address import ModelAddress
@@ -55,7 +55,7 @@ def judge_live(stores: Stores, canary: Deployment, primary: Deployment) -> LiveJ
 def _measured(stores: Stores, version: ModelVersion, since: datetime, names: list[str]) -> tuple[Metrics | None, int]:
     try:
         found, known = live_metrics(stores, version, since, names)
-    except DataError:  # nothing was logged
+    except (DataError, NotFoundError):  # nothing was logged
         return None, 0
     return (found if known >= FEWEST_OUTCOMES else None), known
 
