@@ -13,13 +13,16 @@ from carrara.training.trainers.base import Array
 def shard(torch: Any, module: Any, workers: int) -> None:
     """Leave each process its share of a module's parameters; its gradient is the mean of what all have found."""
     mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (workers,))
-    require("torch.distributed.fsdp", extra="torch", purpose="sharded parameters").fully_shard(module, mesh=mesh)
+    require("torch.distributed.fsdp", extra="torch", purpose="sharded parameters").fully_shard(
+        module, mesh=mesh, reshard_after_forward=True
+    )
 
 
 def whole(tensor: Any) -> Array:
     """All of a tensor, as an array of its own; all processes take part where it is sharded."""
     tensor = tensor.detach()
-    return np.array((tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).numpy())
+    # An array of a copy: what NumPy has seen can no longer be resized, and FSDP does.
+    return np.asarray((tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).clone().numpy())
 
 
 def put(torch: Any, tensor: Any, values: Array) -> None:
