@@ -41,6 +41,7 @@ def test_a_record_is_what_tensorflow_writes():
         (record(x=np.array(["a"], object)), RequestError, "'x'"),
         (record() * (MOST_RECORDS + 1), DataError, "exceeds the maximum"),
     ],
+    ids=["no length", "no end", "wrong length", "no message", "no kind", "wrong type", "too many"],
 )
 def test_a_record_that_is_none_fails_the_version(records, error, says):
     with pytest.raises(error, match=says):
