@@ -75,6 +75,9 @@ def serve(
     idle: Annotated[
         str | None, typer.Option("--idle", help="Unload an endpoint that nobody has asked for so long: 30m, 2h.")
     ] = None,
+    access_log: Annotated[
+        Path | None, typer.Option("--access-log", help="Append a line of JSON for each request to this file.")
+    ] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="So many server processes at the same ports, started again where one ends.")
     ] = 1,
@@ -110,6 +113,7 @@ def serve(
         until_eof=until_eof,
         wire=replace(_wire(flags), shared=shared),
         bounds=_bounds(memory_budget, idle),
+        access_log=access_log,
     )
     ready = _ready_json if as_json else _ready
     if with_folders and processes == 1:
@@ -128,6 +132,7 @@ def serve(
             rest_port=named.rest_port if rest_port is None else rest_port,
             tokens=named.tokens or not is_loopback(named.host),
             wire=_with_tls(options.wire, ws.root, named),
+            access_log=access_log or (ws.root / named.access_log if named.access_log else None),
         )
         if processes == 1:
             serve_workspace(ws.stores_for_serving(), options, ready, ws.features.get)

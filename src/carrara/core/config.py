@@ -51,7 +51,10 @@ class LineageSection:
 
 @dataclass(frozen=True)
 class ServingSection:
-    """`tokens` asks for one on loopback too; `tls_certificate` and `tls_key` are PEM files."""
+    """`tokens` asks for one on loopback too; `tls_certificate` and `tls_key` are PEM files.
+
+    `access_log` is a file that takes a line of JSON for each request.
+    """
 
     host: str = "127.0.0.1"
     grpc_port: int = 8500
@@ -59,6 +62,7 @@ class ServingSection:
     tokens: bool = False
     tls_certificate: str = ""
     tls_key: str = ""
+    access_log: str = ""
 
 
 @dataclass(frozen=True)

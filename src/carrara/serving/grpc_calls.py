@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from carrara.core.errors import UnavailableError
-from carrara.serving.inference import Answer, Inference, Request
+from carrara.serving.access_log import Subject
+from carrara.serving.inference import Answer, Inference, Request, subject_of
 from carrara.serving.manager import ModelManager
 from carrara.serving.metrics import Call
 from carrara.serving.protocols import examples, health, open_inference, tensorflow_serving
@@ -110,14 +111,18 @@ class GrpcCalls:
                 with self._reading:
                     written = self._blocks.write(answer, len(block.places))
                 counted[self._call(block.request, PREDICT)] += len(block.places)
-                results.update((places[at], Result(data)) for at, data in zip(block.places, written, strict=True))
+                subject = subject_of(block.request, [answer])
+                results.update(
+                    (places[at], Result(data, subject=subject)) for at, data in zip(block.places, written, strict=True)
+                )
         return results
 
     def _result(self, asked: Asked, answers: list[Answer | Exception]) -> Result:
+        subject = subject_of(asked.requests[0], answers)
         try:
-            return Result(asked.encode(self._of_one_version(asked, answers)))
+            return Result(asked.encode(self._of_one_version(asked, answers)), subject=subject)
         except Exception as error:
-            return _failed(error)
+            return _failed(error, subject)
 
     def _of_one_version(self, asked: Asked, answers: list[Answer | Exception]) -> list[Answer]:
         """The answers, all of one version: a swap may fall between them, and then they are asked again."""
@@ -131,6 +136,6 @@ class GrpcCalls:
         raise UnavailableError("the version changed while the request was answered", hint="Ask again in a moment.")
 
 
-def _failed(error: Exception) -> Result:
+def _failed(error: Exception, subject: Subject | None = None) -> Result:
     code, text = status_of(error)
-    return Result(code=code, text=text)
+    return Result(code=code, text=text, subject=subject)

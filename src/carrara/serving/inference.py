@@ -13,6 +13,7 @@ import numpy as np
 
 from carrara.core.errors import CarraraError, NotFoundError, RequestError, did_you_mean
 from carrara.models.columns import Batch
+from carrara.serving.access_log import Subject
 from carrara.serving.contract import Choice, Prediction, Predictor
 from carrara.serving.manager import ModelManager
 from carrara.serving.metrics import Metrics
@@ -56,6 +57,7 @@ class Answer:
     version: int
     signature_name: str
     outputs: Mapping[str, Array]
+    rows: int = 0
 
 
 class Inference:
@@ -162,7 +164,7 @@ class Inference:
         self._saw(predictor, requests, inputs, prediction, time.perf_counter() - began)
         ends = np.cumsum(counts)
         return [
-            _answer(predictor, request, prediction, slice(end - count, end))
+            _answer(predictor, request, prediction, slice(end - count, end), count)
             for request, count, end in zip(requests, counts, ends, strict=True)
         ]
 
@@ -180,7 +182,7 @@ class Inference:
             _logger.exception("a prediction of %s failed", request.choice.endpoint)
             return error
         self._saw(predictor, [request], inputs, prediction, time.perf_counter() - began)
-        return _answer(predictor, request, prediction, ...)
+        return _answer(predictor, request, prediction, ..., prediction.row_count)
 
     def _saw(
         self,
@@ -283,7 +285,17 @@ def _rows(inputs: Mapping[str, Array]) -> int:
     return counts.pop()
 
 
-def _answer(predictor: Predictor, request: Request, prediction: Prediction, rows: Any) -> Answer | Exception:
+def subject_of(request: Request, answers: Sequence[Answer | Exception]) -> Subject:
+    """What one call was about whose first request this is."""
+    found = [answer for answer in answers if isinstance(answer, Answer)]
+    if not found:
+        return Subject(request.choice.endpoint)
+    return Subject(found[0].endpoint, found[0].version, sum(one.rows for one in found) // request.calls)
+
+
+def _answer(
+    predictor: Predictor, request: Request, prediction: Prediction, rows: Any, count: int
+) -> Answer | Exception:
     outputs: dict[str, Array] = {}
     for name in request.output_filter or prediction.outputs:
         if name in prediction.outputs:
@@ -295,4 +307,4 @@ def _answer(predictor: Predictor, request: Request, prediction: Prediction, rows
             hint = did_you_mean(name, prediction.outputs)
             hint = hint or f"Outputs expected to be in the set {{{','.join(sorted(prediction.outputs))}}}."
             return RequestError(message, field=name, hint=hint)
-    return Answer(request.choice.endpoint, predictor.version, prediction.signature_name, outputs)
+    return Answer(request.choice.endpoint, predictor.version, prediction.signature_name, outputs, int(count))

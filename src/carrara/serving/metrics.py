@@ -12,7 +12,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BOUNDS = [10 * 1.8**power for power in range(33)]
 """Microseconds, as TensorFlow Serving's histograms have them."""
 
-_CODES = [
+CODES = [
     "OK",
     "CANCELLED",
     "UNKNOWN",
@@ -85,7 +85,7 @@ class Metrics:
     def _lines(self) -> Iterator[str]:
         counts: dict[Labels, int] = {}
         for call, times in self._requests.items():
-            labels = (("model_name", call.model), ("status", _CODES[call.code]))
+            labels = (("model_name", call.model), ("status", CODES[call.code]))
             counts[labels] = counts.get(labels, 0) + times
         yield from _counter(":tensorflow:serving:request_count", counts)
         latency: dict[Labels, _Histogram] = {
@@ -107,7 +107,7 @@ class Metrics:
                 ("model", call.model),
                 ("method", call.method),
                 ("protocol", call.protocol),
-                ("code", _CODES[call.code]),
+                ("code", CODES[call.code]),
             ): times
             for call, times in self._requests.items()
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from carrara.serving.inference import MOST_ROWS
 from carrara.serving.residency import NO_BOUNDS, Bounds
@@ -34,7 +35,7 @@ DEFAULT_WIRE = Wire()
 class ServerOptions:
     """Port 0 takes a free one; `until_eof` stops the server as well when standard input ends.
 
-    With `tokens` whoever asks must show a valid one.
+    With `tokens` whoever asks must show a valid one; `access_log` is where a line for each request goes.
     """
 
     host: str = "127.0.0.1"
@@ -47,3 +48,4 @@ class ServerOptions:
     wire: Wire = DEFAULT_WIRE
     bounds: Bounds = NO_BOUNDS
     tokens: bool = False
+    access_log: Path | None = None

@@ -16,6 +16,7 @@ from typing import Any
 from carrara.core.errors import StorageError
 from carrara.metadata.access import Authenticator
 from carrara.monitoring.prediction_log import PredictionLog
+from carrara.serving.access_log import AccessLog
 from carrara.serving.deployed import Deployed
 from carrara.serving.folders import Folders
 from carrara.serving.guard import Guard
@@ -93,6 +94,7 @@ def _serve(
         residency=Residency(options.bounds),
         unloaded=unloaded,
     )
+    access = AccessLog(options.access_log) if options.access_log is not None else None
     server = ModelServer(
         manager,
         host=options.host,
@@ -105,6 +107,7 @@ def _serve(
         guard=guard,
         read_features=read_features,
         take_outcomes=take_outcomes,
+        access=access,
     )
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -117,6 +120,8 @@ def _serve(
     ready(server, manager.endpoints())
     told.wait()
     server.stop()
+    if access is not None:
+        access.close()
 
 
 def _set_at_eof(told: threading.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
+from carrara.serving.access_log import AccessLog
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.guard import Guard, require_safe
 from carrara.serving.inference import Inference, Log
@@ -46,13 +47,14 @@ class ModelServer:
         guard: Guard | None = None,
         read_features: Read | None = None,
         take_outcomes: Take | None = None,
+        access: AccessLog | None = None,
     ) -> None:
         encrypted = wire.tls is not None and wire.tls.files is not None
         require_safe(host, guarded=guard is not None, encrypted=encrypted)
         self.manager, self._read_features, self._take_outcomes = manager, read_features, take_outcomes
         self.inference = Inference(manager, log, observed, most_rows=wire.most_rows)
         calls = GrpcCalls(self.inference, manager, reload)
-        self._grpc = grpc_transport(host, grpc_port, calls, wire, guard)
+        self._grpc = grpc_transport(host, grpc_port, calls, wire, guard, access)
         try:
             rest = self._rest(wire)
             self._http = HttpTransport(
@@ -63,6 +65,7 @@ class ModelServer:
                 shared=wire.shared,
                 guard=guard,
                 tls=wire.tls,
+                access=access,
             )
         except BaseException:
             self._grpc.stop(0)
@@ -96,15 +99,30 @@ class ModelServer:
 
 
 def grpc_transport(
-    host: str, port: int, calls: GrpcCalls, wire: Wire = DEFAULT_WIRE, guard: Guard | None = None
+    host: str,
+    port: int,
+    calls: GrpcCalls,
+    wire: Wire = DEFAULT_WIRE,
+    guard: Guard | None = None,
+    access: AccessLog | None = None,
 ) -> Transport:
     """The native transport where it is installed and nothing is encrypted or guarded, else grpcio's."""
     if wire.tls is None and guard is None and importlib.util.find_spec("pygrpc_native") is not None:
         from carrara.serving.transports.grpc_native import NativeGrpcTransport
 
-        return NativeGrpcTransport(host, port, calls.methods, calls.handle, calls.streams, shared=wire.shared)
+        return NativeGrpcTransport(
+            host, port, calls.methods, calls.handle, calls.streams, shared=wire.shared, access=access
+        )
     from carrara.serving.transports.grpc import GrpcTransport
 
     return GrpcTransport(
-        host, port, calls.methods, calls.handle, calls.streams, tls=wire.tls, shared=wire.shared, guard=guard
+        host,
+        port,
+        calls.methods,
+        calls.handle,
+        calls.streams,
+        tls=wire.tls,
+        shared=wire.shared,
+        guard=guard,
+        access=access,
     )

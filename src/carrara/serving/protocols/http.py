@@ -5,22 +5,17 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 
 from carrara.core.errors import RequestError
+from carrara.serving.access_log import Headers, Subject
 from carrara.serving.inference import Answer, Request
 
 JSON = "application/json"
-
-
-class Headers(Protocol):
-    """Header values by lower-case names."""
-
-    def get(self, key: str, default: Any = None) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,7 @@ class Reply:
     body: bytes
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
+    subject: Subject | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ def compressed(reply: Reply, accepted: str) -> Reply:
         return reply
     packing = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
     body = packing.compress(reply.body) + packing.flush()
-    return Reply(reply.status, body, reply.content_type, (*reply.headers, ("content-encoding", "gzip")))
+    return replace(reply, body=body, headers=(*reply.headers, ("content-encoding", "gzip")))
 
 
 def as_mapping(value: Any, what: str) -> Mapping[str, Any]:

@@ -6,11 +6,11 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from carrara.core.errors import RequestError
-from carrara.serving.inference import Answer, Inference
+from carrara.serving.inference import Answer, Inference, subject_of
 from carrara.serving.manager import ModelManager
 from carrara.serving.metrics import Call
 from carrara.serving.protocols.http import Asking, HttpRequest, Reply, Route, allowed, compressed, decompressed
@@ -52,7 +52,7 @@ class Rest:
         reply = compressed(reply, str(request.headers.get("accept-encoding", "") or ""))
         if not self._cors:
             return reply
-        return Reply(reply.status, reply.body, reply.content_type, (*reply.headers, *_CORS))
+        return replace(reply, headers=(*reply.headers, *_CORS))
 
     def _route(self, request: HttpRequest) -> Reply | _Waiting:
         for route in self._routes:
@@ -88,7 +88,7 @@ class Rest:
             return Reply(200, b"")
         if request.method == "HEAD" and "GET" in methods:
             (found,) = self.reply_all([HttpRequest("GET", request.path, b"", request.headers, request.query)])
-            return Reply(found.status, b"", found.content_type, found.headers)
+            return replace(found, body=b"")
         if request.path.lower().startswith(_TENSORFLOW):
             return _malformed(request)
         if methods:
@@ -105,6 +105,11 @@ class _Waiting:
     asking: Asking
 
     def reply(self, answer: Answer | Exception) -> Reply:
+        found = self._encoded(answer)
+        subject = subject_of(self.asking.request, [answer])
+        return Reply(found.status, found.body, found.content_type, found.headers, subject)
+
+    def _encoded(self, answer: Answer | Exception) -> Reply:
         try:
             return self.route.failed(answer) if isinstance(answer, Exception) else self.asking.encode(answer)
         except Exception as error:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from carrara.serving.access_log import Subject
+
 MAX_MESSAGE_BYTES = 64 << 20
 
 MOST_WAITING = 1024
@@ -19,7 +21,7 @@ MOST_WAITING_BYTES = 512 << 20
 LONGEST_WAIT_SECONDS = 10.0
 RETRY_SECONDS = 1
 
-RESOURCE_EXHAUSTED = 8
+CANCELLED, RESOURCE_EXHAUSTED, UNAVAILABLE = 1, 8, 14
 OVERLOADED = "the server is overloaded; ask again in a moment"
 
 
@@ -32,6 +34,7 @@ class Result:
     text: str = ""
     later: Callable[[], Result] | None = None
     """Work that takes long, and gives the result in the end: others are not kept waiting for it."""
+    subject: Subject | None = None
 
 
 Handler = Callable[[Sequence[tuple[str, bytes]]], list[Result]]

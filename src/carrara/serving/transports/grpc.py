@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
+from carrara.serving.access_log import AccessLog, Subject
 from carrara.serving.guard import OPEN_METHODS, Guard
+from carrara.serving.metrics import CODES
 from carrara.serving.transports.base import MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, Tls
 from carrara.serving.transports.grpc_streams import stream_handlers
 
@@ -29,15 +32,16 @@ class GrpcTransport:
         tls: Tls | None = None,
         shared: bool = False,
         guard: Guard | None = None,
+        access: AccessLog | None = None,
     ) -> None:
         grpc = require("grpc", extra="serve", purpose="gRPC serving")
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", int(shared))]
         pool = ThreadPoolExecutor(_THREADS, "grpc")
-        interceptors = [guarded(grpc, guard)] if guard is not None else []
+        interceptors = [guarded(grpc, guard, access)] if guard is not None else []
         self._server = grpc.server(
             pool, interceptors=interceptors, options=options, maximum_concurrent_rpcs=MOST_WAITING
         )
-        self._server.add_generic_rpc_handlers([_handlers(grpc, method, handler) for method in methods])
+        self._server.add_generic_rpc_handlers([_handlers(grpc, method, handler, access) for method in methods])
         self._server.add_generic_rpc_handlers(stream_handlers(grpc, streams or {}))
         try:
             self.port = self._bind(grpc, f"{host}:{port}", tls)
@@ -60,13 +64,15 @@ class GrpcTransport:
         self._server.stop(grace_seconds).wait()
 
 
-def _handlers(grpc: Any, method: str, handler: Handler) -> Any:
+def _handlers(grpc: Any, method: str, handler: Handler, access: AccessLog | None) -> Any:
     codes = {code.value[0]: code for code in grpc.StatusCode}
 
     def answer(data: bytes, context: Any) -> bytes:
+        began = time.perf_counter()
         (result,) = handler([(method, data)])
         if result.later is not None:
             result = result.later()
+        _tell(access, began, method, result.code, context, result.subject)
         if result.code:
             context.abort(codes[result.code], result.text)
         return result.data
@@ -75,11 +81,20 @@ def _handlers(grpc: Any, method: str, handler: Handler) -> Any:
     return grpc.method_handlers_generic_handler(service, {name: grpc.unary_unary_rpc_method_handler(answer)})
 
 
-def guarded(grpc: Any, guard: Guard) -> Any:
+def _tell(
+    access: AccessLog | None, began: float, method: str, code: int, context: Any, subject: Subject | None = None
+) -> None:
+    if access is not None:
+        metadata, client = dict(context.invocation_metadata()), context.peer()
+        access.ended(began, "gRPC", method, CODES[code], metadata, client, subject=subject)
+
+
+def guarded(grpc: Any, guard: Guard, access: AccessLog | None = None) -> Any:
     """grpcio's interceptor that lets calls with a valid token pass, and probes."""
 
-    def refusing(handler: Any, code: Any, text: str) -> Any:
+    def refusing(handler: Any, method: str, code: Any, text: str) -> Any:
         def refuse(_: Any, context: Any) -> Any:
+            _tell(access, time.perf_counter(), method, code.value[0], context)
             context.abort(code, text)
 
         if handler is None or not handler.request_streaming:
@@ -95,10 +110,12 @@ def guarded(grpc: Any, guard: Guard) -> Any:
             try:
                 guard.check(str(header))
             except Unauthenticated as error:
-                return refusing(handler, grpc.StatusCode.UNAUTHENTICATED, f"{error.message}. {error.hint}")
+                return refusing(
+                    handler, details.method, grpc.StatusCode.UNAUTHENTICATED, f"{error.message}. {error.hint}"
+                )
             except CarraraError:
                 text = "it cannot be told now whether the token is valid"
-                return refusing(handler, grpc.StatusCode.UNAVAILABLE, text)
+                return refusing(handler, details.method, grpc.StatusCode.UNAVAILABLE, text)
             return handler
 
     return Guarded()

@@ -12,12 +12,16 @@ from typing import Any
 
 from carrara.core.errors import UnavailableError
 from carrara.core.plugins import require
+from carrara.serving.access_log import AccessLog, Subject
+from carrara.serving.metrics import CODES
 from carrara.serving.transports.backlog import Backlog
 from carrara.serving.transports.base import (
+    CANCELLED,
     MAX_MESSAGE_BYTES,
     OVERLOADED,
     RESOURCE_EXHAUSTED,
     RETRY_SECONDS,
+    UNAVAILABLE,
     Handler,
     Result,
     Stream,
@@ -43,13 +47,18 @@ class NativeGrpcTransport:
         streams: Mapping[str, Stream] | None = None,
         *,
         shared: bool = False,
+        access: AccessLog | None = None,
     ) -> None:
         native = require("pygrpc_native", extra="serve", purpose="gRPC serving")
         self._call, self._cancel = native.EVENT_CALL, native.EVENT_CANCEL
-        self._methods, self._handler = list(methods), handler
+        self._methods, self._handler, self._access = list(methods), handler, access
+        self._came: dict[int, tuple[float, int, Any]] = {}
         try:
             self._front = native.NativeGrpcFront(
-                f"{host}:{port}", [(method, False) for method in methods], reuse_port=shared
+                f"{host}:{port}",
+                [(method, False) for method in methods],
+                reuse_port=shared,
+                call_details=access is not None,
             )
             self._streams = StreamServer(streams) if streams else None
             if self._streams is not None:
@@ -59,6 +68,7 @@ class NativeGrpcTransport:
             raise UnavailableError(
                 f"gRPC cannot listen on {host}:{port}: {error}", hint="Stop what is there, or choose --grpc-port."
             ) from error
+        self._receive = self._front.recv_batch if access is None else self._with_details
         self.port = int(self._front.bound_port)
         self._backlog = Backlog()
         self._under_way = threading.Lock()
@@ -77,6 +87,8 @@ class NativeGrpcTransport:
             self._front.close()
         if self._thread.is_alive():
             self._thread.join(grace_seconds)
+        for call_id in list(self._came):
+            self._ended(call_id, UNAVAILABLE)
         if self._streams is not None:
             self._streams.stop()
 
@@ -92,19 +104,39 @@ class NativeGrpcTransport:
     def _next(self) -> list[tuple[int, int, bytes]] | None:
         """The calls to answer now, in the order in which they came; None when the port is closed."""
         if not self._backlog.waiting:
-            events = self._front.recv_batch(_MOST_CALLS)
+            events = self._receive(_MOST_CALLS)
             if events is None:
                 return None
             if len(events) < _MOST_CALLS:
                 return self._calls(events)
             self._admit(events)
         # More than one batch waits: all is looked at, so that what cannot be answered in time is refused now.
-        while events := self._front.recv_batch(_MOST_CALLS, timeout_ms=0):
+        while events := self._receive(_MOST_CALLS, timeout_ms=0):
             self._admit(events)
         calls, late = self._backlog.take(_MOST_CALLS)
         for call_id, _, _ in late:
             self._refuse(call_id)
         return calls
+
+    def _with_details(self, most: int, timeout_ms: int | None = None) -> list[Any] | None:
+        """Events as `recv_batch` gives them; what the access log tells of their calls is kept until they end."""
+        detailed: list[Any] | None = self._front.recv_batch_details(most, timeout_ms)
+        if detailed is None:
+            return None
+        moment = time.perf_counter()
+        for kind, call_id, method, _, _, details in detailed:
+            if kind == self._call:
+                self._came[call_id] = moment, method, details
+            elif kind == self._cancel:
+                self._ended(call_id, CANCELLED)
+        return [event[:5] for event in detailed]
+
+    def _ended(self, call_id: int, code: int, subject: Subject | None = None) -> None:
+        came = self._came.pop(call_id, None)
+        if came is not None and self._access is not None:
+            began, method, (metadata, client, _) = came
+            name = self._methods[method]
+            self._access.ended(began, "gRPC", name, CODES[code], dict(metadata), client, subject=subject)
 
     def _calls(self, events: Sequence[Any]) -> list[tuple[int, int, bytes]]:
         """The calls among events, without those that have cancelled or whose deadline has passed."""
@@ -125,14 +157,20 @@ class NativeGrpcTransport:
     def _refuse(self, call_id: int) -> None:
         after = [("retry-after", str(RETRY_SECONDS))]
         self._front.fail(call_id, RESOURCE_EXHAUSTED, OVERLOADED, trailing_metadata=after)
+        if self._came:
+            self._ended(call_id, RESOURCE_EXHAUSTED)
 
     def _respond(self, call_id: int, result: Result) -> None:
         if result.later is not None:
             later = result.later
             threading.Thread(target=lambda: self._respond(call_id, later()), name="grpc-later", daemon=True).start()
-        elif result.code:
+            return
+        if not result.code and len(result.data) > MAX_MESSAGE_BYTES:
+            text = f"the answer has {len(result.data)} bytes, more than {MAX_MESSAGE_BYTES}"
+            result = Result(code=RESOURCE_EXHAUSTED, text=text, subject=result.subject)
+        if result.code:
             self._front.fail(call_id, result.code, result.text)
-        elif len(result.data) > MAX_MESSAGE_BYTES:
-            self._front.fail(call_id, 8, f"the answer has {len(result.data)} bytes, more than {MAX_MESSAGE_BYTES}")
         else:
             self._front.respond(call_id, result.data)
+        if self._came:
+            self._ended(call_id, result.code, result.subject)

@@ -11,6 +11,7 @@ from typing import Any
 
 from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
+from carrara.serving.access_log import AccessLog
 from carrara.serving.guard import LIVE, OPEN_PATHS, Guard
 from carrara.serving.protocols.http import HttpRequest, Reply
 from carrara.serving.protocols.problem import problem_of
@@ -43,10 +44,12 @@ class HttpTransport:
         shared: bool = False,
         guard: Guard | None = None,
         tls: Tls | None = None,
+        access: AccessLog | None = None,
     ) -> None:
         require("granian", extra="serve", purpose="REST serving")
         self._host, self._body_seconds = host, body_seconds
         self._guard, self._tls = guard, tls.files if tls is not None else None
+        self._access = access
         self._waiting = self._bytes = 0
         self._draining = False
         self._reserved = _reserve(host, port, shared)
@@ -100,9 +103,21 @@ class HttpTransport:
         self._loop.run_until_complete(self._server.serve())
 
     async def _application(self, scope: Any, protocol: Any) -> None:
+        began = time.perf_counter()
         reply = await self._reply(scope, protocol)
         headers = [("content-type", reply.content_type), *reply.headers]
         protocol.response_bytes(reply.status, headers, reply.body)
+        if self._access is not None:
+            self._access.ended(
+                began,
+                "HTTP",
+                scope.method,
+                reply.status,
+                scope.headers,
+                scope.client,
+                path=scope.path,
+                subject=reply.subject,
+            )
 
     async def _reply(self, scope: Any, protocol: Any) -> Reply:
         if self._guard is not None and scope.path not in OPEN_PATHS:
