@@ -72,6 +72,9 @@ def test_versions_are_described_and_found_by_what_was_said(carrara):
     found = carrara("model", "list", "--where", "tags.market = 'eu' and metrics.roc_auc > 0.5", "--json")
     assert [version["version"] for version in found] == [1]
     assert carrara("model", "list", "--where", "tags.tier = 'gold'", "--json") == []
+    assert [one["version"] for one in carrara("model", "list", "--limit", "0", "--json")] == [
+        one["version"] for one in carrara("model", "list", "--json")
+    ]
 
 
 def test_an_alias_is_moved_and_removed_and_is_no_number(carrara):

@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from carrara.core.errors import DataError
-from carrara.evaluation import Evaluation, Evidence, MetricValue, measure, not_worse_than_champion, paired_differences
+from carrara.core.errors import DataError, DefinitionError
+from carrara.evaluation import (
+    Evaluation,
+    Evidence,
+    MetricValue,
+    measure,
+    no_slice_worse_than_champion,
+    not_worse_than_champion,
+    paired_differences,
+)
+from carrara.evaluation.paired_slices import paired_slices
 
 RANDOM = np.random.default_rng(3)
 TRUTH = RANDOM.random(2_000)
@@ -91,3 +100,34 @@ def test_a_gate_that_wants_proof_looks_at_the_whole_interval():
     assert judged(WEAK, np.clip(WEAK + RANDOM.normal(0, 0.05, 2_000), 0, 1), proven=True, by=0.05).passed
     assert judged(WEAK, STRONG, proven=True).passed
     assert "on the same 2,000 rows" in judged(WEAK, STRONG).message
+
+
+def judged_by_slice(one, other, columns, name="roc_auc", **options):
+    pairs = paired_slices(LABELS, one, other, columns, [name])
+    evidence = Evidence(Evaluation(rows=2_000, metrics={}), {name: {"value": 0.5}}, None, paired_slices=pairs)
+    return no_slice_worse_than_champion(name, **options).judge(evidence)
+
+
+def test_a_model_that_is_better_as_a_whole_is_stopped_by_the_slice_in_which_it_is_worse():
+    group = np.repeat(["small", "large"], [500, 1_500])
+    other = np.where(group == "small", 1 - STRONG, STRONG)
+    found = judged_by_slice(WEAK, other, {"group": group})
+    assert not found.passed
+    assert "group = small (500 rows)" in found.message
+    assert judged_by_slice(WEAK, other, {"group": group}, by=1.0).passed
+    assert not judged_by_slice(WEAK, other, {"group": group}, "log_loss").passed
+    assert judged_by_slice(WEAK, STRONG, {"group": group}).passed
+
+
+def test_chance_in_one_of_many_slices_is_not_held_against_a_model():
+    many = np.arange(2_000) % 10
+    shade = np.clip(STRONG + np.random.default_rng(3).normal(0, 0.02, 2_000), 0, 1)
+    assert judged_by_slice(STRONG, shade, {"group": many}).passed
+
+
+def test_a_gate_on_slices_that_saw_none_fails_and_without_a_champion_passes():
+    assert not judged_by_slice(WEAK, STRONG, {"group": np.arange(2_000)}).passed
+    gate = no_slice_worse_than_champion("roc_auc")
+    assert gate.judge(Evidence(Evaluation(rows=1, metrics={}))).passed
+    with pytest.raises(DefinitionError, match="must not be negative"):
+        no_slice_worse_than_champion("roc_auc", by=-1)

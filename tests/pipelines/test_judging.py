@@ -9,6 +9,7 @@ from carrara.core.errors import CheckFailed
 
 GATES = """gates=(
         carrara.not_worse_than_champion("roc_auc"),
+        carrara.no_slice_worse_than_champion("roc_auc", min_rows=50),
         carrara.safe_to_serve(),
         carrara.latency_at_most(5_000),
         carrara.size_at_most(0.002),
@@ -24,6 +25,9 @@ def test_a_worse_model_is_found_on_the_same_rows_and_the_others_gates_say_what_t
     worse = results["roc_auc not worse than the champion"]
     assert not worse["passed"]
     assert "on the same" in worse["message"]
+    by_slice = results["no slice of 50 rows with roc_auc worse than the champion's"]
+    assert not by_slice["passed"]
+    assert "of the champion's" in by_slice["message"]
     assert results["safe to serve"]["passed"], results["safe to serve"]["message"]
     assert "the gRPC server" in results["safe to serve"]["message"]
     assert results["p99 latency at most 5000 ms"]["passed"]

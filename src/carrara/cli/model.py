@@ -180,14 +180,14 @@ def list_(
     sort: Annotated[
         str | None, typer.Option(help="A field; -FIELD for the largest first. By default the newest.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 for all.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
     """Versions with their metrics, the newest first."""
     with open_workspace(workspace) as ws:
-        found = ws.models.versions(name, where=where, sort=sort or "-registered_at", limit=limit, offset=offset)
+        found = ws.models.versions(name, where=where, sort=sort or "-registered_at", limit=limit or None, offset=offset)
         if as_json:
             print_json([version.as_dict() for version in found])
             return

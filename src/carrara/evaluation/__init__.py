@@ -32,6 +32,7 @@ from carrara.evaluation.metrics import (
 )
 from carrara.evaluation.own import cost, metric
 from carrara.evaluation.paired import PairedDifference, paired_differences
+from carrara.evaluation.paired_slices import no_slice_worse_than_champion
 from carrara.evaluation.segments import Segment, segments
 from carrara.evaluation.serving_gates import data_validated, latency_at_most, safe_to_serve, size_at_most
 from carrara.evaluation.slices import SliceResult, measure_slices
@@ -76,6 +77,7 @@ __all__ = [
     "metric",
     "no_slice_above",
     "no_slice_below",
+    "no_slice_worse_than_champion",
     "not_worse_than_champion",
     "paired_differences",
     "row_losses",

@@ -16,11 +16,12 @@ Champion = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Evidence:
-    """`champion` is None when no version is champion yet; `paired` are the differences to it on the same rows, None
-    where it could not be asked; `trial` and `anomalies` are None where nobody looked."""
+    """`champion` is None when no version is champion yet; `paired` and `paired_slices` are the differences to it on
+    the same rows, None where it could not be asked; `trial` and `anomalies` are None where nobody looked."""
 
     evaluation: Evaluation
     champion: Champion | None = None
     paired: Mapping[str, PairedDifference] | None = None
     trial: Trial | None = None
     anomalies: Sequence[str] | None = None
+    paired_slices: Mapping[str, Mapping[str, PairedDifference]] | None = None

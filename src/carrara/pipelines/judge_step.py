@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -13,6 +14,7 @@ from carrara.data import dataset_version
 from carrara.data.rows import Rows
 from carrara.evaluation import Evaluation, Evidence, PairedDifference, Trial, judge_gates, paired_differences
 from carrara.evaluation.gates import NotWorseThanChampion
+from carrara.evaluation.paired_slices import NoSliceWorseThanChampion, paired_slices
 from carrara.evaluation.serving_gates import TRIED, DataValidated, SafeToServe
 from carrara.models.registry import ModelVersion, champion, written_record
 from carrara.models.signature import Signature
@@ -22,6 +24,16 @@ from carrara.pipelines.steps import TrainingWork
 from carrara.serving.trial import MOST_ROWS, try_to_serve
 from carrara.training.labels import encoded
 
+_BESIDE = (NotWorseThanChampion, NoSliceWorseThanChampion)
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """The differences to the champion, of all rows and slice by slice where a gate asks for it."""
+
+    whole: dict[str, PairedDifference]
+    slices: dict[str, dict[str, PairedDifference]]
+
 
 def judge_step(
     work: TrainingWork, fitted: Mapping[str, Any], parts: Mapping[str, Rows], evaluation: Evaluation
@@ -29,9 +41,9 @@ def judge_step(
     """What the gates of the model say, and what they have seen, as the record keeps it."""
     gates, stores = work.model.gates, work.stores
     current = champion(stores, work.model.name)
-    paired: dict[str, PairedDifference] | None = None
+    paired: _Paired | None = None
     unasked = ""
-    if current is not None and any(isinstance(gate, NotWorseThanChampion) for gate in gates):
+    if current is not None and any(isinstance(gate, _BESIDE) for gate in gates):
         try:
             paired = _beside(work, fitted, parts["test"], current)
         except CarraraError as error:
@@ -41,22 +53,21 @@ def judge_step(
     evidence = Evidence(
         evaluation,
         written_record(stores, current)["metrics"]["test"] if current is not None else None,
-        paired,
+        paired.whole if paired is not None else None,
         trial,
         _anomalies(work) if looked else None,
+        paired.slices if paired is not None else None,
     )
     return {
         **judge_gates(gates, evidence),
         "champion": str(current) if current is not None else None,
         "unasked": unasked,
-        "paired": {name: pair.as_dict() for name, pair in (paired or {}).items()},
+        "paired": {name: pair.as_dict() for name, pair in (paired.whole if paired else {}).items()},
         "trial": trial.as_dict() if trial is not None else None,
     }
 
 
-def _beside(
-    work: TrainingWork, fitted: Mapping[str, Any], rows: Rows, current: ModelVersion
-) -> dict[str, PairedDifference]:
+def _beside(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows, current: ModelVersion) -> _Paired:
     """The differences to the champion, both asked on the new model's test rows."""
     model, stores = work.model, work.stores
     _, service = recorded_model(stores, current)
@@ -69,16 +80,17 @@ def _beside(
     finally:
         servable.close()
     theirs = version_scores(stores, current, service, rows.select(row_columns(service, time)), time)
-    return paired_differences(
-        encoded(model.label, rows, classes, f"the test part of '{model.name}'"),
-        theirs,
-        ours,
-        model.measured,
-        kind=model.label.kind,
-        threshold=model.threshold,
-        weights=metric_weights(model, rows),
-        seed=model.seed,
-    )
+    labels = encoded(model.label, rows, classes, f"the test part of '{model.name}'")
+    options: dict[str, Any] = {"kind": model.label.kind, "threshold": model.threshold, "seed": model.seed}
+    options["weights"] = metric_weights(model, rows)
+    whole = paired_differences(labels, theirs, ours, model.measured, **options)
+    by_slice = [gate for gate in model.gates if isinstance(gate, NoSliceWorseThanChampion)]
+    if not by_slice:
+        return _Paired(whole, {})
+    columns = {name: rows[name] for name in model.slice_columns}
+    metrics = list({str(gate.metric): gate.metric for gate in by_slice}.values())
+    fewest = min(gate.min_rows for gate in by_slice)
+    return _Paired(whole, paired_slices(labels, theirs, ours, columns, metrics, min_rows=fewest, **options))
 
 
 def _tried(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> Trial:
