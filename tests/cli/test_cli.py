@@ -71,7 +71,9 @@ def test_init_makes_a_workspace_that_plans_and_refuses_a_second(tmp_path):
     assert carrara("init", "ws", "--template", "flights", cwd=tmp_path).returncode == 0
     done = carrara("plan", "--json", "--workspace", "ws", cwd=tmp_path)
     added = json.loads(done.stdout)["changes"]
-    assert {"dataset", "entity", "feature view", "on-demand view", "model"} == {change["kind"] for change in added}
+    assert {"dataset", "entity", "feature view", "on-demand view", "model", "monitor"} == {
+        change["kind"] for change in added
+    }
     assert carrara("init", "ws", cwd=tmp_path).returncode == 1
 
 

@@ -153,6 +153,7 @@ def test_a_resample_of_many_at_once_is_that_of_each_alone(kind):
         "multilabel": (LABELS, SCORES, {}),
         "regression": (NUMBERS, GUESSES, {}),
         "ranking": (TRUE, BINARY, {"groups": np.arange(ROWS) // 5}),
+        "clustering": (CLASS, np.abs(CLASSES), {}),
     }
     from carrara.evaluation.metrics import labelled_rows
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,8 +35,9 @@ def running(fresh):
     words = [sys.executable, "-m", "carrara", "train", "late", "-w", str(fresh.root)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     with Workspace(fresh.root) as workspace:
-        while not (found := workspace.runs("train")) or not workspace.run_metrics(found[0].id):
+        while not (found := workspace.runs("train")) or "validation loss" not in workspace.run_metrics(found[0].id):
             assert process.poll() is None
+            time.sleep(0.02)
         yield workspace, process, found[0]
     process.kill()
     process.wait()

@@ -136,7 +136,11 @@ run()
 
 
 @pytest.mark.parametrize(
-    "trainer", ["XGBoost(trees=200, depth=3, early_stopping=200)", "LightGBM(trees=200, leaves=7, early_stopping=200)"]
+    "trainer",
+    [
+        "XGBoost(trees=200, depth=3, early_stopping=200)",
+        pytest.param("LightGBM(trees=200, leaves=7, early_stopping=200)", marks=pytest.mark.slow),
+    ],
 )
 def test_kill_9_in_the_middle_of_trees_and_training_again_ends_with_the_same_model(fresh, tmp_path, trainer):
     declared(fresh.root, trainer)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, net, monkeypatch):
 def test_kill_9_in_the_middle_of_a_net_and_training_again_ends_with_the_same_model(fresh, tmp_path):
     text = (fresh.root / "definitions.py").read_text()
     transforms = "transforms=(carrara.Impute(), carrara.Standardise()),"
-    net = f"trainer=carrara.Torch(epochs=40, early_stopping=40, batch_rows=8),\n    {transforms}"
+    net = f"trainer=carrara.Torch(epochs=12, early_stopping=12, batch_rows=8),\n    {transforms}"
     (fresh.root / "definitions.py").write_text(text.replace("trainer=carrara.XGBoost(trees=40, depth=3),", net))
     fresh.close()
     shutil.copytree(fresh.root, tmp_path / "other")
@@ -117,6 +118,7 @@ def test_kill_9_in_the_middle_of_a_net_and_training_again_ends_with_the_same_mod
     checkpoints = fresh.root / ".carrara" / "checkpoints"
     while not (checkpoints.exists() and [path for path in checkpoints.iterdir() if path.suffix != ".partial"]):
         assert process.poll() is None
+        time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     for folder in (fresh.root, tmp_path / "other"):

@@ -114,6 +114,7 @@ def test_the_best_trial_becomes_the_run_and_all_are_kept(fresh):
     assert len(fresh.models.trials("late")) == 4
 
 
+@pytest.mark.slow
 def test_tuning_that_was_killed_goes_on_with_the_trials_that_had_ended(fresh):
     folder = fresh.root
     fresh.close()

@@ -21,6 +21,7 @@ from carrara.training.fit import fit_prepared, prepare
 TRANSFORMS = (Impute(), Standardise(), Vocabulary())
 SLOW_KINDS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("multiclass", "regression")]
 LONG = Torch(epochs=6, early_stopping=6, batch_rows=200, dropout=0.0, layers=(16,))
+KILLED = "was killed by signal 9, by somebody or by the system for want of memory"
 
 
 def prepared_for(trainer, kind="binary", **more):
@@ -81,7 +82,7 @@ def test_a_process_that_is_killed_is_told_and_the_fit_goes_on_from_its_checkpoin
     report, rounds = once(3, lambda: os.kill(started[rank].process.pid, signal.SIGKILL))
     made, prepared = prepared_for(LONG, team=Team(2), report=report, tell=told.append)
     found = fit_prepared(made, prepared)
-    assert told == [f"worker:{rank} was killed by signal 9; all go on from the last checkpoint"]
+    assert told == [f"worker:{rank} {KILLED}; all go on from the last checkpoint"]
     assert rounds[-1] == 6
     assert rounds.count(1) == rounds.count(2) == 1
     assert len(found.curve["validation"]) == 6
@@ -166,7 +167,7 @@ def test_a_process_that_grows_trees_and_is_killed_costs_no_run(started, rank):
     made, prepared = prepared_for(XGBoost(trees=2_000, depth=3, early_stopping=2_000, learning_rate=0.01))
     task = replace(prepared.task, team=Team(2), report=report, tell=told.append)
     found = fit_prepared(made, replace(prepared, task=task))
-    assert told == [f"worker:{rank} was killed by signal 9; all go on from the last checkpoint"]
+    assert told == [f"worker:{rank} {KILLED}; all go on from the last checkpoint"]
     assert rounds[-1] == 2_000
     assert len(found.curve["validation"]) == 2_000
 
