@@ -208,6 +208,20 @@ def test_a_run_is_seen_to_end_without_loading_the_page_again(signed_in, served):
     assert not gone(page)
 
 
+def test_a_chart_is_a_picture_where_its_library_does_not_come(signed_in, served):
+    signed_in.execute_cdp_cmd("Network.enable", {})
+    signed_in.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+    signed_in.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/static/vega.js"]})
+    try:
+        signed_in.get(served.url + "/models/late/1")
+        signed_in.execute_script("document.querySelector('.charts').scrollIntoView()")
+        picture = find(signed_in, "[data-name='roc_curve'] img")
+        wait(signed_in, lambda: picture.size["width"] > 100)
+    finally:
+        signed_in.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        signed_in.execute_cdp_cmd("Network.disable", {})
+
+
 def test_the_pages_work_without_a_script(browser, served):
     look(browser)
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})

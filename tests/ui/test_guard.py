@@ -123,6 +123,8 @@ def test_a_browser_without_the_forms_token_changes_nothing(served, tokens):
         ("editor", "/models/late/2/alias"),
         ("editor", "/endpoints/late/roll-back"),
         ("editor", "/models/late/2/canary"),
+        ("editor", "/endpoints/late/shadow"),
+        ("editor", "/endpoints/late/split"),
         ("editor", "/models/late/2/approve"),
         ("deployer", "/models/late/2/override"),
     ],
@@ -174,6 +176,25 @@ def test_a_canary_a_decision_and_a_silence_are_asked_for_made_and_written_down(o
     assert "is silenced until" in ada.html("/monitoring/late/1").text
     deeds = {e.action for e in list_entries(own_page.workspace.stores.metadata, who="ada")}
     assert {"canary", "roll back", "approved", "silence"} <= deeds
+
+
+def test_a_shadow_and_a_split_are_asked_for_made_and_written_down(own_page):
+    _, text = own_page.workspace.access.create_token("ada", "deployer")
+    ada = Client(own_page, text)
+    assert "Split the traffic" in ada.html("/endpoints/late").text
+    asked = ada("/endpoints/late/shadow", {"version": "2"}, accept="text/html").text
+    assert "Ask version 2 what late is asked?" in asked
+    assert ada("/endpoints/late/shadow", {"version": "9", "sure": "yes"}).status == 404
+    assert ada("/endpoints/late/shadow", {"version": "2", "sure": "yes"}).json["shadow"]["role"] == "shadow"
+    assert ada("/endpoints/late/roll-back", {"sure": "yes"}).status == 200
+    for wrong in ("", "1", "1=50", "1=50,2=nan", "1=50,2=-1"):
+        assert ada("/endpoints/late/split", {"shares": wrong, "sure": "yes"}).status == 400
+    assert ada("/endpoints/none/split", {"shares": "1=50,2=50", "sure": "yes"}).status == 404
+    assert ada("/endpoints/late/split", {"shares": "1=1,2=3", "sure": "yes"}).status == 200
+    shares = {one["version"]: one["share"] for one in ada("/endpoints/late.json").json["served"]}
+    assert shares == {"late@1": 0.25, "late@2": 0.75}
+    deeds = {e.action for e in list_entries(own_page.workspace.stores.metadata, who="ada")}
+    assert {"shadow", "split", "roll back"} <= deeds
 
 
 def test_it_is_not_served_beyond_this_machine_unless_somebody_insists(fresh: Workspace):

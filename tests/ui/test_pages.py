@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import threading
 from urllib.parse import quote
 
 import pytest
@@ -126,6 +127,14 @@ def test_one_prediction_is_explained(viewer, served):
     assert len([one for one in found["features"] if one["contribution"]]) > 3
     other = viewer(f"/monitoring/late/2/predictions/{row['prediction_id']}.json")
     assert (other.status, "It was made by late@1" in other.json["hint"]) == (404, True)
+
+
+def test_the_library_of_charts_is_made_before_somebody_asks(own_page):
+    kept = own_page.workspace.root / ".carrara" / "ui"
+    for thread in threading.enumerate():
+        if thread.name == "ui_make_charts":
+            thread.join(60)
+    assert b"vegaEmbed" in next(kept.glob("vega-*.js")).read_bytes()
 
 
 def test_what_the_windows_of_a_version_say(viewer):

@@ -10,7 +10,7 @@ import typer
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, say
 from carrara.core.clock import duration
-from carrara.core.errors import CarraraError
+from carrara.core.shares import share_of, shares_of
 
 if TYPE_CHECKING:
     from carrara.metadata.deployments import Deployment
@@ -43,9 +43,9 @@ def deploy(
     keys = tuple(name.strip() for name in by.split(",")) if by else ()
     with open_workspace(workspace) as ws:
         if split is not None:
-            made = list(ws.endpoints.split(address, _shares(split), to, by=keys))
+            made = list(ws.endpoints.split(address, shares_of(split), to, by=keys))
         elif canary is not None:
-            made = [ws.endpoints.canary(address, to, share=_share(canary), lasts=duration(lasts), by=keys)]
+            made = [ws.endpoints.canary(address, to, share=share_of(canary), lasts=duration(lasts), by=keys)]
         elif shadow:
             made = [ws.endpoints.shadow(address, to)]
         else:
@@ -93,21 +93,3 @@ def _said(one: Deployment, made: list[Deployment]) -> str:
 
 def _plain(length: timedelta) -> str:
     return str(length).split(".")[0]
-
-
-def _share(text: str) -> float:
-    number = text.strip().removesuffix("%")
-    try:
-        return float(number) / (100 if text.strip().endswith("%") else 1)
-    except ValueError:
-        raise CarraraError(f"'{text}' is not a part of the traffic", hint="Write e.g. 10% or 0.1.") from None
-
-
-def _shares(text: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for part in text.split(","):
-        name, separator, share = part.partition("=")
-        if not separator or not name.strip() or name.strip() in found:
-            raise CarraraError(f"'{text}' is not a split", hint="Write VERSION=SHARE,VERSION=SHARE, e.g. 3=50,4=50.")
-        found[name.strip()] = _share(share)
-    return found

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from carrara.core.clock import duration
-from carrara.core.errors import CarraraError
+from carrara.core.errors import CarraraError, NotFoundError
 from carrara.core.identity import current_user
+from carrara.core.shares import shares_of
 from carrara.metadata.access import Role
 from carrara.metadata.audit import record
+from carrara.metadata.deployments import current_deployments
 from carrara.training import Model
 from carrara.ui.desk import Desk
 from carrara.ui.page import Asked, address
@@ -84,6 +86,28 @@ def _canary(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
     endpoint, lasts = form.get("endpoint", "").strip() or None, form.get("for", "").strip() or "30m"
     made = desk.workspace.endpoints.canary(_version(asked), endpoint, share=part, lasts=lasts)
     return {"see": address("endpoints", made.endpoint), "canary": vars(made)}
+
+
+def _shadow(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
+    version = form.get("version", "").strip()
+    if not version:
+        raise CarraraError("a shadow is a version of the endpoint's model", hint="Write its number, or an alias.")
+    made = desk.workspace.endpoints.shadow(f"{_served_model(desk, asked['name'])}@{version}", asked["name"])
+    return {"see": address("endpoints", made.endpoint), "shadow": vars(made)}
+
+
+def _split(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
+    shares = shares_of(form.get("shares", ""))
+    made = desk.workspace.endpoints.split(_served_model(desk, asked["name"]), shares, asked["name"])
+    return {"see": address("endpoints", asked["name"]), "split": [vars(one) for one in made]}
+
+
+def _served_model(desk: Desk, endpoint: str) -> str:
+    """The model that an endpoint serves: what is tried beside it is of the same."""
+    found = [one.model for one in current_deployments(desk.workspace.stores.metadata, endpoint)]
+    if not found:
+        raise NotFoundError("endpoint", endpoint, [one.endpoint for one in desk.workspace.endpoints.list()])
+    return found[0]
 
 
 def _roll_back(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
@@ -177,6 +201,20 @@ ACTIONS = (
         "Override",
         lambda a, f: f"Let {_version(a)} live although its gates failed, because: {f.get('reason', '')}?",
         _decide("override"),
+    ),
+    Action(
+        "/endpoints/{name}/shadow",
+        "deployer",
+        "Shadow",
+        lambda a, f: f"Ask version {f.get('version', '')} what {a['name']} is asked? Nobody sees its answers.",
+        _shadow,
+    ),
+    Action(
+        "/endpoints/{name}/split",
+        "deployer",
+        "Split",
+        lambda a, f: f"Share the traffic of {a['name']} between its versions as {f.get('shares', '')}?",
+        _split,
     ),
     Action(
         "/endpoints/{name}/roll-back",

@@ -14,6 +14,7 @@ from carrara.core.identity import current_user
 from carrara.core.plugins import require
 from carrara.metadata.access import create_token, list_tokens, revoke_token
 from carrara.ui.app import Application
+from carrara.ui.charts import chart_library
 from carrara.ui.pages.features import warm
 from carrara.ui.pages.freshness import freshness
 from carrara.ui.render import PURPOSE
@@ -51,7 +52,8 @@ class UiServer:
             if not self._thread.is_alive():
                 raise UnavailableError(f"the web page cannot listen on {self.url}", hint="Choose another --port.")
             time.sleep(_POLL_SECONDS)
-        threading.Thread(target=self._warm, name="ui-warm", daemon=True).start()
+        for work in (self._make_charts, self._warm):
+            threading.Thread(target=work, name=f"ui{work.__name__}", daemon=True).start()
 
     def sign_in_link(self) -> str:
         """An address that signs in once, within ten minutes, as an admin; its token ends with this server."""
@@ -70,6 +72,11 @@ class UiServer:
     @property
     def _own_name(self) -> str:
         return f"{current_user()} (carrara ui, port {self.port})"
+
+    def _make_charts(self) -> None:
+        """Nor for the library of charts; where it cannot be made or kept, charts are pictures."""
+        with suppress(CarraraError, OSError):
+            chart_library(self.workspace.root)
 
     def _warm(self) -> None:
         """The first visitor need not wait for what takes seconds over many features."""

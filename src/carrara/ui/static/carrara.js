@@ -4,6 +4,9 @@
 
 const INK = { "#ffffff": "--page", "#1f2933": "--ink", "#52606d": "--muted", "#323f4b": "--muted", "#eceff2": "--line", "#cbd2d9": "--line", "#9aa3ad": "--muted", "#2f6fb3": "--accent", "#d9730d": "--second", "#eef4fa": "--accent-soft" };
 
+// How long a chart's place may be without one, before the server is asked for a picture of it.
+const PATIENCE_MS = 400;
+
 function color(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
@@ -38,13 +41,34 @@ async function drawChart(place) {
   place.dataset.drawn = "yes";
 }
 
+// The same chart as the server draws it: where the library is late, or fails.
+function showPicture(place) {
+  const picture = new Image();
+  picture.alt = place.getAttribute("aria-label");
+  picture.onerror = () => { if (picture.isConnected) place.textContent = "This chart could not be drawn."; };
+  picture.src = place.dataset.picture;
+  place.replaceChildren(picture);
+}
+
+async function drawOrShow(place) {
+  if (!place.querySelector("svg, img")) place.replaceChildren("Drawing…");
+  const late = setTimeout(() => { if (!place.querySelector("svg")) showPicture(place); }, PATIENCE_MS);
+  try {
+    await drawChart(place);
+  } catch {
+    if (!place.querySelector("img")) showPicture(place);
+  } finally {
+    clearTimeout(late);
+  }
+}
+
 function drawCharts(root) {
   const places = [...root.querySelectorAll("[data-chart]:not([data-drawn])")];
   if (!places.length) return;
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries.filter((one) => one.isIntersecting)) {
       seen.unobserve(entry.target);
-      drawChart(entry.target).catch(() => { entry.target.textContent = "This chart could not be drawn."; });
+      drawOrShow(entry.target);
     }
   }, { rootMargin: "300px" });
   for (const place of places) seen.observe(place);
