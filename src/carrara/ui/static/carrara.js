@@ -30,8 +30,14 @@ function charts() {
 }
 
 async function drawChart(place) {
-  const text = await (await fetch(place.dataset.chart)).text();
-  const embed = await charts();
+  if (!place.querySelector("svg, img")) place.replaceChildren("Drawing…");
+  const late = setTimeout(showPicture, PATIENCE_MS, place);
+  let text, embed;
+  try {
+    [text, embed] = await Promise.all([fetch(place.dataset.chart).then((answer) => answer.text()), charts()]);
+  } finally {
+    clearTimeout(late);
+  }
   const spec = inTheme(text);
   spec.width = "container";
   spec.autosize = { type: "fit-x", contains: "padding" };
@@ -43,23 +49,12 @@ async function drawChart(place) {
 
 // The same chart as the server draws it: where the library is late, or fails.
 function showPicture(place) {
+  if (place.querySelector("svg, img")) return;
   const picture = new Image();
   picture.alt = place.getAttribute("aria-label");
   picture.onerror = () => { if (picture.isConnected) place.textContent = "This chart could not be drawn."; };
   picture.src = place.dataset.picture;
   place.replaceChildren(picture);
-}
-
-async function drawOrShow(place) {
-  if (!place.querySelector("svg, img")) place.replaceChildren("Drawing…");
-  const late = setTimeout(() => { if (!place.querySelector("svg")) showPicture(place); }, PATIENCE_MS);
-  try {
-    await drawChart(place);
-  } catch {
-    if (!place.querySelector("img")) showPicture(place);
-  } finally {
-    clearTimeout(late);
-  }
 }
 
 function drawCharts(root) {
@@ -68,7 +63,7 @@ function drawCharts(root) {
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries.filter((one) => one.isIntersecting)) {
       seen.unobserve(entry.target);
-      drawOrShow(entry.target);
+      drawChart(entry.target).catch(() => showPicture(entry.target));
     }
   }, { rootMargin: "300px" });
   for (const place of places) seen.observe(place);
