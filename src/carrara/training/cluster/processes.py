@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import threading
@@ -45,8 +44,6 @@ class Process:
     def ended(self) -> str:
         """How it ended, in words."""
         status = self.process.returncode
-        if status == -signal.SIGKILL:
-            return "was killed by signal 9, by somebody or by the system for want of memory"
         return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
 
     def stop(self) -> None:

@@ -8,6 +8,7 @@ has the loop; a worker that is lost then is started again while the others go on
 from __future__ import annotations
 
 import queue
+import signal
 import sys
 import tempfile
 import time
@@ -65,6 +66,8 @@ def fit_together(trainer: Any, train: Part, validation: Part, task: Task) -> Tas
 
 def _explained(lost: Lost, restarts: int) -> TrainingError:
     said = "\n  ".join(line for line in lost.process.said[-5:] if MARK not in line) or "It said nothing."
+    if lost.process.process.returncode == -signal.SIGKILL:
+        said += "\nSomebody killed it, or the system for want of memory."
     after = f", after {restarts} restarts" if restarts else ""
     return TrainingError(f"{lost.process.name} {lost.what} in the middle of training{after}", hint=said)
 
