@@ -36,6 +36,7 @@ def test_an_empty_file_is_the_laptop(read, tmp_path):
         "tokens": False,
         "tls_certificate": "",
         "tls_key": "",
+        "access_log": "",
     }
 
 
