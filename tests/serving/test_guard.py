@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -191,7 +192,10 @@ def test_the_command_refuses_a_host_without_tls(trained):
     trained.close()
     (Path(trained.root) / "carrara.toml").write_text('[serving]\nhost = "0.0.0.0"\ngrpc_port = 0\nrest_port = 0\n')
     done = subprocess.run(
-        ["carrara", "serve", "--workspace", str(trained.root)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "carrara", "serve", "--workspace", str(trained.root)],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 2
     assert "does not listen on '0.0.0.0' without TLS" in done.stderr
