@@ -79,12 +79,14 @@ class Inference:
 
     def answer_all(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         """An answer or an error for each request; those of one version and form share one run."""
+        if len(requests) < 2:
+            return [answer for request in requests for answer in self._by_itself(request)]
         groups: dict[Any, list[int]] = defaultdict(list)
         answers: list[Answer | Exception] = [CarraraError("unanswered")] * len(requests)
         for place, request in enumerate(requests):
             choice = self._drawn(request)
             if choice is None:
-                answers[place] = RequestError("each of these calls is led by its own key")
+                answers[place] = _led_apart()
             else:
                 groups[choice, request.signature_name, _form(request.inputs)].append(place)
         for choice, places in self._parts(groups, requests):
@@ -98,6 +100,13 @@ class Inference:
         if isinstance(found, Exception):
             raise found
         return found
+
+    def _by_itself(self, request: Request) -> list[Answer | Exception]:
+        choice = self._drawn(request)
+        if choice is None:
+            return [_led_apart()]
+        self._count(request, _size(request))
+        return self._group(choice, [request])
 
     def _drawn(self, request: Request) -> Choice | None:
         """The choice of a request; where the traffic of its endpoint is shared, what it falls to.
@@ -207,6 +216,10 @@ class Inference:
         # The calls of a block are asked again, each by itself.
         if request.calls == 1:
             self._observed.failed(_key(predictor, request), refused=not _is_fault(error))
+
+
+def _led_apart() -> RequestError:
+    return RequestError("each of these calls is led by its own key")
 
 
 def _key(predictor: Predictor, request: Request) -> tuple[str, str, int]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
-import numpy as np
-
 from carrara.serving.inference import Answer, Request
-from carrara.serving.protocols.layouts import Layout, stacked
+from carrara.serving.protocols.layouts import Layout
 
 _MOST_LAYOUTS = 256
 _MOST_OF_A_LENGTH = 8
@@ -82,19 +81,18 @@ class Blocks:
 
     def _of_one_length(self, calls: Sequence[bytes], places: list[int], blocks: list[Block]) -> list[int]:
         """Appends the blocks of calls of one length, and gives back the places that are in none."""
-        length = len(calls[places[0]])
-        others: list[int] = []
-        rest, messages = np.array(places), stacked([calls[place] for place in places])
+        length, messages = len(calls[places[0]]), [calls[place] for place in places]
         for one in self._known.get(length, ()):
             found = one.layout.matches(messages)
-            if not found.any():
-                continue
-            blocks.append(_block(one, messages[found], rest[found]))
-            rest, messages = rest[~found], messages[~found]
-            if not len(rest):
-                return others
-        self._learn(calls[rest[0]], length, len(rest))
-        return [*others, *rest.tolist()]
+            if all(found):
+                blocks.append(_block(one, messages, places))
+                return []
+            if any(found):
+                blocks.append(_block(one, list(compress(messages, found)), list(compress(places, found))))
+                rest = [place for place, is_like in zip(places, found, strict=True) if not is_like]
+                places, messages = rest, [calls[place] for place in rest]
+        self._learn(messages[0], length, len(places))
+        return places
 
     def _learn(self, data: bytes, length: int, like: int) -> None:
         """Keep the layout of a message of a length that comes again, if the ordinary way can read it."""
@@ -112,9 +110,9 @@ class Blocks:
         _keep(self._known, length, [_Known(layout, request), *self._known.get(length, ())][:_MOST_OF_A_LENGTH])
 
 
-def _block(known: _Known, messages: Any, places: Any) -> Block:
+def _block(known: _Known, messages: Sequence[bytes], places: Sequence[int]) -> Block:
     inputs = known.layout.read(messages)
-    return Block(tuple(places.tolist()), replace(known.request, inputs=inputs, calls=len(places)))
+    return Block(tuple(places), replace(known.request, inputs=inputs, calls=len(places)))
 
 
 def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:

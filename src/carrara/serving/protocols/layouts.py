@@ -20,6 +20,7 @@ Shape = tuple[int, ...]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _NAME, _TENSOR = 1, 2
+_FEW = 4
 _CONTENT, _FLOATS, _DOUBLES, _TEXTS = 4, 5, 6, 8
 
 
@@ -30,6 +31,17 @@ class _Span:
     field: int
     start: int
     stop: int
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The values of one type: the places of all their bytes, the stretches that these make, and from which to which
+    value each tensor goes."""
+
+    dtype: np.dtype[Any]
+    places: Array
+    spans: Sequence[tuple[int, int]]
+    columns: Sequence[tuple[str, int, int]]
 
 
 class Layout:
@@ -43,7 +55,7 @@ class Layout:
         if spans.keys() != arrays.keys():
             raise ValueError("a tensor is there twice")
         self.rows = _rows(arrays)
-        self._example = np.frombuffer(data, np.uint8)
+        self._data, self._example = data, np.frombuffer(data, np.uint8)
         self._texts = {name: spans[name] for name, array in arrays.items() if array.dtype == object}
         self._numbers = _by_dtype({name: array for name, array in arrays.items() if array.dtype != object}, spans)
         self._shapes = {name: array.shape for name, array in arrays.items()}
@@ -57,21 +69,25 @@ class Layout:
                 constant[span.start : span.stop] = False
         self._constant = np.flatnonzero(constant)
         self._expected = self._example[self._constant]
+        self._runs = [(start, stop, data[start:stop]) for start, stop in _runs(constant)]
+        # By slices where there are few of them, as of one tensor, and by places, all messages at once, where many.
+        self._has_few = len(self._runs) <= _FEW
 
-    def matches(self, messages: Array) -> Array:
-        """Which rows of `messages`, uint8 of shape (messages, length), have this layout."""
-        found: Array = (np.take(messages, self._constant, axis=1) == self._expected).all(axis=1)
+    def matches(self, messages: Sequence[bytes]) -> list[bool]:
+        """Which of the messages, all as long as the example, have this layout."""
+        if self._has_few:
+            return [all(data[start:stop] == same for start, stop, same in self._runs) for data in messages]
+        found: list[bool] = (np.take(_stacked(messages), self._constant, axis=1) == self._expected).all(axis=1).tolist()
         return found
 
-    def read(self, messages: Array) -> Mapping[str, Array]:
+    def read(self, messages: Sequence[bytes]) -> Mapping[str, Array]:
         """The tensors of messages with this layout, those of one name joined along their rows; texts as bytes."""
         if self._is_one_matrix:
-            ((dtype, places, columns),) = self._numbers
-            return Columns(tuple(name for name, _, _ in columns), np.take(messages, places, axis=1).view(dtype))
+            return Columns(tuple(self._shapes), self._values(messages, self._numbers[0]))
         count, found = len(messages), {}
-        for dtype, places, columns in self._numbers:
-            values = np.take(messages, places, axis=1).view(dtype)
-            for name, start, stop in columns:
+        for numbers in self._numbers:
+            values = self._values(messages, numbers)
+            for name, start, stop in numbers.columns:
                 found[name] = values[:, start:stop].reshape(_joined(self._shapes[name], count))
         for name, spans in self._texts.items():
             found[name] = _read_texts(messages, spans).reshape(_joined(self._shapes[name], count))
@@ -79,22 +95,46 @@ class Layout:
 
     def write(self, arrays: Mapping[str, Array], count: int) -> list[bytes]:
         """`count` messages with this layout that hold the rows of `arrays`, one after the other; numbers only."""
+        if len(self._numbers) == 1 and len(self._numbers[0].spans) == 1:
+            return self._write_one(arrays, count)
         messages = np.tile(self._example, (count, 1))
-        for dtype, places, columns in self._numbers:
-            values = [np.ascontiguousarray(arrays[name], dtype).reshape(count, -1) for name, _, _ in columns]
-            joined = values[0] if len(values) == 1 else np.concatenate(values, axis=1)
-            messages[:, places] = joined.view(np.uint8)
+        for numbers in self._numbers:
+            values = [np.ascontiguousarray(arrays[name], numbers.dtype) for name, _, _ in numbers.columns]
+            joined = np.concatenate([one.reshape(count, -1) for one in values], axis=1)
+            messages[:, numbers.places] = joined.view(np.uint8)
         data, length = messages.tobytes(), messages.shape[1]
         return [data[at : at + length] for at in range(0, len(data), length)]
+
+    def _write_one(self, arrays: Mapping[str, Array], count: int) -> list[bytes]:
+        """As `write`, of a layout with one stretch of values."""
+        (numbers,) = self._numbers
+        ((name, _, _),), ((start, stop),) = numbers.columns, numbers.spans
+        before, after, width = self._data[:start], self._data[stop:], stop - start
+        data = np.ascontiguousarray(arrays[name], numbers.dtype).tobytes()
+        return [before + data[at : at + width] + after for at in range(0, count * width, width)]
+
+    def _values(self, messages: Sequence[bytes], numbers: _Numbers) -> Array:
+        """The numbers of one type, of shape (messages, values)."""
+        if not self._has_few:
+            return np.take(_stacked(messages), numbers.places, axis=1).view(numbers.dtype)
+        # A bytearray, because what reads the array may want to write to it.
+        data = bytearray().join([data[start:stop] for data in messages for start, stop in numbers.spans])
+        return np.frombuffer(data, numbers.dtype).reshape(len(messages), -1)
 
     @property
     def has_texts(self) -> bool:
         return bool(self._texts)
 
 
-def stacked(messages: Sequence[bytes]) -> Array:
+def _stacked(messages: Sequence[bytes]) -> Array:
     """Messages of one length as uint8 of shape (messages, length)."""
     return np.frombuffer(b"".join(messages), np.uint8).reshape(len(messages), -1)
+
+
+def _runs(mask: Array) -> list[tuple[int, int]]:
+    """From where to where a mask is true."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _joined(shape: Shape, count: int) -> Shape:
@@ -117,27 +157,25 @@ def _check_sizes(array: Array, spans: Sequence[_Span]) -> None:
         raise ValueError("one value stands for several")
 
 
-def _by_dtype(
-    arrays: Mapping[str, Array], spans: Mapping[str, Sequence[_Span]]
-) -> list[tuple[np.dtype[Any], Array, list[tuple[str, int, int]]]]:
-    """For each type: the places of all bytes, and from which to which value each tensor goes."""
+def _by_dtype(arrays: Mapping[str, Array], spans: Mapping[str, Sequence[_Span]]) -> list[_Numbers]:
     found = []
     for dtype in {array.dtype for array in arrays.values()}:
-        places, columns, at = [], [], 0
+        stretches: list[tuple[int, int]] = []
+        columns, at = [], 0
         for name, array in arrays.items():
             if array.dtype == dtype:
-                places += [np.arange(span.start, span.stop) for span in spans[name]]
+                stretches += [(span.start, span.stop) for span in spans[name]]
                 columns.append((name, at, at + array.size))
                 at += array.size
-        found.append((dtype, np.concatenate(places), columns))
+        places = np.concatenate([np.arange(start, stop) for start, stop in stretches])
+        found.append(_Numbers(dtype, places, stretches, columns))
     return found
 
 
-def _read_texts(messages: Array, spans: Sequence[_Span]) -> Array:
+def _read_texts(messages: Sequence[bytes], spans: Sequence[_Span]) -> Array:
     texts = np.empty((len(messages), len(spans)), object)
     for place, span in enumerate(spans):
-        data, width = messages[:, span.start : span.stop].tobytes(), span.stop - span.start
-        texts[:, place] = [data[row * width : (row + 1) * width] for row in range(len(messages))]
+        texts[:, place] = [data[span.start : span.stop] for data in messages]
     return texts
 
 
