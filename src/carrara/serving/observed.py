@@ -6,8 +6,8 @@ The hot path only appends what it saw; counting is done once a second, by whoeve
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
-from collections.abc import Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -19,6 +19,7 @@ _SHIFT = 19
 """Bins of floats by their sign, exponent and four bits of mantissa: 16 bins from each power of two to the next."""
 _MOST_WAITING = 100_000
 _SAME = 1e-6
+_NO_SCORES: Array = np.empty(0)
 
 
 @dataclass
@@ -71,7 +72,7 @@ class _Run:
     """One run of a model, which `requests` shared."""
 
     seconds: float
-    scores: Array | None
+    scores: Array
     requests: int
 
 
@@ -100,16 +101,18 @@ class Observed:
 
     def take(self) -> dict[tuple[str, str, int], Seen]:
         """The counts since the last look."""
-        found: dict[tuple[str, str, int], Seen] = {}
+        found: dict[tuple[str, str, int], Seen] = defaultdict(Seen)
+        runs: dict[tuple[str, str, int], list[_Run]] = defaultdict(list)
         with self._lock:
             for _ in range(len(self._waiting)):
                 key, event = self._waiting.popleft()
-                seen = found.setdefault(key, Seen())
                 if isinstance(event, Seen):
-                    seen.add(event)
+                    found[key].add(event)
                 else:
-                    _count(seen, event)
-        return found
+                    runs[key].append(event)
+        for key, some in runs.items():
+            _count(found[key], some)
+        return dict(found)
 
 
 def bins(values: Array) -> Array:
@@ -137,21 +140,26 @@ def quantile(counts: Mapping[int, int], share: float) -> float | None:
     return None
 
 
-def _count(seen: Seen, run: _Run) -> None:
-    seen.answered += run.requests
-    seen.latency.update(bins(np.array([run.seconds])).tolist())
-    if run.scores is None or not len(run.scores):
-        return
-    # Rows of one request belong together: each request counts once, as if all had the same number of rows.
+def _count(seen: Seen, runs: Sequence[_Run]) -> None:
+    seen.answered += sum(run.requests for run in runs)
+    seen.latency.update(bins(np.array([run.seconds for run in runs])).tolist())
+    first = [run.scores if len(run.scores) == run.requests else _of_requests(run) for run in runs if len(run.scores)]
+    if first:
+        scores = np.concatenate(first)
+        is_finite = np.isfinite(scores)
+        seen.not_finite += int(len(scores) - is_finite.sum())
+        seen.scores.update(bins(scores[is_finite]).tolist())
+
+
+def _of_requests(run: _Run) -> Array:
+    """One score a request: its first row's, or NaN where a row has none that is finite. Rows of one request belong
+    together: each request counts once, as if all had the same number of rows."""
     starts = np.arange(0, len(run.scores), max(1, len(run.scores) // run.requests))[: run.requests]
-    bad = ~np.isfinite(run.scores)
-    if bad.any():
-        seen.not_finite += int((np.add.reduceat(bad, starts) > 0).sum())
-    first = run.scores[starts]
-    seen.scores.update(bins(first[np.isfinite(first)]).tolist())
+    is_bad = np.logical_or.reduceat(~np.isfinite(run.scores), starts)
+    return np.where(is_bad, np.nan, run.scores[starts])
 
 
-def _scores(outputs: Mapping[str, Array]) -> Array | None:
+def _scores(outputs: Mapping[str, Array]) -> Array:
     """One number a row: the first output of numbers, of several in a row the largest."""
     for values in outputs.values():
         if values.dtype.kind in "fiu":
@@ -161,7 +169,7 @@ def _scores(outputs: Mapping[str, Array]) -> Array | None:
             # Whole numbers have no infinity to begin with.
             largest: Array = rows.astype(np.float64).max(axis=tuple(range(1, rows.ndim)), initial=-np.inf)
             return largest
-    return None
+    return _NO_SCORES
 
 
 def _comparison(theirs: Mapping[str, Array], ours: Mapping[str, Array]) -> Seen:
