@@ -154,7 +154,7 @@ class PredictionLog:
         """Sample, and write into the journal; where the disk does not take it, hold it and try again."""
         model, rows = batches[0].model, sum(len(batch.ids) for batch in batches)
         try:
-            frame = self._sampled(model, _frame(batches))
+            frame = self._sampled(model, batches)
             if frame.height:
                 self._journal.append(log_table(model), frame.height, _ipc(frame), of=rows)
             else:
@@ -175,8 +175,14 @@ class PredictionLog:
         LOG_ROWS.labels(model, "written").inc(frame.height)
         LOG_ROWS.labels(model, "left out").inc(rows - frame.height)
 
-    def _sampled(self, model: str, frame: pl.DataFrame) -> pl.DataFrame:
+    def _sampled(self, model: str, batches: list[LoggedPredictions]) -> pl.DataFrame:
         sampling = self._sampling(model)
+        if sampling.always is None:
+            # Where no rule looks at what was predicted, most of it need not be written into a frame first.
+            batches = sampling.with_drawn(batches)
+        if not batches:
+            return pl.DataFrame()
+        frame = _frame(batches)
         try:
             return sampling.kept(frame)
         except pl.exceptions.PolarsError as error:  # a rule that names a column which is not there

@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,14 @@ SAMPLED = "sampled"
 """The log's column that says why a row is there: `rate`, or `rule` for one that only the rule kept."""
 
 _LOOK_AGAIN_SECONDS = 5.0
+
+
+class _Batch(Protocol):
+    @property
+    def ids(self) -> list[str]: ...
+
+
+_AnyBatch = TypeVar("_AnyBatch", bound=_Batch)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,15 @@ class Sampling:
             return None
         most = self.rate * 2**32
         return np.fromiter((zlib.crc32(name.encode()) < most for name in ids), np.bool_, len(ids))
+
+    def with_drawn(self, batches: list[_AnyBatch]) -> list[_AnyBatch]:
+        """The batches with an id that the rate draws."""
+        drawn = self.drawn([name for batch in batches for name in batch.ids])
+        if drawn is None:
+            return batches
+        starts = np.cumsum([0, *(len(batch.ids) for batch in batches)])
+        places = np.searchsorted(starts, np.flatnonzero(drawn), side="right") - 1
+        return [batches[place] for place in np.unique(places)]
 
     def kept(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows to log, with why in SAMPLED."""
