@@ -14,6 +14,7 @@ import polars as pl
 from carrara.core.clock import duration, microseconds
 from carrara.core.columns import UTC_TIME
 from carrara.core.errors import DataError, RequestError
+from carrara.core.stages import stage
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity, key_bytes
 from carrara.features.fallback import FallbackReader
@@ -111,22 +112,24 @@ class Retriever:
         times: dict[str, Array] = {}
         fallbacks: dict[str, str] = {}
         for source in self._sources:
-            wanted = key_bytes(keys, source.entity.keys)
-            if isinstance(source, _EventSource):
-                # An entity's events may be many: each is read and unpacked once.
-                codes = {key: code for code, key in enumerate(dict.fromkeys(wanted))}
-                rows, fallback = self._reader.read(source.table, list(codes))
-                places = np.fromiter((codes[key] for key in wanted), np.int64, len(wanted))
-                found.update(source.columns(rows, places, at, known=fallback != "default"))
-            else:
-                rows, fallback = self._reader.read(source.table, wanted)
-                columns, event_times = source.columns(rows, at, Policy() if fallback else self.service.policy)
-                found.update(columns)
-                times[source.view.name] = event_times
+            with stage("features.view", view=source.view.name):
+                wanted = key_bytes(keys, source.entity.keys)
+                if isinstance(source, _EventSource):
+                    # An entity's events may be many: each is read and unpacked once.
+                    codes = {key: code for code, key in enumerate(dict.fromkeys(wanted))}
+                    rows, fallback = self._reader.read(source.table, list(codes))
+                    places = np.fromiter((codes[key] for key in wanted), np.int64, len(wanted))
+                    found.update(source.columns(rows, places, at, known=fallback != "default"))
+                else:
+                    rows, fallback = self._reader.read(source.table, wanted)
+                    columns, event_times = source.columns(rows, at, Policy() if fallback else self.service.policy)
+                    found.update(columns)
+                    times[source.view.name] = event_times
             if fallback:
                 fallbacks[source.view.name] = fallback
         for on_demand in self.service.on_demand:
-            found.update(self._on_demand(on_demand, keys, request, found))
+            with stage("features.view", view=on_demand.name):
+                found.update(self._on_demand(on_demand, keys, request, found))
         if not self._is_in_order:
             found = {name: found[name] for name in self.service.features}
         return FeatureValues(found, times, fallbacks)

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 import msgspec
 
 from carrara.core.errors import ConfigurationError
+from carrara.core.stages import Stage
 
 _FLUSH_SECONDS = 0.2
 _MOST_WAITING = 100_000
@@ -36,11 +38,49 @@ class Headers(Protocol):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a request was about, as far as it is known: `version` and `rows` are those of an answer."""
+    """What a request was about, as far as it is known: `version` and `rows` are those of an answer.
+
+    `run` is what the model's run spent its time on, where that is watched; requests that were joined share it.
+    """
 
     endpoint: str
     version: int | None = None
     rows: int | None = None
+    run: Stage | None = None
+
+
+class Listener(Protocol):
+    """Is told of each request that has ended, as `AccessLog` is."""
+
+    def ended(
+        self,
+        began: float,
+        protocol: str,
+        method: str,
+        status: int | str,
+        headers: Headers,
+        client: str,
+        *,
+        path: str = "",
+        subject: Subject | None = None,
+    ) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Several listeners as one."""
+
+    every: Sequence[Listener]
+
+    def ended(self, *what: Any, **about: Any) -> None:
+        for one in self.every:
+            one.ended(*what, **about)
+
+    def close(self) -> None:
+        for one in self.every:
+            one.close()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from carrara.core.stages import Stage
 from carrara.models.signature import Signature
 from carrara.serving.traffic import Traffic
 
@@ -22,6 +23,8 @@ class Prediction:
     record: Any = None
     features: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     """What was read for the entity keys of the request, by reference."""
+    run: Stage | None = None
+    """What the run spent its time on, where that is watched."""
 
 
 class Predictor(Protocol):

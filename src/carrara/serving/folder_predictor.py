@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from carrara.core.errors import NotFoundError, RequestError
+from carrara.core.stages import stage
 from carrara.models.runtimes.base import Servable
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 from carrara.serving.contract import Prediction, Target
@@ -61,7 +62,8 @@ class FolderPredictor:
             raise NotFoundError("signature", name, self.signatures, where=where)
         _check(self.signatures[name], inputs, where)
         rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
-        return Prediction(self._run(name, inputs, rows), name, rows)
+        with stage("model.run", rows=rows):
+            return Prediction(self._run(name, inputs, rows), name, rows)
 
     def warm_up(self) -> None:
         for servable in self._servables.values():

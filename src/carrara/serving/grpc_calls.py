@@ -25,10 +25,15 @@ _MOST_SWAPS = 5
 
 
 class GrpcCalls:
-    """Answers calls by their methods' paths; `methods` lists those."""
+    """Answers calls by their methods' paths; `methods` lists those.
 
-    def __init__(self, inference: Inference, manager: ModelManager, reload: Reload | None = None) -> None:
-        self._inference, self._manager = inference, manager
+    Results have their subjects where somebody is `told` of them.
+    """
+
+    def __init__(
+        self, inference: Inference, manager: ModelManager, reload: Reload | None = None, *, told: bool = True
+    ) -> None:
+        self._inference, self._manager, self._told = inference, manager, told
         self._blocks = Blocks(tensorflow_serving.decode_predict, tensorflow_serving.encode_predict)
         self._reading = threading.Lock()
         self._methods: dict[str, Method] = {
@@ -111,14 +116,14 @@ class GrpcCalls:
                 with self._reading:
                     written = self._blocks.write(answer, len(block.places))
                 counted[self._call(block.request, PREDICT)] += len(block.places)
-                subject = subject_of(block.request, [answer])
+                subject = subject_of(block.request, [answer]) if self._told else None
                 results.update(
                     (places[at], Result(data, subject=subject)) for at, data in zip(block.places, written, strict=True)
                 )
         return results
 
     def _result(self, asked: Asked, answers: list[Answer | Exception]) -> Result:
-        subject = subject_of(asked.requests[0], answers)
+        subject = subject_of(asked.requests[0], answers) if self._told else None
         try:
             return Result(asked.encode(self._of_one_version(asked, answers)), subject=subject)
         except Exception as error:

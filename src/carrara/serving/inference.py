@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from carrara.core.errors import CarraraError, NotFoundError, RequestError, did_you_mean
+from carrara.core.stages import Stage, stage_of, watched
 from carrara.models.columns import Batch
 from carrara.serving.access_log import Subject
 from carrara.serving.contract import Choice, Prediction, Predictor
@@ -58,6 +59,7 @@ class Answer:
     signature_name: str
     outputs: Mapping[str, Array]
     rows: int = 0
+    run: Stage | None = None
 
 
 class Inference:
@@ -70,8 +72,9 @@ class Inference:
         observed: Observed | None = None,
         *,
         most_rows: int = MOST_ROWS,
+        watch: bool = False,
     ) -> None:
-        self.most_rows, self.metrics = most_rows, Metrics()
+        self.most_rows, self.metrics, self._watch = most_rows, Metrics(), watch
         self._manager = manager
         self._log = log
         self._observed = observed or Observed()
@@ -164,7 +167,7 @@ class Inference:
         try:
             began = time.perf_counter()
             name, inputs, counts = _joined(predictor, requests)
-            prediction = predictor.predict(inputs, name)
+            prediction = self._run(predictor, inputs, name, requests)
             if any(len(array) != sum(counts) for array in prediction.outputs.values()):
                 raise RequestError("the answers are not one a row")
         except Exception:
@@ -177,11 +180,21 @@ class Inference:
             for request, count, end in zip(requests, counts, ends, strict=True)
         ]
 
+    def _run(
+        self, predictor: Predictor, inputs: Mapping[str, Array], name: str, requests: Sequence[Request]
+    ) -> Prediction:
+        if not self._watch:
+            return predictor.predict(inputs, name)
+        calls = sum(one.calls for one in requests)
+        with watched("model.predict", model=predictor.model, version=predictor.version, calls=calls) as run:
+            prediction = predictor.predict(inputs, name)
+        return replace(prediction, run=run)
+
     def _alone(self, predictor: Predictor, request: Request) -> Answer | Exception:
         began = time.perf_counter()
         try:
             name, inputs = _columns(predictor, request)
-            prediction = predictor.predict(inputs, name)
+            prediction = self._run(predictor, inputs, name, [request])
             _check_calls(predictor, request, prediction)
         except CarraraError as error:
             self._failed(predictor, request, error)
@@ -302,8 +315,10 @@ def subject_of(request: Request, answers: Sequence[Answer | Exception]) -> Subje
     """What one call was about whose first request this is."""
     found = [answer for answer in answers if isinstance(answer, Answer)]
     if not found:
-        return Subject(request.choice.endpoint)
-    return Subject(found[0].endpoint, found[0].version, sum(one.rows for one in found) // request.calls)
+        errors = (stage_of(answer) for answer in answers if isinstance(answer, Exception))
+        return Subject(request.choice.endpoint, run=next((run for run in errors if run is not None), None))
+    first, rows = found[0], sum(one.rows for one in found) // request.calls
+    return Subject(first.endpoint, first.version, rows, first.run)
 
 
 def _answer(
@@ -320,4 +335,5 @@ def _answer(
             hint = did_you_mean(name, prediction.outputs)
             hint = hint or f"Outputs expected to be in the set {{{','.join(sorted(prediction.outputs))}}}."
             return RequestError(message, field=name, hint=hint)
-    return Answer(request.choice.endpoint, predictor.version, prediction.signature_name, outputs, int(count))
+    name, run = prediction.signature_name, prediction.run
+    return Answer(request.choice.endpoint, predictor.version, name, outputs, int(count), run)

@@ -17,7 +17,7 @@ class Wire:
 
     `most_rows` are joined in one run, 1 joins nothing; a body may take `body_seconds`; `cors` lets browsers of other
     origins ask; `metrics_path` is where Prometheus' metrics are found besides /metrics; with `tls` gRPC is encrypted.
-    With `shared` other processes listen at the same ports.
+    With `shared` other processes listen at the same ports. With `watch` it is told what runs spend their time on.
     """
 
     most_rows: int = MOST_ROWS
@@ -26,6 +26,7 @@ class Wire:
     metrics_path: str = ""
     tls: Tls | None = None
     shared: bool = False
+    watch: bool = False
 
 
 DEFAULT_WIRE = Wire()

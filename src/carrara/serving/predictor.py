@@ -11,6 +11,7 @@ import numpy as np
 from carrara.core.clock import Clock, microseconds
 from carrara.core.errors import NotFoundError, RequestError
 from carrara.core.identity import new_ids
+from carrara.core.stages import stage
 from carrara.features import FeatureValues, Retriever, resolve_features
 from carrara.models.registry import ModelVersion, open_version, recorded_definitions
 from carrara.models.runtimes.base import Servable
@@ -74,7 +75,8 @@ class ModelPredictor:
         keys = {name: full[name] for name in service.keys}
         request = {name: full[name] for name in service.request}
         at = _times(full)
-        features = self.retriever.features(keys, request, at)
+        with stage("features.read", rows=rows):
+            features = self.retriever.features(keys, request, at)
         given = {EVENT_TIME: at, PREDICTION_ID: full[PREDICTION_ID]}
         return self._answered(ENTITIES_SIGNATURE, rows, features, keys, request, given)
 
@@ -107,7 +109,8 @@ class ModelPredictor:
         request: Mapping[str, Array],
         given: Mapping[str, Array],
     ) -> Prediction:
-        outputs = self._servable.run(features)
+        with stage("model.run", rows=rows):
+            outputs = self._servable.run(features)
         record = LoggedPredictions(
             model=self.model,
             version=self.version,

@@ -10,13 +10,14 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from carrara.core.errors import StorageError
+from carrara.core.errors import CarraraError, StorageError
 from carrara.metadata.access import Authenticator
 from carrara.monitoring.prediction_log import PredictionLog
-from carrara.serving.access_log import AccessLog
+from carrara.serving.access_log import AccessLog, Listener, Listeners
 from carrara.serving.deployed import Deployed
 from carrara.serving.folders import Folders
 from carrara.serving.guard import Guard
@@ -30,7 +31,10 @@ from carrara.serving.protocols.outcomes_rest import Take
 from carrara.serving.residency import Residency
 from carrara.serving.rollouts import Rollouts
 from carrara.serving.server import ModelServer
+from carrara.serving.traces import Traces, open_traces
 from carrara.storage import Stores
+
+_logger = logging.getLogger("carrara.serving")
 
 Ready = Callable[[ModelServer, list[str]], None]
 
@@ -94,7 +98,8 @@ def _serve(
         residency=Residency(options.bounds),
         unloaded=unloaded,
     )
-    access = AccessLog(options.access_log) if options.access_log is not None else None
+    traces = _traces(options)
+    access = _listener(AccessLog(options.access_log) if options.access_log is not None else None, traces)
     server = ModelServer(
         manager,
         host=options.host,
@@ -103,7 +108,7 @@ def _serve(
         log=log,
         observed=observed,
         reload=None if reload is None else partial(reload, manager),
-        wire=options.wire,
+        wire=replace(options.wire, watch=traces is not None),
         guard=guard,
         read_features=read_features,
         take_outcomes=take_outcomes,
@@ -122,6 +127,21 @@ def _serve(
     server.stop()
     if access is not None:
         access.close()
+
+
+def _traces(options: ServerOptions) -> Traces | None:
+    """Traces where the environment asks for them; a server serves whether or not they can be had."""
+    try:
+        return open_traces("https" if options.wire.tls is not None and options.wire.tls.files else "http")
+    except CarraraError as error:
+        _logger.warning("there are no traces: %s. %s", error.message, error.hint)
+        return None
+
+
+def _listener(*listeners: Listener | None) -> Listener | None:
+    """Who is told of each request, if anybody is: telling costs it time."""
+    there = [one for one in listeners if one is not None]
+    return Listeners(there) if there else None
 
 
 def _set_at_eof(told: threading.Event) -> None:

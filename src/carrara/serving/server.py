@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from carrara.serving.access_log import AccessLog
+from carrara.serving.access_log import Listener
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.guard import Guard, require_safe
 from carrara.serving.inference import Inference, Log
@@ -47,16 +47,16 @@ class ModelServer:
         guard: Guard | None = None,
         read_features: Read | None = None,
         take_outcomes: Take | None = None,
-        access: AccessLog | None = None,
+        access: Listener | None = None,
     ) -> None:
         encrypted = wire.tls is not None and wire.tls.files is not None
         require_safe(host, guarded=guard is not None, encrypted=encrypted)
         self.manager, self._read_features, self._take_outcomes = manager, read_features, take_outcomes
-        self.inference = Inference(manager, log, observed, most_rows=wire.most_rows)
-        calls = GrpcCalls(self.inference, manager, reload)
+        self.inference = Inference(manager, log, observed, most_rows=wire.most_rows, watch=wire.watch)
+        calls = GrpcCalls(self.inference, manager, reload, told=access is not None)
         self._grpc = grpc_transport(host, grpc_port, calls, wire, guard, access)
         try:
-            rest = self._rest(wire)
+            rest = self._rest(wire, told=access is not None)
             self._http = HttpTransport(
                 host,
                 rest_port,
@@ -72,7 +72,7 @@ class ModelServer:
             raise
         self.grpc_port, self.rest_port = self._grpc.port, self._http.port
 
-    def _rest(self, wire: Wire) -> Rest:
+    def _rest(self, wire: Wire, told: bool) -> Rest:
         routes = [
             *tensorflow_rest.routes(self.manager),
             *open_inference_rest.routes(self.manager),
@@ -82,7 +82,7 @@ class ModelServer:
             *features_rest.routes(self.manager, self._read_features),
             *outcomes_rest.routes(self._take_outcomes),
         ]
-        return Rest(self.inference, self.manager, routes, cors=wire.cors)
+        return Rest(self.inference, self.manager, routes, cors=wire.cors, told=told)
 
     def start(self) -> None:
         """Load what is deployed, then take requests."""
@@ -104,7 +104,7 @@ def grpc_transport(
     calls: GrpcCalls,
     wire: Wire = DEFAULT_WIRE,
     guard: Guard | None = None,
-    access: AccessLog | None = None,
+    access: Listener | None = None,
 ) -> Transport:
     """The native transport where it is installed and nothing is encrypted or guarded, else grpcio's."""
     if wire.tls is None and guard is None and importlib.util.find_spec("pygrpc_native") is not None:

@@ -31,12 +31,22 @@ _CORS = (
 
 
 class Rest:
-    """Leads a request to the first route that its path matches."""
+    """Leads a request to the first route that its path matches.
+
+    Replies have their subjects where somebody is `told` of them.
+    """
 
     def __init__(
-        self, inference: Inference, manager: ModelManager, routes: Sequence[Route], *, cors: bool = False
+        self,
+        inference: Inference,
+        manager: ModelManager,
+        routes: Sequence[Route],
+        *,
+        cors: bool = False,
+        told: bool = True,
     ) -> None:
-        self._inference, self._manager, self._routes, self._cors = inference, manager, routes, cors
+        self._inference, self._manager, self._routes = inference, manager, routes
+        self._cors, self._told = cors, told
 
     def reply_all(self, requests: Sequence[HttpRequest]) -> list[Reply]:
         """A reply to each of the requests that came in together, whose predictions share their runs; never raises."""
@@ -44,7 +54,7 @@ class Rest:
         found = [self._route(request) for request in requests]
         asked = [one.asking.request for one in found if isinstance(one, _Waiting)]
         answers = iter(self._inference.answer_all(asked))
-        replies = [one.reply(next(answers)) if isinstance(one, _Waiting) else one for one in found]
+        replies = [one.reply(next(answers), self._told) if isinstance(one, _Waiting) else one for one in found]
         self._count(requests, replies, time.perf_counter() - began)
         return [self._finished(request, reply) for request, reply in zip(requests, replies, strict=True)]
 
@@ -104,8 +114,10 @@ class _Waiting:
     route: Route
     asking: Asking
 
-    def reply(self, answer: Answer | Exception) -> Reply:
+    def reply(self, answer: Answer | Exception, told: bool) -> Reply:
         found = self._encoded(answer)
+        if not told:
+            return found
         subject = subject_of(self.asking.request, [answer])
         return Reply(found.status, found.body, found.content_type, found.headers, subject)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
-from carrara.serving.access_log import AccessLog, Subject
+from carrara.serving.access_log import Listener, Subject
 from carrara.serving.guard import OPEN_METHODS, Guard
 from carrara.serving.metrics import CODES
 from carrara.serving.transports.base import MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, Tls
@@ -32,7 +32,7 @@ class GrpcTransport:
         tls: Tls | None = None,
         shared: bool = False,
         guard: Guard | None = None,
-        access: AccessLog | None = None,
+        access: Listener | None = None,
     ) -> None:
         grpc = require("grpc", extra="serve", purpose="gRPC serving")
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", int(shared))]
@@ -64,7 +64,7 @@ class GrpcTransport:
         self._server.stop(grace_seconds).wait()
 
 
-def _handlers(grpc: Any, method: str, handler: Handler, access: AccessLog | None) -> Any:
+def _handlers(grpc: Any, method: str, handler: Handler, access: Listener | None) -> Any:
     codes = {code.value[0]: code for code in grpc.StatusCode}
 
     def answer(data: bytes, context: Any) -> bytes:
@@ -82,14 +82,14 @@ def _handlers(grpc: Any, method: str, handler: Handler, access: AccessLog | None
 
 
 def _tell(
-    access: AccessLog | None, began: float, method: str, code: int, context: Any, subject: Subject | None = None
+    access: Listener | None, began: float, method: str, code: int, context: Any, subject: Subject | None = None
 ) -> None:
     if access is not None:
         metadata, client = dict(context.invocation_metadata()), context.peer()
         access.ended(began, "gRPC", method, CODES[code], metadata, client, subject=subject)
 
 
-def guarded(grpc: Any, guard: Guard, access: AccessLog | None = None) -> Any:
+def guarded(grpc: Any, guard: Guard, access: Listener | None = None) -> Any:
     """grpcio's interceptor that lets calls with a valid token pass, and probes."""
 
     def refusing(handler: Any, method: str, code: Any, text: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from carrara.core.errors import UnavailableError
 from carrara.core.plugins import require
-from carrara.serving.access_log import AccessLog, Subject
+from carrara.serving.access_log import Listener, Subject
 from carrara.serving.metrics import CODES
 from carrara.serving.transports.backlog import Backlog
 from carrara.serving.transports.base import (
@@ -47,7 +47,7 @@ class NativeGrpcTransport:
         streams: Mapping[str, Stream] | None = None,
         *,
         shared: bool = False,
-        access: AccessLog | None = None,
+        access: Listener | None = None,
     ) -> None:
         native = require("pygrpc_native", extra="serve", purpose="gRPC serving")
         self._call, self._cancel = native.EVENT_CALL, native.EVENT_CANCEL

@@ -11,7 +11,7 @@ from typing import Any
 
 from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
-from carrara.serving.access_log import AccessLog
+from carrara.serving.access_log import Listener
 from carrara.serving.guard import LIVE, OPEN_PATHS, Guard
 from carrara.serving.protocols.http import HttpRequest, Reply
 from carrara.serving.protocols.problem import problem_of
@@ -44,7 +44,7 @@ class HttpTransport:
         shared: bool = False,
         guard: Guard | None = None,
         tls: Tls | None = None,
-        access: AccessLog | None = None,
+        access: Listener | None = None,
     ) -> None:
         require("granian", extra="serve", purpose="REST serving")
         self._host, self._body_seconds = host, body_seconds
