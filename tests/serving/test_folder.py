@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from servers import publish, served
 
 
@@ -20,3 +23,9 @@ def test_versions_of_a_folder_swap_under_a_client_that_never_fails(tmp_path):
                 assert two == 2 * one
                 seen.append(int(one))
         assert seen == sorted(seen)
+
+
+def test_a_server_of_folders_imports_no_workspace():
+    code = "import sys, carrara.serving.run; print({'polars', 'sqlalchemy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

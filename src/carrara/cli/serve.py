@@ -97,7 +97,7 @@ def serve(
     from carrara.cli.serving_flags import parse_flags
     from carrara.serving.guard import is_loopback
     from carrara.serving.options import ServerOptions
-    from carrara.serving.run import serve_folders, serve_workspace
+    from carrara.serving.run import serve_folders
     from carrara.serving.slots import Retry
 
     flags = parse_flags(context.args, [name for one in context.command.params for name in one.opts])
@@ -135,6 +135,8 @@ def serve(
             access_log=access_log or (ws.root / named.access_log if named.access_log else None),
         )
         if processes == 1:
+            from carrara.serving.run_workspace import serve_workspace
+
             serve_workspace(ws.stores_for_serving(), options, ready, ws.features.get)
             return
         # A store of an earlier release is brought up to date once, before the processes open it.

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
-import polars as pl
 
-from carrara.core.arrays import array_shape, declared_shape, flat_arrays, is_array
 from carrara.core.errors import RequestError, did_you_mean
 from carrara.models.columns import Columns
+
+if TYPE_CHECKING:
+    import polars as pl
 
 DEFAULT_SIGNATURE = "serving_default"
 """The signature of a model's own inputs: one tensor per feature."""
@@ -139,11 +140,15 @@ class Signature:
 
 
 def _tensor(spec: TensorSpec, values: pl.Series) -> np.ndarray[Any, Any]:
+    from carrara.core.arrays import array_shape, flat_arrays, is_array
+
     if spec.dtype == "string":
         return values.to_numpy().astype(object)
     if is_array(values.dtype):
         shape = array_shape(values, "the rows") if len(values) else tuple(size or 0 for size in (spec.shape or ())[1:])
         return flat_arrays(values, shape, "the rows").reshape(-1, *shape).astype(NUMPY_TYPES[spec.dtype])
+    import polars as pl
+
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(NUMPY_TYPES[spec.dtype])
 
 
@@ -156,6 +161,8 @@ PREDICTION_ID = "prediction_id"
 
 def entities_signature(keys: Sequence[str], request: Mapping[str, str], own: Signature) -> Signature:
     """What a prediction by entity keys takes: keys, request fields, and optionally a time and an id."""
+    from carrara.core.arrays import declared_shape
+
     inputs = [TensorSpec(key, "string") for key in keys]
     for name, type_ in request.items():
         shape = declared_shape(type_)

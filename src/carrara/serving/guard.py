@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from carrara.core.clock import Clock, now
 from carrara.core.digests import digest_bytes
 from carrara.core.errors import ConfigurationError, StorageError, Unauthenticated
-from carrara.metadata.access import Token
+
+if TYPE_CHECKING:
+    from carrara.metadata.access import Token
 
 LIVE = "/v2/health/live"
 OPEN_PATHS = frozenset({LIVE, "/v2/health/ready"})

@@ -1,4 +1,4 @@
-"""Serves a workspace's deployments until the process is told to stop."""
+"""Serves what it is given until the process is told to stop."""
 
 from __future__ import annotations
 
@@ -9,73 +9,35 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from carrara.core.errors import CarraraError, StorageError
-from carrara.metadata.access import Authenticator
-from carrara.monitoring.prediction_log import PredictionLog
+from carrara.core.errors import CarraraError
 from carrara.serving.access_log import AccessLog, Listener, Listeners
-from carrara.serving.deployed import Deployed
 from carrara.serving.folders import Folders
 from carrara.serving.guard import Guard
 from carrara.serving.inference import Log
 from carrara.serving.manager import Desired, Load, ModelManager, Unloaded
 from carrara.serving.observed import Observed
 from carrara.serving.options import ServerOptions
-from carrara.serving.outcomes import take_outcomes
 from carrara.serving.protocols.features_rest import Read
 from carrara.serving.protocols.outcomes_rest import Take
 from carrara.serving.residency import Residency
-from carrara.serving.rollouts import Rollouts
 from carrara.serving.server import ModelServer
 from carrara.serving.traces import Traces, open_traces
-from carrara.storage import Stores
 
 _logger = logging.getLogger("carrara.serving")
 
 Ready = Callable[[ModelServer, list[str]], None]
 
 
-def serve_workspace(stores: Stores, options: ServerOptions, ready: Ready, read_features: Read | None = None) -> None:
-    """Start a server, call `ready` with it and its endpoints, and wait for SIGTERM or SIGINT.
-
-    `read_features` reads any features of the workspace, for those who ask for them by their references.
-
-    Requests under way are finished and the prediction log is written before this returns.
-    """
-    observed = Observed()
-    rollouts = Rollouts(stores, observed)
-    deployed = Deployed(stores, rollouts)
-    log = PredictionLog(stores)
-    try:
-        guard = Guard(Authenticator(stores.metadata, clock=stores.clock), stores.clock) if options.tokens else None
-        _serve(
-            deployed.endpoints,
-            deployed.load,
-            options,
-            ready,
-            log.append,
-            observed,
-            unloaded=deployed.unloaded,
-            guard=guard,
-            read_features=read_features,
-            take_outcomes=partial(take_outcomes, stores),
-        )
-        with suppress(StorageError):
-            rollouts.flush()
-    finally:
-        log.close()
-
-
 def serve_folders(folders: Folders, options: ServerOptions, ready: Ready) -> None:
-    """Serve folders of versions, as `serve_workspace` does, with no workspace at all."""
-    _serve(folders.desired, folders.load, options, ready, reload=folders.reload)
+    """Serve folders of versions, with no workspace at all."""
+    serve(folders.desired, folders.load, options, ready, reload=folders.reload)
 
 
-def _serve(
+def serve(
     desired: Desired,
     load: Load,
     options: ServerOptions,
@@ -88,6 +50,10 @@ def _serve(
     read_features: Read | None = None,
     take_outcomes: Take | None = None,
 ) -> None:
+    """Serve until SIGTERM or SIGINT: start a server, call `ready` with it and its endpoints, and wait.
+
+    Requests under way are finished before this returns.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     manager = ModelManager(
         desired,

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from carrara.models.signature import ENTITIES_SIGNATURE, EVENT_TIME, PREDICTION_ID
-from carrara.monitoring.prediction_log import LoggedPredictions
 from carrara.serving.contract import Choice, Prediction
 from carrara.serving.manager import ModelManager
 from carrara.serving.observed import Observed
@@ -92,7 +91,7 @@ class Shadows:
             return
         self._observed.ran(key, seconds, found.outputs, 1)
         self._observed.compared(key, answered.outputs, found.outputs)
-        if self._log is not None and isinstance(answered.record, LoggedPredictions):
+        if self._log is not None and answered.record is not None:
             same = {"ids": answered.record.ids, "event_times": answered.record.event_times}
             self._log(replace(found.record, **same), endpoint=endpoint, arm="shadow", shadow=True, latency=seconds)
 
@@ -100,11 +99,11 @@ class Shadows:
 def _same_inputs(question: _Question) -> dict[str, Array]:
     """The inputs, with the ids and the times that the primary gave where the request had none."""
     inputs, record = dict(question.inputs), question.answered.record
-    if question.answered.signature_name == ENTITIES_SIGNATURE and isinstance(record, LoggedPredictions):
+    if question.answered.signature_name == ENTITIES_SIGNATURE and record is not None:
         inputs[PREDICTION_ID] = np.array(record.ids, dtype=object)
         inputs[EVENT_TIME] = record.event_times.astype("datetime64[us]")
     return inputs
 
 
 def _model(answered: Prediction) -> str:
-    return answered.record.model if isinstance(answered.record, LoggedPredictions) else ""
+    return answered.record.model if answered.record is not None else ""

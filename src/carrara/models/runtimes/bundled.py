@@ -8,8 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from carrara.models.bundle import read_bundle
-from carrara.models.registry import RECORD, SERVABLE
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 
@@ -22,6 +20,10 @@ class BundledModel:
     @staticmethod
     def open_folder(folder: Path, tags: Sequence[str] = ()) -> dict[str, Servable]:
         """The servable in the bundle, each of its files verified."""
+        # It knows the registry too, which a server of folders has no use for.
+        from carrara.models.bundle import read_bundle
+        from carrara.models.registry import RECORD, SERVABLE
+
         index, files = read_bundle(folder / BundledModel.FILE)
         signature = Signature.from_dict(msgspec.json.decode(files[RECORD])["signature"][DEFAULT_SIGNATURE])
         # A runtime has read its files when it is open: the folder may go.

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from carrara.core.errors import NotFoundError, RequestError
-from carrara.features.retrieval import FeatureValues
 from carrara.serving.contract import Choice
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.http import HttpRequest, Reply, Route, as_mapping, json_reply
 from carrara.serving.protocols.json_tensors import decode_json
 from carrara.serving.protocols.problem import problem
 
-Read = Callable[[Sequence[str], Any], FeatureValues]
+if TYPE_CHECKING:
+    from carrara.features.retrieval import FeatureValues
+
+Read = Callable[[Sequence[str], Any], "FeatureValues"]
 """The values of features, by their references, for entities."""
 
 
