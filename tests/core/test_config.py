@@ -37,6 +37,7 @@ def test_an_empty_file_is_the_laptop(read, tmp_path):
         "tls_certificate": "",
         "tls_key": "",
         "access_log": "",
+        "limits": {},
     }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from carrara.cli.serving_flags import Flags
     from carrara.core.config import ServingSection
     from carrara.serving.folders import Folders
+    from carrara.serving.limits import Limit
     from carrara.serving.options import ServerOptions, Wire
     from carrara.serving.processes import Workers
     from carrara.serving.residency import Bounds
@@ -81,7 +82,9 @@ def serve(
     processes: Annotated[
         int, typer.Option(min=1, help="So many server processes at the same ports, started again where one ends.")
     ] = 1,
-    shared: Annotated[bool, typer.Option("--shared", hidden=True, help="Others listen at the same ports.")] = False,
+    shared: Annotated[
+        int, typer.Option("--shared", hidden=True, help="So many processes listen at the same ports.")
+    ] = 0,
     until_eof: Annotated[
         bool,
         typer.Option("--until-eof", help="Stop as well when standard input ends, as it does when its parent dies."),
@@ -131,7 +134,7 @@ def serve(
             grpc_port=named.grpc_port if grpc_port is None else grpc_port,
             rest_port=named.rest_port if rest_port is None else rest_port,
             tokens=named.tokens or not is_loopback(named.host),
-            wire=_with_tls(options.wire, ws.root, named),
+            wire=replace(_with_tls(options.wire, ws.root, named), limits=_limits(named)),
             access_log=access_log or (ws.root / named.access_log if named.access_log else None),
         )
         if processes == 1:
@@ -158,6 +161,15 @@ def _with_tls(wire: Wire, root: Path, named: ServingSection) -> Wire:
             f"[serving] tls_key or tls_certificate cannot be read: {error}", hint="Both are PEM files."
         ) from None
     return replace(wire, tls=Tls(key, certificate, files=files))
+
+
+def _limits(named: ServingSection) -> dict[str, Limit]:
+    from carrara.serving.limits import Limit
+
+    for name, one in named.limits.items():
+        if one.requests_per_second < 0 or one.concurrent < 0:
+            raise ConfigurationError(f"[serving.limits.{name}] is negative", hint="0 is no limit.")
+    return {name: Limit(one.requests_per_second, one.concurrent) for name, one in named.limits.items()}
 
 
 def _serve_processes(count: int, options: ServerOptions, ready: Callable[[Workers, list[str]], None]) -> None:

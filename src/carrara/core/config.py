@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from carrara.core.errors import ConfigurationError, did_you_mean
 
@@ -50,10 +51,18 @@ class LineageSection:
 
 
 @dataclass(frozen=True)
+class LimitSection:
+    """What one endpoint takes; 0 is no limit."""
+
+    requests_per_second: int = 0
+    concurrent: int = 0
+
+
+@dataclass(frozen=True)
 class ServingSection:
     """`tokens` asks for one on loopback too; `tls_certificate` and `tls_key` are PEM files.
 
-    `access_log` is a file that takes a line of JSON for each request.
+    `access_log` is a file that takes a line of JSON for each request; `limits` are of endpoints, by their names.
     """
 
     host: str = "127.0.0.1"
@@ -63,6 +72,7 @@ class ServingSection:
     tls_certificate: str = ""
     tls_key: str = ""
     access_log: str = ""
+    limits: Mapping[str, LimitSection] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,10 @@ def _value(hint: Any, value: Any, path: str, key: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigurationError(f"[{key}] of {path} is a section, and {value!r} was written")
         return _build(hint, value, path, key + ".")
+    if get_origin(hint) is Mapping:
+        if not isinstance(value, dict):
+            raise ConfigurationError(f"[{key}] of {path} is a section, and {value!r} was written")
+        return {name: _value(get_args(hint)[1], one, path, f"{key}.{name}") for name, one in value.items()}
     if hint is Path:
         return value
     if hint is int and isinstance(value, str) and value.isdigit():

@@ -22,6 +22,8 @@ CarraraError
 │   ├── Unauthenticated        no token, or one that is not valid
 │   └── Forbidden              a token whose role does not reach
 └── UnavailableError           a server or version that is not ready          exit 1
+    ├── Overloaded             more is asked than is let in
+    └── DeadlinePassed         the client no longer waits for the answer
 """
 
 from __future__ import annotations
@@ -197,6 +199,14 @@ class Forbidden(AccessError):
 
 
 class UnavailableError(CarraraError):
+    pass
+
+
+class Overloaded(UnavailableError):
+    pass
+
+
+class DeadlinePassed(UnavailableError):
     pass
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from carrara.core.errors import UnavailableError
+from carrara.core.errors import Overloaded, UnavailableError
 from carrara.serving.access_log import Subject
 from carrara.serving.inference import Answer, Inference, Request, subject_of
 from carrara.serving.manager import ModelManager
@@ -143,4 +143,4 @@ class GrpcCalls:
 
 def _failed(error: Exception, subject: Subject | None = None) -> Result:
     code, text = status_of(error)
-    return Result(code=code, text=text, subject=subject)
+    return Result(code=code, text=text, subject=subject, again=isinstance(error, Overloaded))

@@ -16,6 +16,7 @@ from carrara.core.stages import Stage, stage_of, watched
 from carrara.models.columns import Batch
 from carrara.serving.access_log import Subject
 from carrara.serving.contract import Choice, Prediction, Predictor
+from carrara.serving.limits import NO_LIMITS, Limits
 from carrara.serving.manager import ModelManager
 from carrara.serving.metrics import Metrics
 from carrara.serving.observed import Observed
@@ -73,7 +74,9 @@ class Inference:
         *,
         most_rows: int = MOST_ROWS,
         watch: bool = False,
+        limits: Limits = NO_LIMITS,
     ) -> None:
+        self._limits = limits
         self.most_rows, self.metrics, self._watch = most_rows, Metrics(), watch
         self._manager = manager
         self._log = log
@@ -82,6 +85,19 @@ class Inference:
 
     def answer_all(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         """An answer or an error for each request; those of one version and form share one run."""
+        return self._within_limits(requests) if self._limits else self._answered(requests)
+
+    def _within_limits(self, requests: Sequence[Request]) -> list[Answer | Exception]:
+        asked = [(request.choice.endpoint, request.calls) for request in requests]
+        refused = self._limits.enter(asked)
+        let_in = [place for place, error in enumerate(refused) if error is None]
+        try:
+            answers = iter(self._answered([requests[place] for place in let_in]))
+        finally:
+            self._limits.leave([asked[place] for place in let_in])
+        return [next(answers) if error is None else error for error in refused]
+
+    def _answered(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         if len(requests) < 2:
             return [answer for request in requests for answer in self._by_itself(request)]
         groups: dict[Any, list[int]] = defaultdict(list)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from carrara.serving.inference import MOST_ROWS
+from carrara.serving.limits import Limit
 from carrara.serving.residency import NO_BOUNDS, Bounds
 from carrara.serving.slots import DEFAULT_RETRY, Retry
 from carrara.serving.transports.base import Tls
@@ -17,7 +19,8 @@ class Wire:
 
     `most_rows` are joined in one run, 1 joins nothing; a body may take `body_seconds`; `cors` lets browsers of other
     origins ask; `metrics_path` is where Prometheus' metrics are found besides /metrics; with `tls` gRPC is encrypted.
-    With `shared` other processes listen at the same ports. With `watch` it is told what runs spend their time on.
+    `shared` processes listen at the same ports, 0 for one alone, and each has its part of the `limits` of endpoints.
+    With `watch` it is told what runs spend their time on.
     """
 
     most_rows: int = MOST_ROWS
@@ -25,8 +28,9 @@ class Wire:
     cors: bool = False
     metrics_path: str = ""
     tls: Tls | None = None
-    shared: bool = False
+    shared: int = 0
     watch: bool = False
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
 
 DEFAULT_WIRE = Wire()

@@ -45,7 +45,7 @@ class Workers:
         self._held = [hold_port(host, port) for port in (grpc_port, rest_port)]
         self.grpc_port, self.rest_port = (int(one.getsockname()[1]) for one in self._held)
         ports = ["--grpc-port", str(self.grpc_port), "--rest-port", str(self.rest_port)]
-        self._command = [*command, *ports, "--shared", "--until-eof", "--json"]
+        self._command = [*command, *ports, "--shared", str(count), "--until-eof", "--json"]
         self._workers = [Worker(number) for number in range(count)]
         self._told = threading.Event()
 

@@ -88,6 +88,8 @@ def serve(
     server.start()
     # What start-up has made stays: a collection that looked through all of it would hold up a request.
     gc.freeze()
+    for name in sorted(set(options.wire.limits) - set(manager.endpoints())):
+        _logger.warning("there is a limit for endpoint '%s', which is not served now", name)
     ready(server, manager.endpoints())
     told.wait()
     server.stop()

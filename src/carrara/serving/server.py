@@ -8,6 +8,7 @@ from carrara.serving.access_log import Listener
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.guard import Guard, require_safe
 from carrara.serving.inference import Inference, Log
+from carrara.serving.limits import Limits
 from carrara.serving.manager import ModelManager
 from carrara.serving.observed import Observed
 from carrara.serving.options import DEFAULT_WIRE, Wire
@@ -52,7 +53,8 @@ class ModelServer:
         encrypted = wire.tls is not None and wire.tls.files is not None
         require_safe(host, guarded=guard is not None, encrypted=encrypted)
         self.manager, self._read_features, self._take_outcomes = manager, read_features, take_outcomes
-        self.inference = Inference(manager, log, observed, most_rows=wire.most_rows, watch=wire.watch)
+        limits = Limits({name: limit.shared_by(max(1, wire.shared)) for name, limit in wire.limits.items()})
+        self.inference = Inference(manager, log, observed, most_rows=wire.most_rows, watch=wire.watch, limits=limits)
         calls = GrpcCalls(self.inference, manager, reload, told=access is not None)
         self._grpc = grpc_transport(host, grpc_port, calls, wire, guard, access)
         try:
@@ -62,7 +64,7 @@ class ModelServer:
                 rest_port,
                 rest.reply_all,
                 body_seconds=wire.body_seconds,
-                shared=wire.shared,
+                shared=wire.shared > 0,
                 guard=guard,
                 tls=wire.tls,
                 access=access,
@@ -111,7 +113,7 @@ def grpc_transport(
         from carrara.serving.transports.grpc_native import NativeGrpcTransport
 
         return NativeGrpcTransport(
-            host, port, calls.methods, calls.handle, calls.streams, shared=wire.shared, access=access
+            host, port, calls.methods, calls.handle, calls.streams, shared=wire.shared > 0, access=access
         )
     from carrara.serving.transports.grpc import GrpcTransport
 
@@ -122,7 +124,7 @@ def grpc_transport(
         calls.handle,
         calls.streams,
         tls=wire.tls,
-        shared=wire.shared,
+        shared=wire.shared > 0,
         guard=guard,
         access=access,
     )

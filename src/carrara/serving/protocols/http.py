@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -20,11 +21,14 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class HttpRequest:
+    """`due` is the moment of `time.monotonic` at which its client no longer waits."""
+
     method: str
     path: str
     body: bytes = b""
     headers: Headers = field(default_factory=dict[str, str])
     query: str = ""
+    due: float = math.inf
 
     def argument(self, name: str) -> str:
         """The last value of a query argument, or an empty text."""
@@ -61,8 +65,22 @@ class Route:
     failed: Callable[[Exception], Reply]
 
 
-def json_reply(data: Any, status: int = 200) -> Reply:
-    return Reply(status, msgspec.json.encode(data))
+def json_reply(data: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
+    return Reply(status, msgspec.json.encode(data), headers=headers)
+
+
+_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
+
+
+def timeout_of(headers: Headers) -> float:
+    """The seconds that a client waits, by the header `grpc-timeout`, as gRPC's gateways send it; else for ever.
+
+    >>> timeout_of({"grpc-timeout": "250m"})
+    0.25
+    """
+    found = _TIMEOUT.fullmatch(str(headers.get("grpc-timeout") or ""))
+    return int(found[1]) * _UNITS[found[2]] if found else math.inf
 
 
 def allowed(routes: Iterable[Route], path: str) -> list[str]:

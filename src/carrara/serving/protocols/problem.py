@@ -8,7 +8,7 @@ import msgspec
 
 from carrara.core.errors import CarraraError
 from carrara.serving.protocols.http import Reply
-from carrara.serving.protocols.status import HTTP_STATUS, status_of
+from carrara.serving.protocols.status import HTTP_STATUS, retry_headers, status_of
 
 PROBLEM = "application/problem+json"
 
@@ -17,7 +17,7 @@ def problem(error: Exception) -> Reply:
     """An error as a problem, with the field at fault where there is one."""
     code, text = status_of(error)
     field = getattr(error, "field", "") if isinstance(error, CarraraError) else ""
-    return problem_of(HTTP_STATUS[code], text, field=field)
+    return problem_of(HTTP_STATUS[code], text, field=field, headers=retry_headers(code))
 
 
 def problem_of(status: int, detail: str, *, field: str = "", headers: tuple[tuple[str, str], ...] = ()) -> Reply:

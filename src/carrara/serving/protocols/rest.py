@@ -9,15 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from carrara.core.errors import RequestError
+from carrara.core.errors import CarraraError, DeadlinePassed, Overloaded, RequestError
 from carrara.serving.inference import Answer, Inference, subject_of
 from carrara.serving.manager import ModelManager
 from carrara.serving.metrics import Call
-from carrara.serving.protocols.http import Asking, HttpRequest, Reply, Route, allowed, compressed, decompressed
+from carrara.serving.protocols.http import (
+    Asking,
+    HttpRequest,
+    Reply,
+    Route,
+    allowed,
+    compressed,
+    decompressed,
+    timeout_of,
+)
 from carrara.serving.protocols.problem import problem_of
 from carrara.serving.protocols.status import HTTP_STATUS
 from carrara.serving.protocols.tensorflow_rest import failed
-from carrara.serving.transports.base import MAX_MESSAGE_BYTES
+from carrara.serving.transports.base import LONGEST_WAIT_SECONDS, MAX_MESSAGE_BYTES, OVERLOADED
 
 _TENSORFLOW = "/v1/models"
 _PREDICTIONS = re.compile(r"/v[12]/models/([^/:]+).*[:/](predict|classify|regress|infer)$", re.IGNORECASE)
@@ -68,6 +77,8 @@ class Rest:
         for route in self._routes:
             found = route.pattern.fullmatch(request.path) if route.method == request.method else None
             if found is not None:
+                if request.due <= time.monotonic():
+                    return route.failed(_late(request))
                 try:
                     answer = route.answer(self._unpacked(request), found)
                 except Exception as error:
@@ -126,6 +137,13 @@ class _Waiting:
             return self.route.failed(answer) if isinstance(answer, Exception) else self.asking.encode(answer)
         except Exception as error:
             return self.route.failed(error)
+
+
+def _late(request: HttpRequest) -> CarraraError:
+    """Why a request that waited for its turn is not answered any more."""
+    if timeout_of(request.headers) > LONGEST_WAIT_SECONDS:
+        return Overloaded(OVERLOADED)
+    return DeadlinePassed("the deadline passed before the request was looked at")
 
 
 def _malformed(request: HttpRequest) -> Reply:

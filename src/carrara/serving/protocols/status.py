@@ -6,14 +6,28 @@ from carrara.core.errors import (
     CarraraError,
     ConfigurationError,
     DataError,
+    DeadlinePassed,
     NotFoundError,
+    Overloaded,
     RequestError,
     UnavailableError,
 )
 
-INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, INTERNAL, UNAVAILABLE = 3, 5, 9, 13, 14
+INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED = 3, 4, 5, 8
+FAILED_PRECONDITION, INTERNAL, UNAVAILABLE = 9, 13, 14
 
-HTTP_STATUS = {INVALID_ARGUMENT: 400, NOT_FOUND: 404, FAILED_PRECONDITION: 400, INTERNAL: 500, UNAVAILABLE: 503}
+HTTP_STATUS = {
+    INVALID_ARGUMENT: 400,
+    DEADLINE_EXCEEDED: 504,
+    NOT_FOUND: 404,
+    RESOURCE_EXHAUSTED: 429,
+    FAILED_PRECONDITION: 400,
+    INTERNAL: 500,
+    UNAVAILABLE: 503,
+}
+
+RETRY_SECONDS = 1
+"""After which a client that was refused at overload may ask again."""
 
 
 _NOT_FOUND = {
@@ -35,11 +49,20 @@ def status_of(error: Exception) -> tuple[int, str]:
         return INVALID_ARGUMENT, _sentence(error.message, error.hint)
     if isinstance(error, ConfigurationError):
         return FAILED_PRECONDITION, _sentence(error.message, error.hint)
+    if isinstance(error, Overloaded):
+        return RESOURCE_EXHAUSTED, _sentence(error.message, error.hint)
+    if isinstance(error, DeadlinePassed):
+        return DEADLINE_EXCEEDED, error.message
     if isinstance(error, UnavailableError):
         return UNAVAILABLE, _sentence(error.message, error.hint)
     if isinstance(error, CarraraError):
         return INTERNAL, error.message
     return INTERNAL, "internal error; the server's log has it"
+
+
+def retry_headers(code: int) -> tuple[tuple[str, str], ...]:
+    """What tells a client of HTTP when to ask again."""
+    return (("retry-after", str(RETRY_SECONDS)),) if code == RESOURCE_EXHAUSTED else ()
 
 
 def _sentence(message: str, hint: str) -> str:

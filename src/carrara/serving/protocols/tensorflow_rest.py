@@ -22,7 +22,7 @@ from carrara.serving.protocols.http import Asking, HttpRequest, Reply, Route, as
 from carrara.serving.protocols.json_rows import JsonRows
 from carrara.serving.protocols.json_tensors import all_finite, decode_json, encode_json, from_array, is_base64, to_array
 from carrara.serving.protocols.messages import message
-from carrara.serving.protocols.status import HTTP_STATUS, status_of
+from carrara.serving.protocols.status import HTTP_STATUS, retry_headers, status_of
 from carrara.serving.protocols.tensorflow_serving import statuses
 from carrara.serving.protocols.tensors import STRING, Array, as_bytes
 from carrara.serving.protocols.types import TENSORFLOW_TYPES
@@ -54,7 +54,7 @@ def routes(manager: ModelManager) -> list[Route]:
 def failed(error: Exception) -> Reply:
     """An error as TensorFlow Serving's REST API says it."""
     code, text = status_of(error)
-    return json_reply({"error": text}, HTTP_STATUS[code])
+    return json_reply({"error": text}, HTTP_STATUS[code], retry_headers(code))
 
 
 def choice_of(found: re.Match[str]) -> Choice:

@@ -19,7 +19,6 @@ MOST_WAITING = 1024
 
 MOST_WAITING_BYTES = 512 << 20
 LONGEST_WAIT_SECONDS = 10.0
-RETRY_SECONDS = 1
 
 CANCELLED, RESOURCE_EXHAUSTED, UNAVAILABLE = 1, 8, 14
 OVERLOADED = "the server is overloaded; ask again in a moment"
@@ -35,6 +34,8 @@ class Result:
     later: Callable[[], Result] | None = None
     """Work that takes long, and gives the result in the end: others are not kept waiting for it."""
     subject: Subject | None = None
+    again: bool = False
+    """Whether the client is told to ask again in `RETRY_SECONDS`."""
 
 
 Handler = Callable[[Sequence[tuple[str, bytes]]], list[Result]]

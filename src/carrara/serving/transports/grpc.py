@@ -12,7 +12,8 @@ from carrara.core.plugins import require
 from carrara.serving.access_log import Listener, Subject
 from carrara.serving.guard import OPEN_METHODS, Guard
 from carrara.serving.metrics import CODES
-from carrara.serving.transports.base import MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, Tls
+from carrara.serving.protocols.status import RETRY_SECONDS
+from carrara.serving.transports.base import CANCELLED, MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, Tls
 from carrara.serving.transports.grpc_streams import stream_handlers
 
 _THREADS = 8
@@ -69,11 +70,17 @@ def _handlers(grpc: Any, method: str, handler: Handler, access: Listener | None)
 
     def answer(data: bytes, context: Any) -> bytes:
         began = time.perf_counter()
+        if not context.is_active():
+            # It waited for a thread, and its client has left or its deadline has passed: nobody reads an answer.
+            _tell(access, began, method, CANCELLED, context)
+            return b""
         (result,) = handler([(method, data)])
         if result.later is not None:
             result = result.later()
         _tell(access, began, method, result.code, context, result.subject)
         if result.code:
+            if result.again:
+                context.set_trailing_metadata((("retry-after", str(RETRY_SECONDS)),))
             context.abort(codes[result.code], result.text)
         return result.data
 

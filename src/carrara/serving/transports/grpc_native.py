@@ -14,13 +14,13 @@ from carrara.core.errors import UnavailableError
 from carrara.core.plugins import require
 from carrara.serving.access_log import Listener, Subject
 from carrara.serving.metrics import CODES
+from carrara.serving.protocols.status import RETRY_SECONDS
 from carrara.serving.transports.backlog import Backlog
 from carrara.serving.transports.base import (
     CANCELLED,
     MAX_MESSAGE_BYTES,
     OVERLOADED,
     RESOURCE_EXHAUSTED,
-    RETRY_SECONDS,
     UNAVAILABLE,
     Handler,
     Result,
@@ -30,6 +30,7 @@ from carrara.serving.transports.grpc_streams import StreamServer
 
 _MOST_CALLS = 256
 _FLUSH_SECONDS = 0.25
+_AGAIN = [("retry-after", str(RETRY_SECONDS))]
 
 
 class NativeGrpcTransport:
@@ -58,7 +59,8 @@ class NativeGrpcTransport:
                 f"{host}:{port}",
                 [(method, False) for method in methods],
                 reuse_port=shared,
-                call_details=access is not None,
+                # Without it no event tells of deadlines that pass, and of clients that leave (0.5).
+                call_details=True,
             )
             self._streams = StreamServer(streams) if streams else None
             if self._streams is not None:
@@ -155,8 +157,7 @@ class NativeGrpcTransport:
                 self._refuse(call[0])
 
     def _refuse(self, call_id: int) -> None:
-        after = [("retry-after", str(RETRY_SECONDS))]
-        self._front.fail(call_id, RESOURCE_EXHAUSTED, OVERLOADED, trailing_metadata=after)
+        self._front.fail(call_id, RESOURCE_EXHAUSTED, OVERLOADED, trailing_metadata=_AGAIN)
         if self._came:
             self._ended(call_id, RESOURCE_EXHAUSTED)
 
@@ -169,7 +170,7 @@ class NativeGrpcTransport:
             text = f"the answer has {len(result.data)} bytes, more than {MAX_MESSAGE_BYTES}"
             result = Result(code=RESOURCE_EXHAUSTED, text=text, subject=result.subject)
         if result.code:
-            self._front.fail(call_id, result.code, result.text)
+            self._front.fail(call_id, result.code, result.text, trailing_metadata=_AGAIN if result.again else None)
         else:
             self._front.respond(call_id, result.data)
         if self._came:

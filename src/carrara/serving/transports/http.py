@@ -13,14 +13,15 @@ from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
 from carrara.serving.access_log import Listener
 from carrara.serving.guard import LIVE, OPEN_PATHS, Guard
-from carrara.serving.protocols.http import HttpRequest, Reply
+from carrara.serving.protocols.http import HttpRequest, Reply, timeout_of
 from carrara.serving.protocols.problem import problem_of
+from carrara.serving.protocols.status import RETRY_SECONDS
 from carrara.serving.transports.base import (
+    LONGEST_WAIT_SECONDS,
     MAX_MESSAGE_BYTES,
     MOST_WAITING,
     MOST_WAITING_BYTES,
     OVERLOADED,
-    RETRY_SECONDS,
     Tls,
 )
 from carrara.serving.transports.lane import Lane
@@ -29,6 +30,11 @@ Answerer = Callable[[Sequence[HttpRequest]], list[Reply]]
 
 _POLL_SECONDS = 0.001
 _FLUSH_SECONDS = 0.25
+_CROWD = 64
+"""Where so many wait it is worth its price to know which clients have gone."""
+
+_CLIENT_GONE = 499
+"""As TensorFlow Serving, and nginx before it, number what a client has cancelled."""
 
 
 class HttpTransport:
@@ -152,6 +158,7 @@ class HttpTransport:
         return None
 
     async def _answered(self, scope: Any, protocol: Any) -> Reply:
+        due = time.monotonic() + min(timeout_of(scope.headers), LONGEST_WAIT_SECONDS)
         try:
             async with asyncio.timeout(self._body_seconds):
                 body = await _body(scope, protocol)
@@ -159,9 +166,21 @@ class HttpTransport:
             return problem_of(408, f"the body took longer than {self._body_seconds:g} s")
         if body is None:
             return problem_of(413, f"the body has more than {MAX_MESSAGE_BYTES} bytes")
-        request = HttpRequest(scope.method, scope.path, body, scope.headers, scope.query_string)
+        request = HttpRequest(scope.method, scope.path, body, scope.headers, scope.query_string, due)
         # A probe must not wait for a model: predictions have threads of their own.
-        return await (self._predictions if request.method == "POST" else self._others).ask(request)
+        asked = (self._predictions if request.method == "POST" else self._others).ask(request)
+        return await (asked if self._waiting < _CROWD else _unless_gone(asked, protocol))
+
+
+async def _unless_gone(asked: asyncio.Future[Reply], protocol: Any) -> Reply:
+    """The reply, which is not made any more where the client leaves before its turn."""
+    gone = asyncio.ensure_future(protocol.client_disconnect())
+    await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
+    if asked.done():
+        gone.cancel()
+        return asked.result()
+    asked.cancel()
+    return Reply(_CLIENT_GONE, b"")
 
 
 async def _body(scope: Any, protocol: Any) -> bytes | None:

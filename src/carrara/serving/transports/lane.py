@@ -44,6 +44,8 @@ class Lane(Generic[Asked, Answered]):
     def _work(self) -> None:
         while (first := self._waiting.get()) is not None:
             batch, ended = self._with_others(first)
+            # Whose client has gone is not asked any more.
+            batch = [one for one in batch if not one[1].cancelled()]
             answers = self._answer([asked for asked, _ in batch])
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(_settle, [future for _, future in batch], answers)
