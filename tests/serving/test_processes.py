@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +71,19 @@ def ask(address: str, **options) -> int:
         return client.predict("late", [ROW]).version
 
 
+def answered(server: Serving) -> int:
+    """How many requests all processes have answered, as one of them tells it."""
+    address = server.rest.replace("http://", "")
+    for _ in range(50):
+        with suppress(OSError), urllib.request.urlopen(f"http://{address}/metrics", timeout=20) as reply:
+            text = reply.read().decode()
+            found = re.findall(r"^carrara_serving_requests_total{.*} (\d+)$", text, re.MULTILINE)
+            assert "carrara_prediction_log_rows_total" in text
+            return sum(map(int, found))
+        time.sleep(0.1)
+    raise AssertionError("nobody tells")
+
+
 @pytest.mark.slow
 def test_a_killed_worker_is_started_again_and_the_others_answer_meanwhile(serving):
     """F28."""
@@ -75,9 +91,15 @@ def test_a_killed_worker_is_started_again_and_the_others_answer_meanwhile(servin
     before = server.workers()
     assert len(before) == 2
     assert ask(server.grpc) == ask(server.rest) == 1
+    time.sleep(1)
+    counted = [answered(server) for _ in range(10)]
+    assert counted == [2] * 10
     os.kill(before[0], signal.SIGKILL)
     for _ in range(20):
         assert ask(server.grpc, retries=5) == 1
+        counted.append(answered(server))
+    assert counted == sorted(counted)
+    assert counted[-1] >= 12
     until = time.monotonic() + 60
     while len(server.workers()) < 2 or before[0] in server.workers():
         assert time.monotonic() < until

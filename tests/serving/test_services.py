@@ -117,6 +117,11 @@ def test_requests_are_counted_under_tensorflow_servings_names(server):
     assert lines[f':tensorflow:serving:request_latency_count{{{labels},entrypoint="GRPC"}}'] == "4"
     assert lines[f':tensorflow:serving:request_latency_bucket{{{labels},entrypoint="REST",le="+Inf"}}'] == "1"
     assert lines[':tensorflow:serving:request_example_count_total{model="doubling"}'] == "7"
+    runtime = 'model_name="doubling",API="Predict",runtime="carrara"'
+    assert lines[f":tensorflow:serving:runtime_latency_count{{{runtime}}}"] == "4"
+    session = ":tensorflow:serving:batching_session"
+    assert lines[f'{session}:wrapped_run_count{{model_name="doubling"}}'] == "4"
+    assert lines[f'{session}:processed_batch_size_sum{{model_name="doubling"}}'] == "7.0"
     name = 'carrara_serving_requests_total{model="doubling",method="Predict",protocol="REST",code="OK"}'
     assert lines[name] == "1"
     assert "nobody" not in text

@@ -15,9 +15,13 @@ LOG_ROWS = Counter(
     ["model", "result"],
 )
 LOG_LAG_SECONDS = Gauge(
-    "carrara_prediction_log_lag_seconds", "How old the oldest prediction is that is in the journal and not in the lake."
+    "carrara_prediction_log_lag_seconds",
+    "How old the oldest prediction is that is in the journal and not in the lake.",
+    multiprocess_mode="livemax",
 )
-LOG_JOURNAL_BYTES = Gauge("carrara_prediction_log_journal_bytes", "What the journal holds for the lake.")
+LOG_JOURNAL_BYTES = Gauge(
+    "carrara_prediction_log_journal_bytes", "What the journals hold for the lake.", multiprocess_mode="livesum"
+)
 MONITOR_DRIFT = Gauge(
     "carrara_feature_drift_psi", "PSI of a feature against training, in the newest window.", ["model", "feature"]
 )

@@ -10,9 +10,9 @@ from functools import partial
 
 from carrara.core.errors import Overloaded, UnavailableError
 from carrara.serving.access_log import Subject
+from carrara.serving.counts import Call
 from carrara.serving.inference import Answer, Inference, Request, subject_of
 from carrara.serving.manager import ModelManager
-from carrara.serving.metrics import Call
 from carrara.serving.protocols import examples, health, open_inference, tensorflow_serving
 from carrara.serving.protocols.blocks import Blocks
 from carrara.serving.protocols.calls import Asked, Method

@@ -41,7 +41,7 @@ _logger = logging.getLogger("carrara.serving")
 class Request:
     """A prediction request of any protocol.
 
-    It may stand for several `calls` that look alike, with equal numbers of rows.
+    It may stand for several `calls` that look alike, with equal numbers of rows. `api` is the method that asked.
     """
 
     choice: Choice
@@ -49,6 +49,7 @@ class Request:
     signature_name: str = ""
     output_filter: tuple[str, ...] = ()
     calls: int = 1
+    api: str = "Predict"
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,10 @@ class Inference:
         most_rows: int = MOST_ROWS,
         watch: bool = False,
         limits: Limits = NO_LIMITS,
+        metrics: Metrics | None = None,
     ) -> None:
         self._limits = limits
-        self.most_rows, self.metrics, self._watch = most_rows, Metrics(), watch
+        self.most_rows, self.metrics, self._watch = most_rows, metrics or Metrics(), watch
         self._manager = manager
         self._log = log
         self._observed = observed or Observed()
@@ -232,9 +234,9 @@ class Inference:
     ) -> None:
         """Keep what is seen of one run, log it, and put it to the shadows."""
         endpoint = requests[0].choice.endpoint
-        self._observed.ran(
-            _key(predictor, requests[0]), seconds, prediction.outputs, sum(one.calls for one in requests)
-        )
+        calls = sum(one.calls for one in requests)
+        self.metrics.ran(endpoint, requests[0].api, prediction.row_count, seconds, calls)
+        self._observed.ran(_key(predictor, requests[0]), seconds, prediction.outputs, calls)
         if self._log is not None:
             self._log(prediction.record, endpoint=endpoint, latency=seconds)
         traffic = self._manager.traffic(endpoint)

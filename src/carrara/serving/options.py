@@ -20,7 +20,7 @@ class Wire:
     `most_rows` are joined in one run, 1 joins nothing; a body may take `body_seconds`; `cors` lets browsers of other
     origins ask; `metrics_path` is where Prometheus' metrics are found besides /metrics; with `tls` gRPC is encrypted.
     `shared` processes listen at the same ports, 0 for one alone, and each has its part of the `limits` of endpoints.
-    With `watch` it is told what runs spend their time on.
+    With `watch` it is told what runs spend their time on. In `metrics_folder` several processes add up what they count.
     """
 
     most_rows: int = MOST_ROWS
@@ -30,6 +30,7 @@ class Wire:
     tls: Tls | None = None
     shared: int = 0
     watch: bool = False
+    metrics_folder: Path | None = None
     limits: Mapping[str, Limit] = field(default_factory=dict)
 
 

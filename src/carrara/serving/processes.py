@@ -7,18 +7,26 @@ time it ends soon; the others go on meanwhile.
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
+from prometheus_client.multiprocess import mark_process_dead
 
 from carrara.core.errors import UnavailableError
 from carrara.serving.transports.http import hold_port
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus_client's own variable: the folder in which processes add up what they count."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _SOON = 0.2, 30.0, 60.0
 _GRACE_SECONDS = 60.0
@@ -48,6 +56,7 @@ class Workers:
         self._command = [*command, *ports, "--shared", str(count), "--until-eof", "--json"]
         self._workers = [Worker(number) for number in range(count)]
         self._told = threading.Event()
+        self._metrics = Path(tempfile.mkdtemp(prefix="carrara-metrics-"))
 
     def run(self, ready: Callable[[list[str]], None]) -> None:
         """Start the processes, say when all are ready, and keep them up until SIGTERM or SIGINT; then end them.
@@ -71,7 +80,8 @@ class Workers:
     def _start(self, worker: Worker) -> None:
         worker.ready.clear()
         worker.started = time.monotonic()
-        worker.process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        environment = {**os.environ, METRICS_FOLDER: str(self._metrics)}
+        worker.process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         threading.Thread(target=_listen, args=(worker, worker.process), daemon=True).start()
         _logger.info("server process %d is %d", worker.number, worker.process.pid)
 
@@ -89,6 +99,7 @@ class Workers:
                 if moment >= worker.next_start:
                     self._start(worker)
             elif (code := worker.process.poll()) is not None:
+                mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
                 worker.pause = _FIRST_PAUSE if moment - worker.started > _SOON else worker.pause
                 _logger.error("server process %d ended with %d; again in %.1f s", worker.number, code, worker.pause)
                 worker.next_start, worker.process = moment + worker.pause, None
@@ -107,6 +118,7 @@ class Workers:
                 process.wait()
         for one in self._held:
             one.close()
+        shutil.rmtree(self._metrics, ignore_errors=True)
 
 
 def _listen(worker: Worker, process: subprocess.Popen[bytes]) -> None:

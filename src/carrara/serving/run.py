@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from carrara.core.errors import CarraraError
@@ -21,6 +22,7 @@ from carrara.serving.inference import Log
 from carrara.serving.manager import Desired, Load, ModelManager, Unloaded
 from carrara.serving.observed import Observed
 from carrara.serving.options import ServerOptions
+from carrara.serving.processes import METRICS_FOLDER
 from carrara.serving.protocols.features_rest import Read
 from carrara.serving.protocols.outcomes_rest import Take
 from carrara.serving.residency import Residency
@@ -74,7 +76,7 @@ def serve(
         log=log,
         observed=observed,
         reload=None if reload is None else partial(reload, manager),
-        wire=replace(options.wire, watch=traces is not None),
+        wire=replace(options.wire, watch=traces is not None, metrics_folder=_metrics_folder()),
         guard=guard,
         read_features=read_features,
         take_outcomes=take_outcomes,
@@ -95,6 +97,12 @@ def serve(
     server.stop()
     if access is not None:
         access.close()
+
+
+def _metrics_folder() -> Path | None:
+    """Where processes add up what they count: what prometheus_client itself goes by, so that both agree."""
+    named = os.environ.get(METRICS_FOLDER)
+    return Path(named) if named else None
 
 
 def _traces(options: ServerOptions) -> Traces | None:

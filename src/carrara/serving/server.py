@@ -10,6 +10,7 @@ from carrara.serving.guard import Guard, require_safe
 from carrara.serving.inference import Inference, Log
 from carrara.serving.limits import Limits
 from carrara.serving.manager import ModelManager
+from carrara.serving.metrics import Metrics
 from carrara.serving.observed import Observed
 from carrara.serving.options import DEFAULT_WIRE, Wire
 from carrara.serving.protocols import (
@@ -54,7 +55,15 @@ class ModelServer:
         require_safe(host, guarded=guard is not None, encrypted=encrypted)
         self.manager, self._read_features, self._take_outcomes = manager, read_features, take_outcomes
         limits = Limits({name: limit.shared_by(max(1, wire.shared)) for name, limit in wire.limits.items()})
-        self.inference = Inference(manager, log, observed, most_rows=wire.most_rows, watch=wire.watch, limits=limits)
+        self.inference = Inference(
+            manager,
+            log,
+            observed,
+            most_rows=wire.most_rows,
+            watch=wire.watch,
+            limits=limits,
+            metrics=Metrics(wire.metrics_folder),
+        )
         calls = GrpcCalls(self.inference, manager, reload, told=access is not None)
         self._grpc = grpc_transport(host, grpc_port, calls, wire, guard, access)
         try:
@@ -97,6 +106,7 @@ class ModelServer:
         self._http.stop(grace_seconds)
         self._grpc.stop(grace_seconds)
         self.inference.shadows.close()
+        self.inference.metrics.close()
         self.manager.stop()
 
 

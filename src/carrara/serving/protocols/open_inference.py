@@ -84,6 +84,7 @@ def infer(data: bytes) -> Asked:
         inputs=_inputs(asked),
         signature_name=named,
         output_filter=tuple(output.name for output in asked.outputs),
+        api="ModelInfer",
     )
     return Asked((request,), lambda answers: _response(answers[0], asked.id, raw))
 

@@ -64,7 +64,7 @@ def routes(manager: ModelManager) -> list[Route]:
         asked = _asked(request)
         filters = tuple(output.name for output in asked.outputs)
         choice = choice_of(unquote(found["name"]), found["version"] or "")
-        wanted = Request(choice, asked.inputs, asked.signature_name, filters)
+        wanted = Request(choice, asked.inputs, asked.signature_name, filters, api="ModelInfer")
         return Asking(wanted, lambda answer: _reply(answer, asked))
 
     def index(request: HttpRequest, found: re.Match[str]) -> Reply:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from carrara.core.errors import CarraraError, DeadlinePassed, Overloaded, RequestError
+from carrara.serving.counts import Call
 from carrara.serving.inference import Answer, Inference, subject_of
 from carrara.serving.manager import ModelManager
-from carrara.serving.metrics import Call
 from carrara.serving.protocols.http import (
     Asking,
     HttpRequest,
