@@ -1,6 +1,6 @@
 """The prediction log, drift and outcomes, with Evidently beside drift on a size that it can finish.
 
-python benchmarks/monitoring/run.py [--rows 10000000] [--features 30] [--tasks hot,lake,drift,outcomes,evidently]
+python benchmarks/monitoring/run.py [--rows 10000000] [--features 30] [--tasks hot,lake,single,drift,outcomes,evidently]
                                     [--evidently-rows 1000000] [--work FOLDER]
 
 Each task runs alone in a process of its own; memory is the peak of that process (read from /proc, so on Linux). One
@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 EVIDENTLY = Peer("evidently_peer.py", ("evidently==0.7.23", "pandas==2.3.3", "pyarrow==26.0.1"))
 _TRAINING_ROWS = 50_000
 _CHUNK_VALUES = 8_000_000
+MOST_ROWS = {"hot": 50_000, "lake": 1_000_000, "single": 200_000}
 
 
 def write_tables(folder: Path, rows: int, features: int) -> None:
@@ -103,7 +104,7 @@ def main(rows: int, features: int, tasks: list[str], peer_rows: int, work: Path)
                 write_tables(folder, size, features)
             elif task == "outcomes":
                 write_outcomes(folder, size)
-            size = min(size, 50_000) if task == "hot" else min(size, 1_000_000) if task == "lake" else size
+            size = min(size, MOST_ROWS.get(task, size))
             found = _task(task, folder, size, features)
         lines.append((task, f"{size:,} × {features}", _figures(found)))
         print("\n".join(table(lines)), flush=True)
@@ -121,7 +122,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--features", type=int, default=30)
-    parser.add_argument("--tasks", default="hot,lake,drift,outcomes,evidently")
+    parser.add_argument("--tasks", default="hot,lake,single,drift,outcomes,evidently")
     parser.add_argument("--evidently-rows", type=int, default=1_000_000)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "carrara-benchmarks")
     asked = parser.parse_args()

@@ -10,8 +10,9 @@ import polars as pl
 from carrara.features import join_features
 from carrara.features.training_set import as_numpy
 from carrara.models.registry import opened
+from carrara.monitoring.logged_predictions import LoggedPredictions
 from carrara.monitoring.parity import service_of
-from carrara.monitoring.prediction_log import LoggedPredictions, PredictionLog
+from carrara.monitoring.prediction_log import PredictionLog
 from carrara.workspace import Workspace
 
 

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from carrara.core.errors import DefinitionError
 from carrara.core.identity import new_ids
 from carrara.metadata.prediction_losses import list_losses
 from carrara.monitoring.journal import Journal, abandoned, read_segment, segments
-from carrara.monitoring.prediction_log import LoggedPredictions, PredictionLog, journals, read_log, scan_log
+from carrara.monitoring.logged_predictions import LoggedPredictions
+from carrara.monitoring.prediction_log import PredictionLog, journals, read_log, scan_log
 from carrara.monitoring.sampling import Sampling
 from carrara.storage import Stores
 
@@ -27,6 +30,7 @@ AT = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1e6)
 
 CHILD = """
 import sys
+import time
 from carrara.core.identity import new_ids
 from carrara.monitoring.prediction_log import PredictionLog
 from carrara.workspace import Workspace
@@ -188,3 +192,36 @@ def test_predictions_of_several_models_and_columns_go_their_ways(stores):
     log.close()
     assert read_log(stores, "a").height == 4
     assert read_log(stores, "b")["driver"].dtype == pl.String
+
+
+def test_batches_of_one_row_and_of_many_are_logged_as_they_were(stores):
+    """Small batches are joined by their bytes, others by NumPy: of either the values, types and order are the same."""
+    steps = np.arange(10.0)[::2]
+    of_type = {
+        "trip:far": lambda n: np.array([np.nan if n == 2 else n], np.float64),
+        "trip:count": lambda n: np.array([n], np.int64 if n % 2 else np.float64),
+        "trip:near": lambda n: steps[n % 5 : n % 5 + 1].astype(np.float32),
+        "trip:city": lambda n: np.array(["Ulm"], object),
+    }
+    log = PredictionLog(stores, flush_seconds=60.0)
+    for n in range(6):
+        log.append(replace(predictions(1, ids=[f"p{n}"]), features={name: of(n) for name, of in of_type.items()}))
+    wide = {name: np.concatenate([of(6), of(7)]) for name, of in of_type.items()}
+    log.append(replace(predictions(2, ids=["p6", "p7"]), features=wide), arm="canary")
+    log.close()
+    rows = read_log(stores, "m").sort("prediction_id")
+    assert rows["trip:far"].to_list() == [0, 1, None, 3, 4, 5, 6, 7]
+    assert rows["trip:count"].to_list() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert rows["trip:near"].to_list() == [0, 2, 4, 6, 8, 0, 2, 4]
+    assert rows["arm"].to_list() == [""] * 6 + ["canary"] * 2
+    assert set(rows["trip:city"]) == {"Ulm"}
+
+
+def test_a_burst_of_single_predictions_is_written_while_it_comes(stores):
+    log = PredictionLog(stores, flush_seconds=60.0)
+    for _ in range(30_000):
+        log.append(predictions(1, ids=["p"]))
+        if len(log._waiting) > 15_000:
+            time.sleep(0.001)
+    log.close()
+    assert (log.written, log.dropped) == (30_000, 0)

@@ -14,7 +14,8 @@ import pytest
 
 from carrara.core.clock import now
 from carrara.core.errors import DefinitionError
-from carrara.monitoring.prediction_log import LoggedPredictions, PredictionLog
+from carrara.monitoring.logged_predictions import LoggedPredictions
+from carrara.monitoring.prediction_log import PredictionLog
 from carrara.training import Retrain
 from carrara.workspace import Workspace
 

@@ -11,27 +11,22 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from carrara.core.arrays import array_column
 from carrara.core.clock import now
-from carrara.core.columns import UTC_TIME
 from carrara.core.errors import StorageError
 from carrara.core.metrics import LOG_JOURNAL_BYTES, LOG_LAG_SECONDS, LOG_ROWS
 from carrara.metadata.prediction_losses import add_loss
 from carrara.monitoring.journal import Journal
+from carrara.monitoring.logged_predictions import LoggedPredictions, Waiting, alike, frame_of
 from carrara.monitoring.sampling import SAMPLED, AppliedSampling, Sampling
 from carrara.monitoring.shipping import ship, ship_abandoned
 from carrara.storage import Stores
-
-Array = np.ndarray[Any, Any]
 
 FLUSH_SECONDS = 0.5
 """What a killed process loses at most: the predictions of so many seconds."""
@@ -40,31 +35,10 @@ SHIP_SECONDS = 2.0
 _BUFFERED_BATCHES = 20_000
 _BUFFERED_ROWS = 500_000
 _FLUSH_ROWS = 50_000
+_FLUSH_BATCHES = 4_000
+"""So many are written at a time: more arrays of one row than that no longer lie in a processor's cache."""
 _RETRY_SECONDS = 5.0
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedPredictions:
-    """A batch of predictions of one model version, as columns of equal length.
-
-    `keys`, `request` and `outputs` go under their names, `features` under `view:feature`. `arm` names the part of a
-    deployment that answered; a `shadow` answer reached nobody. `latency` is in seconds.
-    """
-
-    model: str
-    version: int
-    ids: list[str]
-    event_times: Array
-    keys: Mapping[str, Array]
-    request: Mapping[str, Array]
-    features: Mapping[str, Array]
-    outputs: Mapping[str, Array]
-    endpoint: str = ""
-    arm: str = ""
-    shadow: bool = False
-    latency: float | None = None
-    logged_at: float = field(default_factory=time.time)
 
 
 def log_table(model: str) -> str:
@@ -95,9 +69,9 @@ class PredictionLog:
         self._stores = stores
         self._sampling = sampling or AppliedSampling(stores.metadata)
         self._flush_seconds, self._ship_seconds = flush_seconds, ship_seconds
-        self._waiting: deque[tuple[LoggedPredictions, dict[str, Any]]] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._journal = Journal(journals(stores))
-        self._held: list[LoggedPredictions] = []
+        self._held: list[Waiting] = []
         self._unrecorded, self._since = 0, now()
         self._wake, self._closing, self._written = threading.Event(), threading.Event(), threading.Event()
         self.dropped = self.written = self.skipped = 0
@@ -116,8 +90,8 @@ class PredictionLog:
             self._drop(rows)
             return
         # The writer is not woken for each: two threads would hand the interpreter back and forth.
-        self._waiting.append((batch, answered))
-        if unsettled > _FLUSH_ROWS:
+        self._waiting.append(Waiting(batch, answered))
+        if (unsettled > _FLUSH_ROWS or len(self._waiting) > _FLUSH_BATCHES) and not self._wake.is_set():
             self._wake.set()
 
     def close(self) -> None:
@@ -143,16 +117,16 @@ class PredictionLog:
 
     def _flush(self, *, last: bool) -> None:
         held, self._held = self._held, []
-        while self._waiting:
-            batch, answered = self._waiting.popleft()
-            held.append(replace(batch, **answered) if answered else batch)
-        for same in _alike(held):
-            self._write(same, last=last)
+        while held or self._waiting:
+            held += [self._waiting.popleft() for _ in range(min(len(self._waiting), _FLUSH_BATCHES))]
+            for same in alike(held):
+                self._write(same, last=last)
+            held = []
         self._record_losses()
 
-    def _write(self, batches: list[LoggedPredictions], *, last: bool) -> None:
+    def _write(self, batches: list[Waiting], *, last: bool) -> None:
         """Sample, and write into the journal; where the disk does not take it, hold it and try again."""
-        model, rows = batches[0].model, sum(len(batch.ids) for batch in batches)
+        model, rows = batches[0].batch.model, sum(len(one.batch.ids) for one in batches)
         try:
             frame = self._sampled(model, batches)
             if frame.height:
@@ -175,14 +149,14 @@ class PredictionLog:
         LOG_ROWS.labels(model, "written").inc(frame.height)
         LOG_ROWS.labels(model, "left out").inc(rows - frame.height)
 
-    def _sampled(self, model: str, batches: list[LoggedPredictions]) -> pl.DataFrame:
+    def _sampled(self, model: str, batches: list[Waiting]) -> pl.DataFrame:
         sampling = self._sampling(model)
         if sampling.always is None:
             # Where no rule looks at what was predicted, most of it need not be written into a frame first.
             batches = sampling.with_drawn(batches)
         if not batches:
             return pl.DataFrame()
-        frame = _frame(batches)
+        frame = frame_of(batches)
         try:
             return sampling.kept(frame)
         except pl.exceptions.PolarsError as error:  # a rule that names a column which is not there
@@ -272,80 +246,6 @@ _DEFAULTS: dict[str, pl.Expr] = {
     "features_from": pl.lit("online"),
     SAMPLED: pl.lit("rate"),
 }
-
-
-def _alike(batches: Iterable[LoggedPredictions]) -> list[list[LoggedPredictions]]:
-    """Batches with the same columns together, so that a frame is made once for many."""
-    groups: dict[Any, list[LoggedPredictions]] = {}
-    for batch in batches:
-        fallbacks = getattr(batch.features, "fallbacks", None)
-        key = (
-            *(batch.model, batch.version, batch.shadow, len(batch.keys), len(batch.request)),
-            tuple(fallbacks.items()) if fallbacks else None,
-        )
-        groups.setdefault(key, []).append(batch)
-    return list(groups.values())
-
-
-def _frame(batches: list[LoggedPredictions]) -> pl.DataFrame:
-    first, counts = batches[0], [len(batch.ids) for batch in batches]
-    rows = sum(counts)
-
-    def repeated(values: list[Any], dtype: Any) -> pl.Series:
-        return pl.Series(np.repeat(np.array(values), counts)).cast(dtype)
-
-    logged_at = (np.array([batch.logged_at for batch in batches]) * 1e6).astype(np.int64)
-    columns: dict[str, Any] = {
-        "prediction_id": pl.Series([name for batch in batches for name in batch.ids], dtype=pl.String),
-        "logged_at": repeated(list(logged_at), pl.Int64).cast(UTC_TIME),
-        "event_time": pl.Series(_joined([batch.event_times for batch in batches]).astype(np.int64)).cast(UTC_TIME),
-        "version": pl.repeat(first.version, rows, dtype=pl.Int64, eager=True),
-        "endpoint": repeated([batch.endpoint for batch in batches], pl.String),
-        "arm": repeated([batch.arm for batch in batches], pl.String),
-        "shadow": pl.repeat(first.shadow, rows, dtype=pl.Boolean, eager=True),
-        "latency_seconds": repeated(
-            [np.nan if batch.latency is None else batch.latency for batch in batches], pl.Float64
-        ).fill_nan(None),
-        "features_from": pl.repeat(_features_from(first), rows, dtype=pl.String, eager=True),
-    }
-    for group in ("keys", "request", "features", "outputs"):
-        parts = [getattr(batch, group) for batch in batches]
-        parts = [getattr(part, "columns", part) for part in parts]
-        columns |= {name: _series(_joined([part[name] for part in parts])) for name in parts[0]}
-    times = [getattr(batch.features, "event_times", {}) for batch in batches]
-    for view in times[0]:
-        columns[f"{view}:event_time"] = _times(_joined([part[view] for part in times]))
-    return pl.DataFrame(columns)
-
-
-def _features_from(batch: LoggedPredictions) -> str:
-    """`request`, `online`, or `online` with each view whose store did not answer, and what was taken instead."""
-    if not batch.keys:
-        return "request"
-    fallbacks = getattr(batch.features, "fallbacks", {})
-    return "; ".join(["online", *(f"{view}: {policy}" for view, policy in fallbacks.items())])
-
-
-def _joined(arrays: list[Array]) -> Array:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _times(microseconds: Array) -> pl.Series:
-    found = pl.Series(microseconds.astype(np.int64))
-    return found.set(found == np.iinfo(np.int64).min, None).cast(UTC_TIME)
-
-
-def _series(values: Array) -> pl.Series:
-    if values.dtype == object:
-        return pl.Series(values.tolist(), dtype=pl.String)
-    if values.dtype.kind == "M":
-        return pl.Series(values.astype("datetime64[us]").astype(np.int64)).cast(UTC_TIME)
-    if values.ndim > 2:
-        return array_column(values)
-    if values.ndim == 2:
-        return pl.Series(values.tolist(), dtype=pl.List(pl.Float64))
-    series = pl.Series(values)
-    return series.fill_nan(None) if series.dtype.is_float() else series
 
 
 def _ipc(frame: pl.DataFrame) -> bytes:

@@ -22,7 +22,7 @@ from carrara.models.signature import (
     PREDICTION_ID,
     entities_signature,
 )
-from carrara.monitoring.prediction_log import LoggedPredictions
+from carrara.monitoring.logged_predictions import LoggedPredictions
 from carrara.serving.contract import Prediction
 from carrara.storage import Stores
 
