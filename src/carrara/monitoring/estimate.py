@@ -15,18 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from carrara.evaluation.metrics import metric
+from carrara.evaluation.multiclass import ClassifiedRows
 from carrara.evaluation.ranked import RankedRows
 
 Floats = npt.NDArray[np.float64]
+Calibration = tuple[Floats, Floats]
+"""Scores, and the rates of positives that were measured there, both rising."""
+
+_MOST_CELLS = 1_000_000
+_BINS, _LEAST_IN_BIN = 20, 50
 
 
 def estimated(
-    scores: Floats, names: Sequence[str], *, calibration: tuple[Floats, Floats] | None = None, threshold: float = 0.5
+    scores: Floats, names: Sequence[str], *, calibration: Calibration | None = None, threshold: float = 0.5
 ) -> dict[str, float]:
-    """The expected value of each metric of a binary label, from scores (0..1) of shape (rows,).
-
-    `calibration` is scores and the rates of positives that were measured there, both rising.
-    """
+    """The expected value of each metric of a binary label, from scores (0..1) of shape (rows,)."""
     scores = scores[np.isfinite(scores)]
     if not scores.size:
         return {}
@@ -39,7 +42,42 @@ def estimated(
     return {name: float(metric(name, "binary").kernel(rows, weights)) for name in names}
 
 
-def calibration_of(record: Mapping[str, Any]) -> tuple[Floats, Floats] | None:
+def estimated_of_classes(
+    scores: Floats, names: Sequence[str], *, calibrations: Sequence[Calibration]
+) -> dict[str, float]:
+    """The expected value of each metric of several classes, from probabilities of shape (rows, classes).
+
+    A row counts as each of the classes, with that class's calibrated probability, which together are 1. Of many rows
+    some are looked at, evenly drawn.
+    """
+    scores = scores[np.isfinite(scores).all(axis=1)]
+    scores = scores[:: max(scores.size * scores.shape[1] // _MOST_CELLS, 1)]
+    if not scores.size:
+        return {}
+    rows, classes = scores.shape
+    chances = np.column_stack([np.interp(scores[:, n], *one) for n, one in enumerate(calibrations)])
+    whole = chances.sum(axis=1, keepdims=True)
+    chances = np.divide(chances, whole, out=scores.copy(), where=whole > 0)
+    counted = ClassifiedRows(np.tile(np.arange(classes), rows), np.repeat(scores, classes, axis=0))
+    return {name: float(metric(name, "multiclass").kernel(counted, chances.ravel())) for name in names}
+
+
+def calibrations_of(labels: Floats, scores: Floats) -> list[Calibration]:
+    """Of each class, against the rest, the rates that were measured at its probabilities.
+
+    `labels` are places among the classes, `scores` of shape (rows, classes); in bins of equal rows, at most twenty.
+    """
+    return [_calibration(labels == place, scores[:, place]) for place in range(scores.shape[1])]
+
+
+def _calibration(positive: npt.NDArray[np.bool_], scores: Floats) -> Calibration:
+    order = np.argsort(scores, kind="stable")
+    bins = np.array_split(order, int(np.clip(len(order) // _LEAST_IN_BIN, 1, _BINS)))
+    means = np.array([scores[one].mean() for one in bins])
+    return means, np.maximum.accumulate([positive[one].mean() for one in bins])
+
+
+def calibration_of(record: Mapping[str, Any]) -> Calibration | None:
     """What the evaluation measured of a version's calibration; None where its record has no such chart."""
     values = _values(record.get("charts", {}).get("calibration", {}))
     points = sorted({(v["x"], v["y"]) for v in values if {"x", "y", "rows"} <= v.keys()})

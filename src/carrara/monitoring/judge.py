@@ -20,8 +20,10 @@ from carrara.models.registry import ModelVersion, open_version, read_record
 from carrara.models.runtimes.base import Servable
 from carrara.models.signature import DEFAULT_SIGNATURE
 from carrara.monitoring.drift import ReferenceDistribution, one_score
-from carrara.monitoring.estimate import calibration_of, estimated
+from carrara.monitoring.estimate import calibration_of, calibrations_of, estimated, estimated_of_classes
+from carrara.monitoring.loss_estimate import estimated_errors
 from carrara.monitoring.outcomes import LABEL, OutcomeRule
+from carrara.monitoring.tested import Tested, tested_rows
 from carrara.storage import Stores
 
 _TRAINING_ROWS = 4_000
@@ -98,14 +100,32 @@ class Judge:
     @cached_property
     def training(self) -> pl.DataFrame | None:
         """Some thousand rows of the training set's features, evenly drawn; None where it is no longer there."""
+        rows, kept = self._training_set, self.record["datasets"]["training_set"]
+        if rows is None:
+            return None
+        try:
+            return rows.select(list(self.features)).gather_every(max(kept["rows"] // _TRAINING_ROWS, 1)).collect()
+        except (CarraraError, OSError):
+            return None
+
+    @cached_property
+    def tested(self) -> Tested | None:
+        """Some thousand test rows with what the version says of them; None where they are no longer there."""
+        rows = self._training_set
+        return None if rows is None else tested_rows(self.stores, self.version, rows, self.servable, self.classes)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.record["parameters"].get("classes", ()))
+
+    @cached_property
+    def _training_set(self) -> pl.LazyFrame | None:
         kept = self.record["datasets"]["training_set"]
         found = find_version(self.stores.metadata, "training_set", self.version.model, kept["version"])
         if found is None or found.digest != kept["digest"]:
             return None
         try:
-            _, rows = read_training_set(self.stores, self.version.model, kept["version"])
-            drawn = rows.select(list(self.features)).gather_every(max(kept["rows"] // _TRAINING_ROWS, 1))
-            return drawn.collect()
+            return read_training_set(self.stores, self.version.model, kept["version"])[1]
         except (CarraraError, OSError):
             return None
 
@@ -144,13 +164,29 @@ class Judge:
         )
         return [one.as_dict() for one in found]
 
-    def estimate(self, rows: pl.DataFrame) -> dict[str, float] | None:
-        """The metrics as they probably are, without an outcome; None where the kind has no such estimate."""
-        if self.kind != "binary" or rows.is_empty():
+    def estimate(self, answers: pl.DataFrame, sample: pl.DataFrame) -> dict[str, float] | None:
+        """The metrics as they probably are, without an outcome; None where that cannot be known.
+
+        By the scores of all `answers` where they are probabilities, by the features of a `sample` for a number.
+        """
+        if answers.is_empty() or (self.kind != "binary" and self.tested is None):
             return None
-        threshold = float(self.record["configuration"].get("threshold", 0.5))
-        scores = one_score(self.scores_of(rows))
-        return estimated(scores, self.names, calibration=calibration_of(self.record), threshold=threshold)
+        scores = self.scores_of(answers)
+        if self.kind == "binary":
+            threshold = float(self.record["configuration"].get("threshold", 0.5))
+            calibration = calibration_of(self.record)
+            return estimated(one_score(scores), self.names, calibration=calibration, threshold=threshold)
+        assert self.tested is not None
+        if self.kind == "multiclass":
+            calibrations = calibrations_of(self.tested.labels, self.tested.scores)
+            return estimated_of_classes(scores, self.names, calibrations=calibrations)
+        return self._estimated_errors(self.tested, sample) if self.kind == "regression" else None
+
+    def _estimated_errors(self, tested: Tested, sample: pl.DataFrame) -> dict[str, float] | None:
+        names = [name for name in tested.features.columns if name in sample.columns]
+        known = tested.features.select(names).with_columns(pl.Series(self.output, tested.scores))
+        window = sample.select(*names, self.output)
+        return estimated_errors(tested.scores - tested.labels, known, window, self.names) or None
 
     def worse_than_evaluated(self, metrics: Mapping[str, Any] | None) -> list[str]:
         """The metrics whose interval is wholly on the worse side of the evaluation's."""
@@ -166,7 +202,7 @@ class Judge:
         known = known.drop_nulls(LABEL)
         if self.kind != "multiclass":
             return known[LABEL].to_numpy().astype(np.float64), known
-        classes = list(self.record["parameters"].get("classes", ()))
-        known = known.filter(pl.col(LABEL).is_in(classes))
-        places = known[LABEL].replace_strict({name: place for place, name in enumerate(classes)}, return_dtype=pl.Int64)
+        known = known.filter(pl.col(LABEL).is_in(self.classes))
+        named = {name: place for place, name in enumerate(self.classes)}
+        places = known[LABEL].replace_strict(named, return_dtype=pl.Int64)
         return places.to_numpy().astype(np.float64), known

@@ -66,7 +66,7 @@ def compute_window(
         "metrics": metrics,
         "evaluation": judge.evaluation,
         "worse": judge.worse_than_evaluated(metrics),
-        "estimated": judge.estimate(answers),
+        "estimated": judge.estimate(answers, sample),
         "slices": judge.slices(known),
         "arms": _arms(judge, answers),
         "drift": drift,
