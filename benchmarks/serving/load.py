@@ -26,9 +26,12 @@ class Load:
     p99: float
 
 
-def grpc_load(port: int, method: str, message: bytes, connections: int, seconds: float) -> Load:
-    """Closed loop over `connections` HTTP/2 connections, one call at a time on each."""
-    return h2load(f"http://127.0.0.1:{port}{method}", _framed(message), _GRPC_HEADERS, connections, seconds)
+def grpc_load(port: int, method: str, message: bytes, connections: int, seconds: float, rate: float = 0) -> Load:
+    """Closed loop over `connections` HTTP/2 connections, one call at a time on each; with a `rate`, so many calls a
+    second whether or not they are answered."""
+    url, framed = f"http://127.0.0.1:{port}{method}", _framed(message)
+    open_loop = ("-m", "1000", "--rps", str(rate / connections)) if rate else ()
+    return h2load(url, framed, (*_GRPC_HEADERS, *open_loop), connections, seconds)
 
 
 def rest_load(url: str, body: bytes, connections: int, seconds: float) -> Load:

@@ -126,6 +126,21 @@ def swap(work: Path, seconds: float) -> None:
     print(f"p99 is {swapping.p99 / steady.p99:.2f} × the steady one")
 
 
+def overload(work: Path, seconds: float) -> None:
+    """Three times as many calls as can be answered: what is answered all the same, and how soon all is well again."""
+    versions = write_files(work) / "versions"
+    with carrara("--model_name", "bought", "--model_base_path", str(versions)) as server:
+        peak = grpc_load(server.grpc_port, PREDICT, MATRIX, 32, seconds)
+        before, begun = server.ended(), time.perf_counter()
+        grpc_load(server.grpc_port, PREDICT, MATRIX, 32, seconds, rate=3 * peak.per_second)
+        took, ended = time.perf_counter() - begun, server.ended()
+        calm = grpc_load(server.grpc_port, PREDICT, MATRIX, 1, 2)
+    answered = (ended["OK"] - before["OK"]) / took
+    refused = ended["RESOURCE_EXHAUSTED"] - before["RESOURCE_EXHAUSTED"]
+    print(f"peak {peak.per_second:,.0f} answers/s; under three times that {answered:,.0f} ({refused:,} refused)")
+    print(f"that is {answered / peak.per_second:.2f} of the peak; right after it p50 is {calm.p50:,.0f} µs")
+
+
 def memory(work: Path, seconds: float) -> None:
     """200 swaps, and what the process holds before and after."""
     model = write_files(work)
@@ -162,13 +177,17 @@ WORKS: dict[str, Callable[[Path, float], None]] = {
     "saved_model": saved_model,
     "image": image,
     "swap": swap,
+    "overload": overload,
     "memory": memory,
     "start": start,
 }
 
 
 def _grpc_rows(name: str, server: Running, message: bytes, seconds: float) -> list[tuple[str, ...]]:
-    return [_row(name, c, grpc_load(server.grpc_port, PREDICT, message, c, seconds)) for c in (32, 1)]
+    rows = [_row(name, c, grpc_load(server.grpc_port, PREDICT, message, c, seconds)) for c in (32, 1)]
+    if server.rest_port and (failed := server.ended().total() - server.ended()["OK"]):
+        raise RuntimeError(f"{name}: {failed} calls did not end well")
+    return rows
 
 
 def _peer_rows(name: str, work: Path, seconds: float) -> list[tuple[str, ...]]:

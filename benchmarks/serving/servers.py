@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +37,15 @@ class Running:
     grpc_port: int
     rest_port: int
     seconds: float
+
+    def ended(self) -> Counter[str]:
+        """How many requests ended with which code: over gRPC, a load generator sees only that something came back."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.rest_port}/metrics") as reply:
+            lines = re.findall(r'^carrara_serving_requests_total{.*code="(\w+)".*} (\d+)$', reply.read().decode(), re.M)
+        found: Counter[str] = Counter()
+        for code, count in lines:
+            found[code] += int(count)
+        return found
 
     @property
     def resident_bytes(self) -> int:

@@ -75,7 +75,7 @@ def encrypted(metadata, tls):
 def paths(server: ModelServer) -> list[tuple[str, str]]:
     """Every route with a path that it matches."""
     found = []
-    for route in server._rest(Wire(), None)._routes:
+    for route in server._rest(Wire(), told=False)._routes:
         text = re.sub(r"\(\?P<name>[^)]*\)", "doubling", route.pattern.pattern)
         text = re.sub(r"\(\?:/versions/.*?\)\)?\?", "", text).replace("/?", "").replace("\\", "")
         found.append((route.method, text.split("(")[0]))

@@ -14,7 +14,7 @@ from carrara.serving.access_log import Subject
 
 MAX_MESSAGE_BYTES = 64 << 20
 
-MOST_WAITING = 1024
+MOST_WAITING = 4096
 """So many requests may wait for their turn, and more are refused at once."""
 
 MOST_WAITING_BYTES = 512 << 20

@@ -29,6 +29,10 @@ from carrara.serving.transports.base import (
 from carrara.serving.transports.grpc_streams import StreamServer
 
 _MOST_CALLS = 256
+_MOST_STREAMS = 128
+"""Calls that a client may have under way on one connection; its library keeps the others waiting, which costs the
+server nothing: to refuse a call costs a third of what it costs to answer it."""
+_MOST_LOOKS = 4
 _FLUSH_SECONDS = 0.25
 _AGAIN = [("retry-after", str(RETRY_SECONDS))]
 
@@ -61,6 +65,7 @@ class NativeGrpcTransport:
                 reuse_port=shared,
                 # Without it no event tells of deadlines that pass, and of clients that leave (0.5).
                 call_details=True,
+                max_concurrent_streams=_MOST_STREAMS,
             )
             self._streams = StreamServer(streams) if streams else None
             if self._streams is not None:
@@ -112,8 +117,12 @@ class NativeGrpcTransport:
             if len(events) < _MOST_CALLS:
                 return self._calls(events)
             self._admit(events)
-        # More than one batch waits: all is looked at, so that what cannot be answered in time is refused now.
-        while events := self._receive(_MOST_CALLS, timeout_ms=0):
+        # More than one batch waits: the rest is looked at too, so that what cannot be answered in time is refused now;
+        # but never so much of it that nothing is answered while more and more comes.
+        for _ in range(_MOST_LOOKS):
+            events = self._receive(_MOST_CALLS, timeout_ms=0)
+            if not events:
+                break
             self._admit(events)
         calls, late = self._backlog.take(_MOST_CALLS)
         for call_id, _, _ in late:
