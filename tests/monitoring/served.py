@@ -27,18 +27,17 @@ def log_trips(
     *,
     changed: dict[str, pl.Expr] | None = None,
     version: int = 1,
-    name: str = "late",
     **answered,
 ) -> pl.DataFrame:
     """Log the model's answers to trips; `changed` alters features after they were read, as a fault would."""
-    model = workspace.models.get(f"{name}@{version}")
+    model = workspace.models.get(f"late@{version}")
     service = service_of(workspace.stores, model)
     features = join_features(workspace.stores, service, trips, "at", where="trips")
     features = features.with_columns(expression.alias(name) for name, expression in (changed or {}).items())
     with opened(workspace.stores, model) as servable:
         outputs = servable.run(servable.signature.tensors(features))
     batch = LoggedPredictions(
-        model=name,
+        model="late",
         version=version,
         ids=[f"p{row}-{at}" for row, at in enumerate(trips["at"].dt.timestamp("us"))],
         event_times=trips["at"].dt.timestamp("us").to_numpy(),

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import numpy as np
 import polars as pl
 import pytest
-from served import log_trips, trips_between
 
 from carrara.evaluation import measure
 from carrara.monitoring.estimate import calibrations_of, estimated, estimated_of_classes
 from carrara.monitoring.loss_estimate import estimated_errors
-from carrara.workspace import Workspace
-from trips import write_workspace
 
-FROM = datetime(2024, 1, 22, tzinfo=UTC)
 BINARY = ("roc_auc", "pr_auc", "log_loss", "brier", "accuracy", "recall")
 CLASSES = ("accuracy", "log_loss", "brier", "macro_f1", "macro_roc_auc", "top_accuracy@2")
 
@@ -84,35 +78,3 @@ def test_a_window_that_is_empty_missing_or_of_one_value_never_breaks_an_estimate
     assert estimated_errors(np.ones(5), tested.head(5), gone.head(1), ["mae"]) == {"mae": 1.0}
     assert estimated(np.array([np.nan]), ["roc_auc"]) == {}
     assert estimated_of_classes(np.full((2, 3), np.nan), ["accuracy"], calibrations=[]) == {}
-
-
-@pytest.fixture(scope="module")
-def other_kinds(tmp_path_factory):
-    """Models of a number and of several classes, with predictions of two days that are logged."""
-    folder = write_workspace(tmp_path_factory.mktemp("kinds") / "ws", trips=900)
-    path = folder / "definitions.py"
-    source = path.read_text()
-    late = source[source.index("late = carrara.Model(") :]
-    late = late.replace('metrics=("roc_auc", "log_loss", "brier"),', "").replace('baseline=("depot",),', "")
-    late = late.replace('gates=(carrara.at_least("roc_auc", 0.5),),', "").replace("trees=40", "trees=10")
-    for name, kind in (("delay", "regression"), ("city", "multiclass")):
-        made = late.replace("late = ", f"{name}_model = ").replace('"late",', f'"{name}",', 1)
-        made = made.replace('column="late"', f'column="{name}"')
-        source += made.replace('"ended_at"),', f'"ended_at", kind="{kind}"),')
-    path.write_text(source)
-    with Workspace(folder, clock=lambda: datetime(2024, 2, 10, tzinfo=UTC)) as workspace:
-        workspace.apply()
-        for name in ("delay", "city"):
-            workspace.train(name)
-            log_trips(workspace, trips_between(workspace, FROM, FROM + timedelta(days=2)), name=name)
-        yield workspace
-
-
-@pytest.mark.parametrize(("name", "metric"), [("delay", "rmse"), ("city", "accuracy")])
-def test_a_window_of_any_kind_has_live_metrics_and_their_estimate(other_kinds, name, metric):
-    windows = other_kinds.monitoring.measure(name, window="2d").windows
-    window = next(one for one in windows if one.result)
-    live, guessed = window.metrics[metric], window.result["estimated"][metric]
-    assert window.outcomes == window.predictions
-    assert live["low"] * 0.7 < guessed < live["high"] * 1.3
-    assert window.result["evaluation"][metric]["value"] is not None

@@ -94,6 +94,10 @@ def test_a_number_is_learned_served_and_monitored(workspace, tmp_path):
         np.sqrt(mean_squared_error(truth["delay"], truth["prediction"])), rel=1e-6
     )
     assert report.windows[0].score_drift["feature"] == "prediction"
+    expected = trained.evaluation.metrics["rmse"].value
+    estimated = next(window.result["estimated"] for window in report.windows if window.result)
+    assert set(estimated) == {"rmse", "mae"}
+    assert estimated["rmse"] == pytest.approx(expected, rel=0.5)
 
 
 def test_classes_are_learned_served_and_monitored(workspace, tmp_path):
@@ -114,6 +118,9 @@ def test_classes_are_learned_served_and_monitored(workspace, tmp_path):
     report = workspace.monitor("grade@1")
     assert report.metrics is not None
     assert report.metrics["accuracy"]["value"] == pytest.approx(accuracy_score(truth["grade"], truth["predicted"]))
+    estimated = next(window.result["estimated"] for window in report.windows if window.result)
+    assert set(estimated) == set(report.metrics)
+    assert estimated["accuracy"] == pytest.approx(trained.evaluation.metrics["accuracy"].value, abs=0.3)
 
 
 def asked(workspace: Workspace, model: str, folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
