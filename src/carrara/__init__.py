@@ -12,7 +12,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from carrara.core.errors import CarraraError
-    from carrara.data import Ahead, Dataset, DuckDB, HashSplit, RollingSplit, Sql, StratifiedSplit, TimeSplit, dataset
+    from carrara.data import (
+        Ahead,
+        Dataset,
+        DuckDB,
+        HashSplit,
+        NoSplit,
+        RollingSplit,
+        Sql,
+        StratifiedSplit,
+        TimeSplit,
+        dataset,
+    )
     from carrara.evaluation import (
         at_least,
         at_most,
@@ -59,6 +70,7 @@ if TYPE_CHECKING:
         Clip,
         Cross,
         Fitted,
+        Imported,
         Impute,
         Keras,
         KMeans,
@@ -93,6 +105,7 @@ _HOMES = {
         "Dataset",
         "DuckDB",
         "HashSplit",
+        "NoSplit",
         "RollingSplit",
         "Sql",
         "StratifiedSplit",
@@ -154,6 +167,7 @@ _HOMES = {
         "Clip",
         "Cross",
         "Fitted",
+        "Imported",
         "Impute",
         "KMeans",
         "Keras",
@@ -203,6 +217,7 @@ __all__ = [
     "Fitted",
     "Folder",
     "HashSplit",
+    "Imported",
     "Impute",
     "Kafka",
     "KMeans",
@@ -214,6 +229,7 @@ __all__ = [
     "Model",
     "Monitor",
     "NGrams",
+    "NoSplit",
     "OneHot",
     "OneOf",
     "Part",

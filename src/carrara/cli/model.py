@@ -210,7 +210,16 @@ def show(address: AddressArgument, workspace: WorkspaceOption = HERE, as_json: J
         return
     say(f"{record['model']}@{record['version']}   trained by {record['trained_by']}, {record['started_at'][:19]}")
     sources = ", ".join(f"{name}@{v['version']}" for name, v in record["datasets"]["sources"].items())
-    say(f"from {sources}; training set {record['datasets']['training_set']['rows']:,} rows")
+    kept, history = record["datasets"]["training_set"], record["summary"].get("imported")
+    if kept is None:
+        say("not measured here: no dataset was named")
+    elif history:
+        say(f"measured on {kept['rows']:,} rows of {sources}")
+    else:
+        say(f"from {sources}; training set {kept['rows']:,} rows")
+    if history:
+        say(f"imported from {history['origin']} by {history['imported_by']}; run {history['run'] or 'not known'}")
+        print_table(["metric there", "value"], list(history["metrics"].items()))
     test, baseline = record["metrics"]["test"], record["metrics"]["baseline"]
     print_table(
         ["metric", "test", "from", "to", "baseline"],

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
-from carrara.cli.output import print_json, say
+from carrara.cli.output import TerminalProgress, print_json, say
 
 AddressArgument = Annotated[str, typer.Argument(help="NAME, NAME@3 or NAME@ALIAS.")]
 
@@ -39,15 +39,42 @@ def export(
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="A file that `carrara model export` wrote.")],
+    source: Annotated[str, typer.Argument(help="A file that `carrara model export` wrote; or with --mlflow MLflow's.")],
     name: Annotated[str | None, typer.Option(help="Of the model here; by default its own.")] = None,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow", help="From a model's folder, a folder mlruns, or sqlite:///mlflow.db.")
+    ] = False,
+    which: Annotated[
+        str | None, typer.Option(help="Which of a store's models: models:/NAME@ALIAS, runs:/RUN/model, or m-….")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="A dataset with its inputs and the label, to measure it.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column that it predicts.")] = None,
+    time: Annotated[str | None, typer.Option(help="The column that says when each row is predicted.")] = None,
+    known_at: Annotated[str | None, typer.Option(help="The column that says when its label became known.")] = None,
+    slices: Annotated[list[str] | None, typer.Option("--slice", help="A column to judge by, several times.")] = None,
+    kind: Annotated[str | None, typer.Option(help="binary, multiclass or regression; else as it tells.")] = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Register what `export` wrote; refused when a byte differs. Its definitions run when it is used."""
+    """Register what `export` wrote; refused when a byte differs. Its definitions run when it is used.
+
+    With --mlflow a model of MLflow, in ONNX, of XGBoost or LightGBM, a SavedModel or a program of torch.export; what
+    would have to be unpickled is refused. Its inputs are what a request tells. Exit code 3 when a gate failed.
+    """
+    if not mlflow and any((which, dataset, label, time, known_at, slices, kind)):
+        raise typer.BadParameter("only a model of MLflow is measured at its import: add --mlflow")
+    if (any((label, time, known_at, slices)) and not dataset) or (dataset and not (label and time)):
+        raise typer.BadParameter("a model is measured on --dataset by its --label at its --time: name all three")
     with open_workspace(workspace) as ws:
-        version = ws.models.import_bundle(path, name)
+        if mlflow:
+            progress = TerminalProgress(quiet=as_json)
+            judged = {"dataset": dataset, "label": label, "time": time, "known_at": known_at, "slices": slices or ()}
+            version = ws.models.import_mlflow(source, name, which=which, kind=kind, progress=progress, **judged)
+        else:
+            version = ws.models.import_bundle(Path(source), name)
     print_json(version.as_dict()) if as_json else say(f"{version} registered. Next: carrara model show {version}")
+    if mlflow and not version.gates_passed:
+        raise typer.Exit(3)
 
 
 def card(

@@ -11,7 +11,7 @@ from carrara.data.ingest import Ingested, ingest, ingest_all, ingest_dataset
 from carrara.data.schema import Schema
 from carrara.data.schema_inference import infer_schema
 from carrara.data.sources import DuckDB, Files, Sql
-from carrara.data.splits import HashSplit, RollingSplit, StratifiedSplit, TimeSplit
+from carrara.data.splits import HashSplit, NoSplit, RollingSplit, StratifiedSplit, TimeSplit
 from carrara.data.statistics import Statistics, profile
 from carrara.data.validation import examine, validate
 from carrara.data.versions import DatasetVersion, dataset_version, list_datasets, read_dataset
@@ -26,6 +26,7 @@ __all__ = [
     "Files",
     "HashSplit",
     "Ingested",
+    "NoSplit",
     "Schema",
     "Sql",
     "Statistics",

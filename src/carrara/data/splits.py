@@ -159,6 +159,26 @@ class StratifiedSplit:
         return _parted(rows, ranks.to_series().to_numpy(), self.validation, self.test)
 
 
+@dataclass(frozen=True)
+class NoSplit:
+    """Every row is in every part: of a model that was trained elsewhere, all rows are test rows.
+
+    >>> NoSplit().split(pl.DataFrame({"x": [1, 2]}))["test"].height
+    2
+    """
+
+    columns = ()
+
+    def spec(self) -> dict[str, Any]:
+        return {}
+
+    def split(self, rows: pl.DataFrame, *, time: str = "", known_at: str | None = None) -> dict[str, pl.DataFrame]:
+        """The rows, three times; DataError for none."""
+        if rows.is_empty():
+            raise DataError("there are no rows")
+        return dict.fromkeys(PARTS, rows)
+
+
 def _by_time(
     rows: pl.DataFrame, validation: datetime, test: datetime, time: str, known_at: str | None, hint: str
 ) -> dict[str, pl.DataFrame]:

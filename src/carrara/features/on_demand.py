@@ -36,9 +36,11 @@ class OnDemandView:
 
     def __post_init__(self) -> None:
         declared_features({**self.request, **self.features}, self.name, arrays=True)
-        takes = list(inspect.signature(self.function).parameters)
+        parameters = inspect.signature(self.function).parameters.values()
         gives = [*self.request, *(reference.partition(":")[2] for reference in self.inputs)]
-        if takes != gives:
+        takes = [one.name for one in parameters]
+        takes_all = [one.kind for one in parameters] == [inspect.Parameter.VAR_KEYWORD]
+        if takes != gives and not takes_all:
             raise DefinitionError(
                 f"the function of on-demand view '{self.name}' takes ({', '.join(takes)}), "
                 f"and its request fields and inputs are ({', '.join(gives)})",
@@ -91,9 +93,9 @@ def on_demand_view(
     """Declare an on-demand view by its function from NumPy columns to a dict of NumPy columns.
 
     `request` names the request's fields with their types, `inputs` other features (`view:feature`); the
-    function's parameters are these names, in this order. Numbers arrive as float64 with NaN for missing,
-    times as datetime64[us] in UTC, strings as objects with None for missing, and a field of the type
-    `float32[28, 28]` as float32 of shape (rows, 28, 28).
+    function's parameters are these names, in this order, or `**columns` for all of them. Numbers arrive as float64
+    with NaN for missing, times as datetime64[us] in UTC, strings as objects with None for missing, and a field of the
+    type `float32[28, 28]` as float32 of shape (rows, 28, 28).
 
     >>> @on_demand_view(request={"distance": "float64"}, features={"distance_band": "int64"})
     ... def trip(distance):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from carrara.features.entities import Entity
 from carrara.features.offline import FeatureTable, current_table, scan_table
 from carrara.features.on_demand import OnDemandView, run_on_demand
 from carrara.features.service import ResolvedFeatures
-from carrara.metadata.versions import Version, add_version, find_by_digest, get_version
+from carrara.metadata.versions import Version, add_version, find_by_digest, find_version, get_version
 from carrara.storage import Stores
 
 KIND = "training_set"
@@ -106,6 +107,16 @@ def read_training_set(stores: Stores, name: str, version: int) -> tuple[Training
     """A recorded training set and its rows."""
     found = _training_set(get_version(stores.metadata, KIND, name, version))
     return found, stores.lake.scan(found.lake_table)
+
+
+def kept_training_set(
+    stores: Stores, name: str, kept: Mapping[str, Any] | None
+) -> tuple[TrainingSet, pl.LazyFrame] | None:
+    """The training set that a record tells of by version and digest; None where there was none, or is none now."""
+    found = find_version(stores.metadata, KIND, name, kept["version"]) if kept is not None else None
+    if kept is None or found is None or found.digest != kept["digest"]:
+        return None
+    return read_training_set(stores, name, kept["version"])
 
 
 def _asked(labels: pl.DataFrame, time: str, entity: Entity, table: pl.Schema, where: str) -> pl.DataFrame:

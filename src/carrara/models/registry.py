@@ -92,18 +92,21 @@ def register(
     run_id: str,
     sources: list[str],
     key: str | None = None,
+    said: Mapping[str, str] | None = None,
 ) -> ModelVersion:
     """Register the next version of a model in one atomic step: complete, checksummed and loadable, or absent.
 
     The files are stored and verified first; the row that makes them a version is written last. `key` names the
-    request: one that is made again, because its answer was lost, gets the version that it made.
+    request: one that is made again, because its answer was lost, gets the version that it made. `said` is
+    what people say of it.
     """
     check_name("model", record.model)
     files = {f"{SERVABLE}{name}": data for name, data in servable.items()}
     files |= {f"{LEARNED}{name}": data for name, data in learned.items()}
     files |= {f"{DEFINITIONS}{name}": text.encode() for name, text in definitions.items()}
     files[RECORD] = msgspec.json.encode(record.as_dict())
-    return register_files(stores, record.as_dict(), files, format=format, run_id=run_id, sources=sources, key=key)
+    told = record.as_dict()
+    return register_files(stores, told, files, format=format, run_id=run_id, sources=sources, key=key, said=said)
 
 
 def register_files(
@@ -118,9 +121,10 @@ def register_files(
     said: Mapping[str, str] | None = None,
 ) -> ModelVersion:
     """As `register`, of files that are laid out already; their record is `record`, and people say `said` of it."""
+    measured = {name: value["value"] for name, value in record["metrics"]["test"].items()}
     summary = {
         "format": format,
-        "metrics": {name: value["value"] for name, value in record["metrics"]["test"].items()},
+        "metrics": {**measured, **{n: v for n, v in record["metrics"].get("imported", {}).items() if n not in measured}},
         "gates_passed": bool(record["gates"]["passed"]),
     }
 

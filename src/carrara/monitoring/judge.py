@@ -14,8 +14,7 @@ import polars as pl
 from carrara.core.errors import CarraraError
 from carrara.evaluation import MAIN_METRICS, Kind, measure, measure_slices
 from carrara.evaluation.metrics import metric
-from carrara.features.training_set import read_training_set
-from carrara.metadata.versions import find_version
+from carrara.features.training_set import TrainingSet, kept_training_set
 from carrara.models.registry import ModelVersion, open_version, read_record
 from carrara.models.runtimes.base import Servable
 from carrara.models.signature import DEFAULT_SIGNATURE
@@ -61,13 +60,15 @@ class Judge:
 
     @cached_property
     def features(self) -> dict[str, ReferenceDistribution]:
-        """The training part's distribution of each feature."""
-        return {f["name"]: ReferenceDistribution.from_dict(f["distribution"]) for f in self.record["features"]}
+        """The training part's distribution of each feature; of a model that was imported unmeasured, none is known."""
+        known = (one for one in self.record["features"] if one["distribution"] is not None)
+        return {one["name"]: ReferenceDistribution.from_dict(one["distribution"]) for one in known}
 
     @cached_property
-    def scores(self) -> ReferenceDistribution:
-        """The test part's distribution of the scores."""
-        return ReferenceDistribution.from_dict(self.record["summary"]["scores"])
+    def scores(self) -> ReferenceDistribution | None:
+        """The test part's distribution of the scores, where it was measured."""
+        kept = self.record["summary"]["scores"]
+        return ReferenceDistribution.from_dict(kept) if kept is not None else None
 
     @cached_property
     def importance(self) -> dict[str, float]:
@@ -100,32 +101,29 @@ class Judge:
     @cached_property
     def training(self) -> pl.DataFrame | None:
         """Some thousand rows of the training set's features, evenly drawn; None where it is no longer there."""
-        rows, kept = self._training_set, self.record["datasets"]["training_set"]
-        if rows is None:
+        found = self._training_set
+        if found is None:
             return None
+        kept, rows = found
         try:
-            return rows.select(list(self.features)).gather_every(max(kept["rows"] // _TRAINING_ROWS, 1)).collect()
+            return rows.select(list(self.features)).gather_every(max(kept.rows // _TRAINING_ROWS, 1)).collect()
         except (CarraraError, OSError):
             return None
 
     @cached_property
     def tested(self) -> Tested | None:
         """Some thousand test rows with what the version says of them; None where they are no longer there."""
-        rows = self._training_set
-        return None if rows is None else tested_rows(self.stores, self.version, rows, self.servable, self.classes)
+        found = self._training_set
+        return None if found is None else tested_rows(self.stores, self.version, found[1], self.servable, self.classes)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         return tuple(self.record["parameters"].get("classes", ()))
 
     @cached_property
-    def _training_set(self) -> pl.LazyFrame | None:
-        kept = self.record["datasets"]["training_set"]
-        found = find_version(self.stores.metadata, "training_set", self.version.model, kept["version"])
-        if found is None or found.digest != kept["digest"]:
-            return None
+    def _training_set(self) -> tuple[TrainingSet, pl.LazyFrame] | None:
         try:
-            return read_training_set(self.stores, self.version.model, kept["version"])[1]
+            return kept_training_set(self.stores, self.version.model, self.record["datasets"]["training_set"])
         except (CarraraError, OSError):
             return None
 

@@ -142,7 +142,8 @@ def _sources(
         handed = stores.lake.scan(outcomes_table(rule.model)).filter(pl.col(KNOWN_AT) <= now)
         handed = handed.sort(KNOWN_AT, "received_at")
         columns = handed.collect_schema().names()
-        for on in (["prediction_id"], [*keys, "event_time"]):
+        # Without keys a time alone tells of no prediction: many are of one time.
+        for on in (["prediction_id"], *([[*keys, "event_time"]] if keys else [])):
             if set(on) <= set(columns):
                 one_each = handed.drop_nulls(on).unique(on, keep="last", maintain_order=True)
                 found.append((on, one_each.select(*on, LABEL, KNOWN_AT).collect()))
@@ -180,11 +181,12 @@ def _typed(rule: OutcomeRule, rows: pl.DataFrame, stores: Stores, where: str) ->
     rows = rows.rename({old: new for old, new in renames.items() if old in rows.columns and new not in rows.columns})
     if "outcome" not in rows.columns:
         raise ColumnMissing("outcome", where, rows.columns)
-    by_keys = {*rule.keys, "event_time"} <= set(rows.columns)
+    by_keys = bool(rule.keys) and {*rule.keys, "event_time"} <= set(rows.columns)
     if "prediction_id" not in rows.columns and not by_keys:
+        or_keys = f", or {', '.join(rule.keys)} and event_time" if rule.keys else ""
         raise DataError(
             f"{where} does not say which predictions its outcomes belong to",
-            hint=f"Give prediction_id, or {', '.join(rule.keys)} and event_time.",
+            hint=f"Give prediction_id{or_keys}.",
         )
     columns = [_outcome(rows["outcome"], rule, where).alias(LABEL)]
     if "prediction_id" in rows.columns:

@@ -156,11 +156,14 @@ def _effects(judge: Judge, sample: pl.DataFrame, drifts: list[dict[str, Any]]) -
 
 
 def _score_drift(judge: Judge, profile: Profile, before: Before) -> dict[str, Any]:
-    column = profile.columns[SCORE]
-    counts = column.counts if column.counts is not None else column.counts_in(judge.scores)
+    column, evaluated = profile.columns[SCORE], {}
+    if judge.scores is not None:
+        counts = column.counts if column.counts is not None else column.counts_in(judge.scores)
+        by_chance = noise("psi", len(counts), float(judge.scores.counts.sum()), column.rows)
+        evaluated = {**drift_of(judge.output, judge.scores.counts, counts).as_dict(), "by_chance": by_chance}
     return {
-        **drift_of(judge.output, judge.scores.counts, counts).as_dict(),
-        "by_chance": noise("psi", len(counts), float(judge.scores.counts.sum()), column.rows),
+        "psi": None,
+        **evaluated,
         "psi_last": _psi_against(before.last, SCORE, column),
         "psi_week": _psi_against(before.week, SCORE, column),
     }

@@ -21,7 +21,7 @@ from carrara.pipelines.evaluate_step import metric_weights, scores_of
 from carrara.pipelines.reproduce import diff_versions
 from carrara.pipelines.scoring import recorded_model, row_columns, version_scores
 from carrara.storage import Stores
-from carrara.training import Model
+from carrara.training import Imported, Model
 from carrara.training.labels import encoded
 
 MOST_SLICES = 40
@@ -114,6 +114,10 @@ def compare(stores: Stores, first: ModelVersion, others: Sequence[ModelVersion])
 
 
 def _test_rows(stores: Stores, version: ModelVersion, model: Model, record: Mapping[str, Any]) -> StoredRows:
+    if record["datasets"]["training_set"] is None:
+        raise CarraraError(
+            f"{version} was imported, and no rows to compare it on are known", hint="Name another version first."
+        )
     _, table = read_training_set(stores, version.model, record["datasets"]["training_set"]["version"])
     return split_table(table, model.split, time=model.label.time, known_at=model.label.known_at)["test"]
 
@@ -187,6 +191,9 @@ def _slices(
 
 def _warnings(other: _Asked, rows: StoredRows, one: _Asked) -> Iterator[str]:
     """Rows that a version may have been trained on tell nothing of it."""
+    if isinstance(other.model.trainer, Imported):
+        yield f"{other.version} was trained elsewhere: whether it has seen these rows is not known"
+        return
     part = other.record["datasets"]["parts"]["train"]
     times = rows[one.model.label.time].cast(pl.String)
     seen = int(((times >= part["from"]) & (times <= part["to"])).sum())

@@ -26,6 +26,7 @@ from carrara.storage import Stores
 from carrara.training import Label, Model
 from carrara.training.fit import Former, Prepared
 from carrara.training.inputs import Inputs
+from carrara.training.trainers.imported import refuse_imported
 
 
 def newest_version(stores: Stores, model: str) -> ModelVersion | None:
@@ -46,8 +47,9 @@ def version_to_go_on_from(stores: Stores, model: str) -> ModelVersion:
 
 def last_learned(stores: Stores, version: ModelVersion) -> datetime:
     """When the last label that a version was trained on had become known."""
-    number = read_record(stores, version)["datasets"]["training_set"]["version"]
     model: Model = recorded_definitions(stores, version).of_kind("model")[version.model]
+    refuse_imported(model.trainer, str(version), "be gone on from")
+    number = read_record(stores, version)["datasets"]["training_set"]["version"]
     label, (_, table) = model.label, read_training_set(stores, version.model, number)
     rows = split_table(table, model.split, time=label.time, known_at=label.known_at)["train"]
     newest = rows[label.known_at or label.time].max()

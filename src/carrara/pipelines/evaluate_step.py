@@ -23,7 +23,7 @@ from carrara.monitoring.drift import ReferenceDistribution, one_score
 from carrara.pipelines.explain import explained
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage import Stores
-from carrara.training import Model
+from carrara.training import Imported, Model
 from carrara.training.labels import encoded
 
 _MOST_SEARCHED = 1_000_000
@@ -77,9 +77,7 @@ def evaluate_step(
             "evaluation": evaluation.as_dict(),
             "validation": {name: value.as_dict() for name, value in validation.items()},
             "explanations": explanations,
-            "overlap": overlap(
-                parts["train"], parts["test"], [*work.service.features, *filter(None, [model.label.column])]
-            ),
+            "overlap": _overlap(work, parts),
             "scores": ReferenceDistribution.from_values(one_score(scores["test"])).as_dict(),
         }
         return {"result": stores.artifacts.put(msgspec.json.encode(result))}
@@ -90,6 +88,13 @@ def evaluate_step(
     outputs = remembered(stores, work.run_id, step, key, judge)
     result = msgspec.json.decode(stores.artifacts.get(outputs["result"], name="evaluation"))
     return Evaluation.from_dict(result["evaluation"]), result
+
+
+def _overlap(work: TrainingWork, parts: Mapping[str, Rows]) -> dict[str, Any]:
+    if isinstance(work.model.trainer, Imported):  # it has learned from rows that nobody here knows
+        return {"rows": 0, "share": 0.0, "repeated": 0.0, "suspicious": False}
+    columns = [*work.service.features, *filter(None, [work.model.label.column])]
+    return overlap(parts["train"], parts["test"], columns)
 
 
 def metric_weights(model: Model, rows: Rows) -> Any:

@@ -12,8 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import CarraraError, NotFoundError
-from carrara.features.training_set import read_training_set
-from carrara.metadata.versions import find_version
+from carrara.features.training_set import kept_training_set
 from carrara.models.address import ModelAddress
 from carrara.models.registry import ModelVersion, list_models, resolve
 from carrara.models.signature import DEFAULT_SIGNATURE
@@ -172,14 +171,12 @@ def _path(stores: Stores, version: ModelVersion, features: pl.DataFrame) -> tupl
 
 def _neighbours(judge: Judge, features: pl.DataFrame) -> list[dict[str, Any]]:
     """The nearest training rows: by each feature's difference in standard deviations, weighted by its importance."""
-    kept = judge.record["datasets"]["training_set"]
-    stores, version = judge.stores, judge.version
-    found = find_version(stores.metadata, "training_set", version.model, kept["version"])
-    if found is None or found.digest != kept["digest"]:
+    found = kept_training_set(judge.stores, judge.version.model, judge.record["datasets"]["training_set"])
+    if found is None:
         return []
-    _, table = read_training_set(stores, version.model, kept["version"])
+    kept, table = found
     drawn = table.select(*judge.features, judge.rule.column, judge.rule.time).gather_every(
-        max(kept["rows"] // _MOST_TRAINING_ROWS, 1)
+        max(kept.rows // _MOST_TRAINING_ROWS, 1)
     )
     rows = drawn.collect()
     distance = np.zeros(rows.height)

@@ -104,11 +104,16 @@ def _tried(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> Trial:
         expected = scores_of(servable, asked)
     finally:
         servable.close()
+    return tried(work, fitted, asked, expected)
+
+
+def tried(work: TrainingWork, fitted: Mapping[str, Any], asked: pl.DataFrame, expected: Any) -> Trial:
+    """Another process serves the artifact, and is asked rows of features; `expected` are the answers."""
     within = [duration(gate.within).total_seconds() for gate in work.model.gates if isinstance(gate, SafeToServe)]
     return try_to_serve(
         work.stores.artifacts.get_files(fitted["servable"]),
         format=fitted["format"],
-        signature=signature,
+        signature=Signature.from_dict(fitted["signature"]),
         rows=asked,
         expected=expected,
         within_seconds=min(within, default=60.0),

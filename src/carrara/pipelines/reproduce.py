@@ -34,6 +34,7 @@ from carrara.training.cluster.team import Team
 from carrara.training.fit import Prepared, fit_prepared, prepare
 from carrara.training.partitions import fit_partitioned, inner_features
 from carrara.training.stages import Stage
+from carrara.training.trainers.imported import refuse_imported
 from carrara.training.tuning import with_parameters
 
 
@@ -84,6 +85,7 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
     """
     record, definitions = read_record(stores, version), recorded_definitions(stores, version)
     model = definitions.get("model", version.model, Model)
+    refuse_imported(model.trainer, str(version), "be built again")
     tuning = record["summary"].get("tuning")
     if tuning:
         model = with_trainer(model, tuning["parameters"])

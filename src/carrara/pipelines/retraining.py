@@ -70,8 +70,9 @@ def _rows(stores: Stores, model: Model, newest: ModelVersion, asked: int) -> tup
     Those of its test part count as known to it: they were there, and a split that does not move would leave them there
     for good.
     """
-    label, until = model.label, read_record(stores, newest)["datasets"]["training_set"]["until"]
-    after = parse_time(until)
+    label, kept = model.label, read_record(stores, newest)["datasets"]["training_set"]
+    # Of what was imported unmeasured no rows are known: all that came since count.
+    after = parse_time(kept["until"]) if kept is not None else newest.registered_at
     known = pl.col(label.known_at or label.time)
     rows = read_dataset(stores, label.dataset).filter(known > after).select(pl.len()).collect().item()
     return rows >= asked, f"{rows:,} new rows since {newest}, of {asked:,}"

@@ -14,6 +14,7 @@ from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 from carrara.storage import Stores
 from carrara.training import Model
 from carrara.training.stages import Stage
+from carrara.training.trainers.imported import refuse_imported
 
 
 def stages_of(stores: Stores, model: Model, service: ResolvedFeatures, addresses: tuple[str, ...]) -> tuple[Stage, ...]:
@@ -60,6 +61,8 @@ def _check_views(stores: Stores, model: Model, service: ResolvedFeatures, versio
 
 def learned_until(stores: Stores, version: ModelVersion) -> str:
     """When the last label became known that a version was fitted or stopped by."""
+    trainer = recorded_definitions(stores, version).of_kind("model")[version.model].trainer
+    refuse_imported(trainer, str(version), "give scores to another model")
     parts = read_record(stores, version)["datasets"]["parts"]
     return max(str(parts[name]["known"]) for name in ("train", "validation"))
 

@@ -14,8 +14,7 @@ import polars as pl
 
 from carrara.core.columns import require_column
 from carrara.core.errors import CarraraError, NotFoundError
-from carrara.features.training_set import read_training_set
-from carrara.metadata.versions import find_version
+from carrara.features.training_set import kept_training_set
 from carrara.models.learned import Forest, read_forest
 from carrara.models.learned.forest import Array
 from carrara.models.learned.parameters import told_parameters
@@ -104,7 +103,11 @@ def learned_parameters(stores: Stores, version: ModelVersion, *, node: str | Non
 def largest_trees(stores: Stores, version: ModelVersion, most: int = 8) -> list[TreeView]:
     """The trees of a version that have gained most, in their order; empty where it has none."""
     prefix = _place(stores, version, None).folder
-    if read_forest({n.removeprefix(prefix): data for n, data in learned_files(stores, version).items()}) is None:
+    try:
+        forest = read_forest({n.removeprefix(prefix): data for n, data in learned_files(stores, version).items()})
+    except CarraraError:  # trees of a kind that cannot be read, of an imported model
+        return []
+    if forest is None:
         return []
     trees = read_trees(stores, version, seen=True)
     largest = sorted(trees.table(), key=lambda tree: -tree["gain"])[:most]
@@ -124,13 +127,11 @@ def matrix_of(signature: Signature, transforms: bytes | None, rows: pl.DataFrame
 
 def training_parts(stores: Stores, version: ModelVersion, record: Mapping[str, Any]) -> dict[str, pl.DataFrame] | None:
     """The parts of the training set of a version, None where it is no longer there."""
-    kept = record["datasets"]["training_set"]
-    found = find_version(stores.metadata, "training_set", version.model, kept["version"])
-    if found is None or found.digest != kept["digest"]:
+    found = kept_training_set(stores, version.model, record["datasets"]["training_set"])
+    if found is None:
         return None
     model = recorded_definitions(stores, version).get("model", version.model, Model)
-    _, rows = read_training_set(stores, version.model, kept["version"])
-    return model.split.split(rows.collect(), time=model.label.time, known_at=model.label.known_at)
+    return model.split.split(found[1].collect(), time=model.label.time, known_at=model.label.known_at)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from carrara.training.retrain import Retrain
 from carrara.training.search import Between, OneOf
 from carrara.training.trainers.base import Fitted, Part, Task
 from carrara.training.trainers.function import trainer
+from carrara.training.trainers.imported import Imported
 from carrara.training.trainers.keras import Keras
 from carrara.training.trainers.kmeans import KMeans
 from carrara.training.trainers.lightgbm import LightGBM
@@ -28,6 +29,7 @@ __all__ = [
     "Cross",
     "Fitted",
     "FittedModel",
+    "Imported",
     "Impute",
     "KMeans",
     "Keras",

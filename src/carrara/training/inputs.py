@@ -115,6 +115,11 @@ class Inputs:
         return found
 
 
+def as_they_are(specs: tuple[TensorSpec, ...]) -> Inputs:
+    """Features that are the matrix themselves."""
+    return Inputs(specs, _columns_of(specs), _sources_of(specs), shapes=_shapes(specs))
+
+
 def fit_inputs(
     features: tuple[str, ...], transforms: tuple[Transform, ...], rows: Rows, stages: tuple[Stage, ...] = ()
 ) -> Inputs:
@@ -130,7 +135,7 @@ def fit_inputs(
             raise TrainingError(f"'{name}' is missing in every training row", hint="Leave it out of the model.")
     if not transforms and not stages:
         _refuse_texts([spec.name for spec in specs if spec.dtype == "string"])
-        return Inputs(specs, _columns_of(specs), _sources_of(specs), shapes=_shapes(specs))
+        return as_they_are(specs)
     looked_at = rows.gather_every(1 + rows.height * len(features) // MOST_IN_MEMORY).select(features)
     given = _given(specs, looked_at)
     graph, learned = Graph(), []

@@ -15,20 +15,23 @@ IR_VERSION = 10
 def with_output(model: Any, kind: Kind, source: str, *, columns: int) -> bytes:
     """A graph whose output `source`, of shape (rows, columns) or (rows,), becomes the kind's own, and its only one.
 
-    Of a binary label's two columns the second is taken.
+    Of a binary label's two columns the second is taken; one column is a row's one number.
     """
     onnx = require("onnx", extra="xgboost", purpose="the export to ONNX")
     helper, graph, name = onnx.helper, model.graph, OUTPUTS[kind]
-    if kind == "regression":
+    if any(name in node.output for node in graph.node):
+        free = _renamed(graph, name)
+        source = free if source == name else source
+    if kind == "regression" or columns == 1:
+        flat = name if kind == "regression" else "carrara.one"
         graph.initializer.append(helper.make_tensor("carrara.flat", onnx.TensorProto.INT64, [1], [-1]))
-        graph.node.append(helper.make_node("Reshape", [source, "carrara.flat"], [name]))
-    else:
-        if kind == "binary":
+        graph.node.append(helper.make_node("Reshape", [source, "carrara.flat"], [flat]))
+        source = flat
+    if kind != "regression":
+        if kind == "binary" and columns > 1:
             graph.initializer.append(helper.make_tensor("carrara.positive", onnx.TensorProto.INT64, [], [1]))
             graph.node.append(helper.make_node("Gather", [source, "carrara.positive"], ["carrara.one"], axis=1))
             source = "carrara.one"
-        elif source == name:
-            source = _renamed(graph, source)
         # Sums of float32 may come to a little more than 1.
         for bound, value in (("carrara.least", 0.0), ("carrara.most", 1.0)):
             graph.initializer.append(helper.make_tensor(bound, onnx.TensorProto.FLOAT, [], [value]))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from carrara.core.definitions import Definitions
 from carrara.core.names import check_name
+from carrara.core.progress import Progress
+from carrara.evaluation import Kind
 from carrara.evaluation.charts import by_version
 from carrara.evaluation.charts.of_record import charts_of_record
 from carrara.metadata.aliases import current_aliases, move_alias
@@ -22,15 +25,17 @@ from carrara.models.approval import approve, override, reject
 from carrara.models.bundle import export_version, import_version
 from carrara.models.card import model_card
 from carrara.models.deletion import delete
-from carrara.models.mlflow_model import export_mlflow
+from carrara.models.mlflow.export import export_mlflow
 from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
 from carrara.pipelines.comparison import Comparison, compare
+from carrara.pipelines.import_mlflow import import_mlflow
 from carrara.pipelines.new_environment import reproduce_in_new_environment
 from carrara.pipelines.push import push
 from carrara.pipelines.reproduce import Reproduction, reproduce
 from carrara.pipelines.reproduce import diff_versions as diff_models
 from carrara.pipelines.trees import Trees, largest_trees, learned_parameters, read_trees
 from carrara.serving.predictor import retriever_of
+from carrara.training.imports.definitions import Judged
 
 if TYPE_CHECKING:
     from carrara.workspace.workspace import Workspace
@@ -193,6 +198,30 @@ class Models:
         Its definitions are Python, and run when the version is used: import from whom you trust.
         """
         return import_version(self.workspace.stores, path, name)
+
+    def import_mlflow(
+        self,
+        source: str | Path,
+        name: str | None = None,
+        *,
+        which: str | None = None,
+        kind: Kind | None = None,
+        dataset: str | None = None,
+        label: str | None = None,
+        time: str | None = None,
+        known_at: str | None = None,
+        slices: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> ModelVersion:
+        """Register a model of MLflow: of its folder, or `which` of a tracking store, a folder `mlruns` or an SQLite
+        database; by default under the name that it has there. With a `dataset` that has its inputs, its `label` and
+        the `time` of each row, it is measured. Nothing is unpickled: DataError where that is all there is."""
+        judged = Judged(dataset, label or "", time or "", known_at, tuple(slices)) if dataset else None
+        ws, told = self.workspace, progress or Progress()
+        definitions = ws.definitions if dataset else Definitions({}, {})
+        return import_mlflow(
+            ws.stores, definitions, str(source), which=which, name=name, kind=kind, judged=judged, progress=told
+        )
 
     def card(self, address: str) -> str:
         """The model card, a README.md with YAML in front as Hugging Face's hub reads it."""

@@ -100,12 +100,15 @@ class Matrix:
 
     def __init__(self, folder: Path, signature: Signature) -> None:
         self._columns = tuple(spec.name for spec in signature.inputs)
+        # What was imported may compare in float64; what is trained here never does.
+        exact = any(spec.dtype == "float64" for spec in signature.inputs)
+        self._dtype = np.dtype("float64" if exact else "float32")
         self._session = session((folder / TRANSFORMS).read_bytes()) if (folder / TRANSFORMS).exists() else None
         self._feed = None if self._session is None else Feed(self._session, signature)
 
     def __call__(self, inputs: Tensors) -> np.ndarray[Any, Any]:
         if self._session is None or self._feed is None:
-            return as_matrix(inputs, self._columns, np.dtype("float32"))
+            return as_matrix(inputs, self._columns, self._dtype)
         (found,) = self._session.run(None, self._feed(inputs))
         return np.asarray(found)
 

@@ -66,7 +66,7 @@ class LightGBM:
             native={"model.txt": text.encode()},
             edges=edge_rows(_thresholds(saved), validation.features),
             learned={"learned.json": saved, "learned.txt": text.encode()},
-            importance=_importance(booster, task.names),
+            importance=gain_shares(booster, task.names),
             curve=rounds.curve,
             summary={"trees": booster.num_trees(), **rounds.summary(self.row_share < 1 or self.column_share < 1)},
             libraries=("lightgbm", "onnx", "onnxmltools"),
@@ -150,7 +150,8 @@ def _graph(booster: Any, task: Task) -> bytes:
     return with_output(model, task.kind, model.graph.output[1].name, columns=len(task.classes) or 2)
 
 
-def _importance(booster: Any, names: tuple[str, ...]) -> dict[str, float]:
+def gain_shares(booster: Any, names: tuple[str, ...]) -> dict[str, float]:
+    """Each column's share of the gain of all splits."""
     gains = booster.feature_importance("gain")
     total = float(gains.sum()) or 1.0
     return {name: float(gain) / total for name, gain in zip(names, gains, strict=True)}

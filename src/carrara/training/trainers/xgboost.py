@@ -70,9 +70,9 @@ class XGBoost:
             native={"model.ubj": bytes(booster.save_raw("ubj"))},
             edges=edge_rows(_thresholds(saved), validation.features),
             learned={"learned.json": saved},
-            importance=_importance(booster, task.names),
+            importance=gain_shares(booster, task.names),
             curve=rounds.curve,
-            summary={**_summary(booster, saved), **rounds.summary(self.row_share < 1 or self.column_share < 1)},
+            summary={**summary_of(booster, saved), **rounds.summary(self.row_share < 1 or self.column_share < 1)},
             libraries=("xgboost-cpu", "xgboost", "onnx", "onnxmltools"),
         )
 
@@ -155,10 +155,12 @@ def _graph(booster: Any, task: Task) -> bytes:
     return with_output(model, task.kind, model.graph.output[1].name, columns=len(task.classes) or 2)
 
 
-def _importance(booster: Any, names: tuple[str, ...]) -> dict[str, float]:
+def gain_shares(booster: Any, names: tuple[str, ...]) -> dict[str, float]:
+    """Each column's share of the gain of all splits."""
     gains = booster.get_score(importance_type="total_gain")
     total = sum(gains.values()) or 1.0
-    return {name: float(gains.get(f"f{place}", 0.0)) / total for place, name in enumerate(names)}
+    own = booster.feature_names or [f"f{place}" for place in range(len(names))]
+    return {name: float(gains.get(known, 0.0)) / total for name, known in zip(names, own, strict=True)}
 
 
 def _trees(saved: bytes) -> list[dict[str, Any]]:
@@ -172,7 +174,8 @@ def _thresholds(saved: bytes) -> Iterator[tuple[int, float]]:
         yield from ((column, threshold) for left, column, threshold in splits if left != -1)
 
 
-def _summary(booster: Any, saved: bytes) -> dict[str, Any]:
+def summary_of(booster: Any, saved: bytes) -> dict[str, Any]:
+    """What a record tells of a booster, which is also `saved` as JSON."""
     config: Mapping[str, Any] = msgspec.json.decode(booster.save_config())
     trees = _trees(saved)
     return {
