@@ -67,9 +67,18 @@ def import_(
         raise typer.BadParameter("a model is measured on --dataset by its --label at its --time: name all three")
     with open_workspace(workspace) as ws:
         if mlflow:
-            progress = TerminalProgress(quiet=as_json)
-            judged = {"dataset": dataset, "label": label, "time": time, "known_at": known_at, "slices": slices or ()}
-            version = ws.models.import_mlflow(source, name, which=which, kind=kind, progress=progress, **judged)
+            version = ws.models.import_mlflow(
+                source,
+                name,
+                which=which,
+                kind=kind,
+                dataset=dataset,
+                label=label,
+                time=time,
+                known_at=known_at,
+                slices=slices or (),
+                progress=TerminalProgress(quiet=as_json),
+            )
         else:
             version = ws.models.import_bundle(Path(source), name)
     print_json(version.as_dict()) if as_json else say(f"{version} registered. Next: carrara model show {version}")

@@ -10,10 +10,10 @@ import linecache
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from carrara.core.digests import digest_data
 from carrara.core.errors import CarraraError, DefinitionError, DuplicateDefinition, NotFoundError
@@ -52,6 +52,12 @@ class Definitions:
             raise NotFoundError(kind, name, self.of_kind(kind), where=where)
         assert isinstance(found, type_)
         return found
+
+    def renamed(self, kind: str, name: str, new: str) -> Definitions:
+        """The definitions with one of them, a dataclass, under another name; NotFoundError where it is not there."""
+        found = replace(cast(Any, self.get(kind, name, object)), name=new)
+        others = {key: one for key, one in self.objects.items() if key != (kind, name)}
+        return Definitions({**others, (kind, new): found}, self.source)
 
     def specs(self) -> dict[str, dict[str, Any]]:
         """The spec of each definition under `kind:name`, in a stable order."""

@@ -104,7 +104,7 @@ def import_version(stores: Stores, source: Path, name: str | None = None) -> Mod
     record = _record(files, str(source))
     model = check_name("model", name or index.model)
     if model != record["model"]:
-        record = {**record, "model": model}
+        record = {**record, "model": model, "declared_as": record.get("declared_as", record["model"])}
         files = {**files, RECORD: msgspec.json.encode(record)}
     digest = digest_bytes(msgspec.json.encode({n: [e.sha256, e.bytes] for n, e in sorted(index.files.items())}))
     return register_files(

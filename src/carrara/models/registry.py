@@ -122,9 +122,10 @@ def register_files(
 ) -> ModelVersion:
     """As `register`, of files that are laid out already; their record is `record`, and people say `said` of it."""
     measured = {name: value["value"] for name, value in record["metrics"]["test"].items()}
+    elsewhere = {name: value for name, value in record["metrics"].get("imported", {}).items() if name not in measured}
     summary = {
         "format": format,
-        "metrics": {**measured, **{n: v for n, v in record["metrics"].get("imported", {}).items() if n not in measured}},
+        "metrics": {**measured, **elsewhere},
         "gates_passed": bool(record["gates"]["passed"]),
     }
 
@@ -228,7 +229,12 @@ def recorded_definitions(stores: Stores, version: ModelVersion) -> Definitions:
     """The definitions as they were when the version was trained, whatever the files say today."""
     files = stores.artifacts.get_files(version.manifest)
     source = {n.removeprefix(DEFINITIONS): d.decode() for n, d in files.items() if n.startswith(DEFINITIONS)}
-    return load_recorded_definitions(source, str(version))
+    found = load_recorded_definitions(source, str(version))
+    if (KIND, version.model) in found.objects:
+        return found
+    # It was imported under another name than the one that it was declared by.
+    declared = msgspec.json.decode(files[RECORD]).get("declared_as", version.model)
+    return found.renamed(KIND, declared, version.model)
 
 
 def learned_files(stores: Stores, version: ModelVersion) -> dict[str, bytes]:

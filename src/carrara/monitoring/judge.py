@@ -86,8 +86,10 @@ class Judge:
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
-        """The evaluation's own values of the metrics."""
+        """The evaluation's own values of the metrics; None each, where the model was imported unmeasured."""
         test = self.record["metrics"]["test"]
+        if not test:
+            return {name: {"value": None, "low": None, "high": None} for name in self.names}
         return {name: test[name] for name in self.names if name in test}
 
     @cached_property

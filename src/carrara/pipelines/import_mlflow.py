@@ -23,7 +23,7 @@ from carrara.core.identity import current_user
 from carrara.core.names import check_name
 from carrara.core.progress import Progress
 from carrara.data.rows import split_table
-from carrara.evaluation import Evaluation, Evidence, Kind, judge_gates
+from carrara.evaluation import Evaluation, Evidence, Trial, judge_gates
 from carrara.features import ResolvedFeatures, join_features, resolve_features
 from carrara.metadata.model_values import TAG
 from carrara.metadata.runs import run
@@ -37,7 +37,7 @@ from carrara.pipelines.evaluate_step import evaluate_step, open_fitted
 from carrara.pipelines.judge_step import judge_step, tried
 from carrara.pipelines.record import model_record
 from carrara.pipelines.run_log import logged
-from carrara.pipelines.steps import TrainingWork
+from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.pipelines.train import assembled
 from carrara.storage import Stores
 from carrara.training import Model
@@ -55,7 +55,7 @@ def import_mlflow(
     *,
     which: str | None = None,
     name: str | None = None,
-    kind: Kind | None = None,
+    kind: str | None = None,
     judged: Judged | None = None,
     progress: Progress | None = None,
 ) -> ModelVersion:
@@ -86,7 +86,7 @@ def import_mlflow(
         if judged.dataset:
             record, sources = _measured(work, fitted, told)
         else:
-            record, sources = _unmeasured(work, fitted, folder, imported), []
+            record, sources = _unmeasured(work, fitted, folder, imported, told), []
         with told.step("register") as step:
             made = register(
                 stores,
@@ -159,17 +159,11 @@ def _measured(work: TrainingWork, fitted: Mapping[str, Any], told: Progress) -> 
 
 
 def _unmeasured(
-    work: TrainingWork, fitted: Mapping[str, Any], folder: MlflowFolder, imported: ImportedModel
+    work: TrainingWork, fitted: Mapping[str, Any], folder: MlflowFolder, imported: ImportedModel, told: Progress
 ) -> ModelRecord:
     """The record of a model of which no rows are known; it is safe to serve where it answers its example, or zeros."""
     model, own = work.model, imported.signature
-    rows = example_rows(work.stores, work.service, folder, own)
-    servable = open_fitted(work.stores, fitted)
-    try:
-        expected = servable.run(own.tensors(rows))[own.outputs[0].name]
-    finally:
-        servable.close()
-    trial = tried(work, fitted, rows, np.asarray(expected))
+    trial = Trial.from_dict(_tried_on_example(work, fitted, folder, own, told))
     gates = judge_gates(model.gates, Evidence(Evaluation(0, {}), None, None, trial, None, None))
     return ModelRecord(
         model=model.name,
@@ -198,6 +192,27 @@ def _unmeasured(
         },
         environment={},
     )
+
+
+def _tried_on_example(
+    work: TrainingWork, fitted: Mapping[str, Any], folder: MlflowFolder, own: Signature, told: Progress
+) -> dict[str, Any]:
+    """What a trial of the artifact found; the same artifact is tried once."""
+
+    def answer() -> dict[str, Any]:
+        rows = example_rows(work.stores, work.service, folder, own)
+        servable = open_fitted(work.stores, fitted)
+        try:
+            expected = np.asarray(servable.run(own.tensors(rows))[own.outputs[0].name])
+        finally:
+            servable.close()
+        return tried(work, fitted, rows, expected).as_dict()
+
+    key = digest_data(["try", fitted["servable"], fitted["signature"], folder.example])
+    with told.step("try") as step:
+        found = remembered(work.stores, work.run_id, step, key, answer)
+        step.said = f"{found['rows']:,} rows through {found['through']}" if found["rows"] else str(found["reason"])
+    return found
 
 
 def _feature(name: str, imported: ImportedModel) -> dict[str, Any]:
@@ -256,7 +271,7 @@ def _with_history(record: ModelRecord, found: TrackedModel, folder: MlflowFolder
         record,
         trained_by=(run_there.user if run_there else "") or record.trained_by,
         started_at=started.isoformat() if started else record.started_at,
-        ended_at=(ended or started).isoformat() if started else record.ended_at,  # type: ignore[union-attr]
+        ended_at=(ended or started).isoformat() if started else record.ended_at,
         metrics={**record.metrics, "imported": history["metrics"]},
         summary={**record.summary, "imported": history},
         environment={"python": python, "distributions": folder.requirements},

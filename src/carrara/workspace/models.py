@@ -12,7 +12,6 @@ import polars as pl
 from carrara.core.definitions import Definitions
 from carrara.core.names import check_name
 from carrara.core.progress import Progress
-from carrara.evaluation import Kind
 from carrara.evaluation.charts import by_version
 from carrara.evaluation.charts.of_record import charts_of_record
 from carrara.metadata.aliases import current_aliases, move_alias
@@ -205,7 +204,7 @@ class Models:
         name: str | None = None,
         *,
         which: str | None = None,
-        kind: Kind | None = None,
+        kind: str | None = None,
         dataset: str | None = None,
         label: str | None = None,
         time: str | None = None,

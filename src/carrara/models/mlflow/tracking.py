@@ -186,9 +186,9 @@ def _of_tables(connection: sqlite3.Connection, path: Path) -> Iterator[TrackedMo
             yield _named(TrackedModel(folder, run, addresses), registered)
     for row in runs.values():
         folder = _artifacts(str(row["artifact_uri"] or ""), path)
-        for found in sorted(folder.glob(f"**/{MLMODEL}")) if folder.is_dir() else ():
-            run, name = _run_of_tables(connection, row), found.parent.relative_to(folder).as_posix()
-            yield _named(TrackedModel(found.parent, run, _addresses("", run, name)), registered)
+        for saved in sorted(folder.glob(f"**/{MLMODEL}")) if folder.is_dir() else ():
+            run, name = _run_of_tables(connection, row), saved.parent.relative_to(folder).as_posix()
+            yield _named(TrackedModel(saved.parent, run, _addresses("", run, name)), registered)
 
 
 def _run_of_tables(connection: sqlite3.Connection, row: Any) -> TrackedRun:

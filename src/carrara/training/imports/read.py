@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from carrara.core.errors import CarraraError, DataError
+from carrara.core.errors import DataError, NotFoundError
 from carrara.evaluation.metrics import Kind
 from carrara.models.mlflow.folder import MlflowFolder
 from carrara.training.imports import lightgbm, nets, onnx, xgboost
@@ -18,13 +18,14 @@ READERS: dict[str, Reader] = {
 }
 
 
-def read_model(folder: MlflowFolder, kind: Kind | None = None) -> tuple[str, ImportedModel]:
+def read_model(folder: MlflowFolder, kind: str | None = None) -> tuple[str, ImportedModel]:
     """The flavor that was taken, and the model; DataError where all that is there would run somebody's code."""
-    if kind is not None and kind not in OUTPUTS:
-        raise CarraraError(f"there is no kind of model '{kind}'", hint=f"There are {', '.join(OUTPUTS)}.")
+    asked: Kind | None = next((one for one in OUTPUTS if one == kind), None)
+    if kind is not None and asked is None:
+        raise NotFoundError("kind of model", kind, OUTPUTS)
     for flavor, read in READERS.items():
         if flavor in folder.flavors:
-            return flavor, read(folder, folder.flavors[flavor], kind)
+            return flavor, read(folder, folder.flavors[flavor], asked)
     there = ", ".join(name for name in folder.flavors if name != "python_function") or "python_function"
     raise DataError(
         f"{folder.path} is a model of the flavor {there}, which is opened by unpickling it: that runs code",

@@ -78,7 +78,7 @@ def newest_predictions(desk: Desk, model: str, version: int) -> list[dict[str, A
 def _quality(windows: Sequence[Window], name: str, expected: float | None) -> Any:
     """One metric by window, with the evaluation's value as a second line."""
     live = [(w.start, (w.metrics or {}).get(name, {}).get("value")) for w in windows]
-    ends = [(w.start, expected) for w in (windows[0], windows[-1])] if len(windows) > 1 else []
+    ends = [(w.start, expected) for w in (windows[0], windows[-1])] if len(windows) > 1 and expected is not None else []
     return curves({"live": live, "evaluation": ends}, width=300, height=90, said=f"{name} by window")
 
 
