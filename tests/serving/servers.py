@@ -61,10 +61,12 @@ class Served:
 @contextmanager
 def served(*options: str, cwd: Path) -> Iterator[Served]:
     command = [sys.executable, "-m", "carrara", "serve", "--port=0", "--rest_api_port=0", *options]
+    log = cwd / "server.log"
     process = subprocess.Popen(
         [*command, "--file_system_poll_wait_seconds=0.05", "--until-eof", "--json"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=log.open("wb"),
         text=True,
         cwd=cwd,
     )
@@ -73,10 +75,10 @@ def served(*options: str, cwd: Path) -> Iterator[Served]:
         said = ""
         while not said.rstrip().endswith("}"):
             line = process.stdout.readline()
-            assert line, f"the server ended before it was ready: {said}"
+            assert line, f"the server ended before it was ready: {said}{log.read_text()}"
             said += line
         ports = json.loads(said[said.index("{") :])
-        yield Served(ports["grpc_port"], ports["rest_port"], said)
+        yield Served(ports["grpc_port"], ports["rest_port"], said + log.read_text())
     finally:
         process.communicate("", timeout=30)
     assert process.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from servers import Served, publish, served, times
 
+from carrara.cli.serve import _set_threads
 from carrara.cli.serving_flags import HONOURED, IGNORED, NEEDLESS, parse_flags
 from carrara.core.errors import ConfigurationError
-from carrara.serving.model_config import read_batching, read_metrics_path, read_models, read_tls
+from carrara.serving.model_config import read_batching, read_metrics_path, read_models, read_tls, without_effect
 from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.version_sources import LocalVersions, RemoteVersions
 from carrara.serving.versions import All, Latest, Specific
@@ -56,7 +58,8 @@ def test_several_models_are_served_by_a_file_that_may_change(tmp_path):
     file.write_text(CONFIG.replace("BASE", str(tmp_path)))
     options = [f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=0.05", "--mixed_precision=none"]
     with served(*options, "--xla_cpu_compilation_enabled", cwd=tmp_path) as server:
-        assert "taken, and without effect here: mixed_precision, xla_cpu_compilation_enabled" in server.said
+        assert "--mixed_precision has no effect: each runtime opens its format as it is" in server.said
+        assert "--xla_cpu_compilation_enabled has no effect" in server.said
         assert (server.predict("one"), server.predict("two")) == (7.0, 3.0)
         assert (server.predict("two/labels/stable"), server.predict("two/labels/canary")) == (1.0, 3.0)
         assert server.predict("two/versions/2").startswith("Servable not found for request: Specific(two, 2)")
@@ -160,6 +163,13 @@ def test_batching_monitoring_and_tls_are_read_from_files(tmp_path):
         "allowed_batch_sizes: 32 allowed_batch_sizes: 128 pad_variable_length_inputs: true"
     )
     assert read_batching(file) == (128, (32, 128))
+    told = [sentence.split()[0] for sentence in without_effect(file)]
+    assert told == ["batch_timeout_micros", "num_batch_threads", "pad_variable_length_inputs"]
+    file.write_text(
+        "max_batch_size { value: 128 } enable_large_batch_splitting { value: true } "
+        "max_execution_batch_size { value: 32 } allowed_batch_sizes: 32"
+    )
+    assert (read_batching(file), without_effect(file)) == ((32, (32,)), [])
     file.write_text("max_batch_size { value: 128 } allowed_batch_sizes: 64")
     with pytest.raises(ConfigurationError, match="monotonically increasing"):
         read_batching(file)
@@ -179,6 +189,18 @@ def test_every_flag_of_the_original_is_taken():
     flags = parse_flags(arguments)
     assert flags.values.keys() == HONOURED.keys()
     assert flags.ignored == tuple(IGNORED)
+    assert all(sentence.startswith("--") and len(sentence) > 30 for sentence in flags.without_effect())
+
+
+def test_tensorflows_threads_are_set_before_it_is_imported(monkeypatch):
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        monkeypatch.setenv(name, "")
+    _set_threads(parse_flags(["--tensorflow_intra_op_parallelism=3"]))
+    assert (os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["TF_NUM_INTEROP_THREADS"]) == ("3", "")
+    _set_threads(parse_flags(["--tensorflow_session_parallelism=2"]))
+    assert (os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["TF_NUM_INTEROP_THREADS"]) == ("2", "2")
+    with pytest.raises(ConfigurationError, match="beside what it stands for"):
+        _set_threads(parse_flags(["--tensorflow_session_parallelism=2", "--tensorflow_inter_op_parallelism=1"]))
 
 
 @pytest.mark.parametrize(

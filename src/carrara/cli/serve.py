@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -104,8 +105,9 @@ def serve(
     from carrara.serving.slots import Retry
 
     flags = parse_flags(context.args, [name for one in context.command.params for name in one.opts])
-    if flags.ignored:
-        say(f"taken, and without effect here: {', '.join(flags.ignored)}")
+    _set_threads(flags)
+    if not shared:
+        _tell_without_effect(flags)
     with_folders = bool(model_base_path or flags.text("model_config_file"))
     options = ServerOptions(
         grpc_port=8500 if grpc_port is None else grpc_port,
@@ -119,6 +121,8 @@ def serve(
         access_log=access_log,
     )
     ready = _ready_json if as_json else _ready
+    if processes > 1 and flags.text("grpc_socket_path"):
+        raise ConfigurationError("--grpc_socket_path is of one process", hint="Leave out --processes.")
     if with_folders and processes == 1:
         folders = _folders(flags, model_name, model_base_path, poll_seconds, allow_python)
         serve_folders(folders, options, ready)
@@ -194,7 +198,31 @@ def _wire(flags: Flags) -> Wire:
         cors=flags.switch("rest_api_enable_cors_support"),
         metrics_path=read_metrics_path(Path(monitoring)) if monitoring else "",
         tls=read_tls(Path(tls)) if tls else None,
+        socket_path=flags.text("grpc_socket_path"),
     )
+
+
+def _tell_without_effect(flags: Flags) -> None:
+    from carrara.serving.model_config import without_effect
+
+    batching = flags.text("batching_parameters_file")
+    for sentence in [*flags.without_effect(), *(without_effect(Path(batching)) if batching else [])]:
+        print(sentence, file=sys.stderr)
+
+
+def _set_threads(flags: Flags) -> None:
+    """Tell TensorFlow, before it is imported, in how many threads it runs; ConfigurationError where they contradict."""
+    both, within, between = (
+        int(flags.number(f"tensorflow_{name}_parallelism", 0)) for name in ("session", "intra_op", "inter_op")
+    )
+    if both and (within or between):
+        raise ConfigurationError(
+            "--tensorflow_session_parallelism is given beside what it stands for",
+            hint="Give it alone, or --tensorflow_intra_op_parallelism and --tensorflow_inter_op_parallelism.",
+        )
+    for name, count in (("TF_NUM_INTRAOP_THREADS", within or both), ("TF_NUM_INTEROP_THREADS", between or both)):
+        if count:
+            os.environ[name] = str(count)
 
 
 def _folders(flags: Flags, name: str, base_path: str | None, poll_seconds: float, allow_python: bool) -> Folders:

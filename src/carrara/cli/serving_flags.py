@@ -13,7 +13,6 @@ HONOURED: dict[str, type] = {
     "rest_api_timeout_in_ms": int,
     "rest_api_enable_cors_support": bool,
     "ssl_config_file": str,
-    "enable_grpc_healthcheck_service": bool,
     "model_config_file": str,
     "model_config_file_poll_wait_seconds": float,
     "allow_version_labels_for_unavailable_models": bool,
@@ -23,43 +22,48 @@ HONOURED: dict[str, type] = {
     "enable_model_warmup": bool,
     "num_request_iterations_for_warmup": int,
     "monitoring_config_file": str,
+    "grpc_socket_path": str,
+    "tensorflow_session_parallelism": int,
+    "tensorflow_intra_op_parallelism": int,
+    "tensorflow_inter_op_parallelism": int,
 }
 """Beside those that `carrara serve --help` lists."""
 
 NEEDLESS = {
     "enable_serialization_as_tensor_content": "numbers always go as bytes",
     "flush_filesystem_caches": "nothing is kept of files that are read",
+    "enable_grpc_healthcheck_service": "it is always there",
 }
 """What is always so, or means nothing here: taken without a word."""
 
-IGNORED = [
-    "grpc_socket_path",
-    "rest_api_num_threads",
-    "grpc_channel_arguments",
-    "grpc_max_threads",
-    "use_alts_credentials",
-    "enable_profiler",
-    "num_load_threads",
-    "num_unload_threads",
-    "platform_config_file",
-    "enable_signature_method_name_check",
-    "enable_per_model_batching_parameters",
-    "tensorflow_session_parallelism",
-    "tensorflow_intra_op_parallelism",
-    "tensorflow_inter_op_parallelism",
-    "tensorflow_session_config_file",
-    "per_process_gpu_memory_fraction",
-    "thread_pool_factory_config_file",
-    "mixed_precision",
-    "remove_unused_fields_from_bundle_metagraph",
-    "prefer_tflite_model",
-    "num_tflite_pools",
-    "num_tflite_interpreters_per_pool",
-    "xla_cpu_compilation_enabled",
-    "xla_gpu_compilation_enabled",
-    "skip_initialize_tpu",
-]
-"""What is taken, and has no effect: one warning names all that were given."""
+_ITS_OWN = "each runtime opens its format as it is"
+_THREADS = "a port has threads of its own, and requests that wait are answered together"
+_TFLITE = "a version's saved_model.pb is what is served, and TFLite is no runtime here"
+
+IGNORED = {
+    "rest_api_num_threads": _THREADS,
+    "grpc_max_threads": _THREADS,
+    "grpc_channel_arguments": "messages may have 64 MB, and 1,024 calls of a connection may be under way",
+    "use_alts_credentials": "--ssl_config_file encrypts gRPC",
+    "enable_profiler": "OpenTelemetry traces tell what requests spend their time on",
+    "num_load_threads": "versions are loaded one after the other, while others answer",
+    "num_unload_threads": "versions are unloaded one after the other, once their last request is answered",
+    "platform_config_file": _ITS_OWN,
+    "enable_signature_method_name_check": "any signature is answered by any method whose inputs it takes",
+    "enable_per_model_batching_parameters": "the parameters of the server hold for every model",
+    "tensorflow_session_config_file": "--tensorflow_intra_op_parallelism and its siblings set the threads",
+    "per_process_gpu_memory_fraction": "TensorFlow takes the memory that its own variables give it",
+    "thread_pool_factory_config_file": _THREADS,
+    "mixed_precision": _ITS_OWN,
+    "remove_unused_fields_from_bundle_metagraph": _ITS_OWN,
+    "prefer_tflite_model": _TFLITE,
+    "num_tflite_pools": _TFLITE,
+    "num_tflite_interpreters_per_pool": _TFLITE,
+    "xla_cpu_compilation_enabled": _ITS_OWN,
+    "xla_gpu_compilation_enabled": _ITS_OWN,
+    "skip_initialize_tpu": "no TPU is looked for",
+}
+"""What is taken and has no effect, and what holds instead, which is said."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,10 @@ class Flags:
 
     values: dict[str, str | int | float | bool] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+
+    def without_effect(self) -> list[str]:
+        """A sentence for each flag that was given and has no effect."""
+        return [f"--{name} has no effect: {IGNORED[name]}" for name in self.ignored]
 
     def text(self, name: str) -> str:
         return str(self.values.get(name, ""))

@@ -16,6 +16,7 @@ from carrara.serving.folder import VersionFolder
 from carrara.serving.folder_predictor import DEFAULT_OPENING, Opening
 from carrara.serving.manager import ModelManager
 from carrara.serving.model_config import ModelConfig, models_of, read_models
+from carrara.serving.request_log import Logging
 from carrara.serving.slots import AVAILABLE
 from carrara.serving.version_sources import version_source
 
@@ -46,6 +47,8 @@ class Folders:
     _folders: dict[str, VersionFolder] = field(init=False)
     _last: dict[str, Endpoint] = field(init=False, default_factory=dict)
     _read_at: float = field(init=False)
+    _logged: dict[str, Logging] = field(init=False, default_factory=dict)
+    _logged_of: Sequence[ModelConfig] = field(init=False, default=())
     _reloading: threading.RLock = field(init=False, default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -56,6 +59,13 @@ class Folders:
         """What to serve now; of a folder that cannot be read, what it had before."""
         self._poll_file()
         return [self._endpoint(folder) for folder in self._folders.values()]
+
+    def logging(self) -> dict[str, Logging]:
+        """What is kept of the requests of each model, where anything is."""
+        if self._logged_of is not self.models:
+            self._logged = {one.name: one.logging for one in self.models if one.logging is not None}
+            self._logged_of = self.models
+        return self._logged
 
     def load(self, target: Target) -> Predictor:
         return self._folders[target.endpoint].load(target)

@@ -64,6 +64,10 @@ class Answer:
     run: Stage | None = None
 
 
+Taken = Callable[[Sequence[Request], Mapping[str, Array], Prediction, int], None]
+"""Is handed each run, to keep some of its requests; see `RequestLog.ran`."""
+
+
 class Inference:
     """Answers requests from the loaded versions and hands what was predicted to the log."""
 
@@ -77,8 +81,9 @@ class Inference:
         watch: bool = False,
         limits: Limits = NO_LIMITS,
         metrics: Metrics | None = None,
+        taken: Taken | None = None,
     ) -> None:
-        self._limits = limits
+        self._limits, self._taken = limits, taken
         self.most_rows, self.metrics, self._watch = most_rows, metrics or Metrics(), watch
         self._manager = manager
         self._log = log
@@ -126,7 +131,7 @@ class Inference:
         choice = self._drawn(request)
         if choice is None:
             return [_led_apart()]
-        self._count(request, _size(request))
+        self._count(request, rows_of(request))
         return self._group(choice, [request])
 
     def _drawn(self, request: Request) -> Choice | None:
@@ -151,7 +156,7 @@ class Inference:
             part: list[int] = []
             rows = 0
             for place in places:
-                size = _size(requests[place])
+                size = rows_of(requests[place])
                 self._count(requests[place], size)
                 if part and rows + size > self.most_rows:
                     yield choice, part
@@ -237,6 +242,8 @@ class Inference:
         calls = sum(one.calls for one in requests)
         self.metrics.ran(endpoint, requests[0].api, prediction.row_count, seconds, calls)
         self._observed.ran(_key(predictor, requests[0]), seconds, prediction.outputs, calls)
+        if self._taken is not None:
+            self._taken(requests, inputs, prediction, predictor.version)
         if self._log is not None:
             self._log(prediction.record, endpoint=endpoint, latency=seconds)
         traffic = self._manager.traffic(endpoint)
@@ -262,7 +269,7 @@ def _is_fault(answer: Answer | Exception) -> bool:
     return isinstance(answer, Exception) and not isinstance(answer, RequestError | NotFoundError)
 
 
-def _size(request: Request) -> int:
+def rows_of(request: Request) -> int:
     """The rows of a request."""
     if isinstance(request.inputs, Batch):
         return request.inputs.height

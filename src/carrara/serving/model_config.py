@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 from carrara.core.errors import ConfigurationError
 from carrara.serving.inference import MOST_ROWS
 from carrara.serving.protocols.messages import message
+from carrara.serving.request_log import Logging
 from carrara.serving.transports.base import Tls
 from carrara.serving.versions import All, Latest, Specific, VersionPolicy
+
+_logger = logging.getLogger("carrara.serving")
 
 PLATFORMS = ("", "tensorflow", "carrara")
 
@@ -24,6 +28,7 @@ class ModelConfig:
     base_path: str
     policy: VersionPolicy = field(default_factory=Latest)
     labels: Mapping[str, int] = field(default_factory=dict)
+    logging: Logging | None = None
 
 
 def read_text(path: Path, name: str) -> Any:
@@ -67,7 +72,27 @@ def _model(config: Any) -> ModelConfig:
             f"model {config.name} has the platform '{config.model_platform}'",
             hint="'tensorflow' is any folder of versions, of whatever format.",
         )
-    return ModelConfig(config.name, config.base_path, _policy(config), dict(config.version_labels))
+    return ModelConfig(config.name, config.base_path, _policy(config), dict(config.version_labels), _logging(config))
+
+
+def _logging(config: Any) -> Logging | None:
+    """What of a model's requests is kept; ConfigurationError where that cannot be written."""
+    if not config.HasField("logging_config"):
+        return None
+    prefix = config.logging_config.log_collector_config.filename_prefix
+    share = config.logging_config.sampling_config.sampling_rate
+    if not prefix:
+        # A collector of one's own, in C++, needs none.
+        _logger.warning("nothing of model %s is kept: its logging_config has no filename_prefix", config.name)
+        return None
+    if not Path(prefix).parent.is_dir():
+        raise ConfigurationError(
+            f"the filename_prefix '{prefix}' of model {config.name} is in no folder that is there",
+            hint="Its files are PREFIX-MODEL-TIME.tfrecord, of PredictionLog.",
+        )
+    if not 0 <= share <= 1:
+        raise ConfigurationError(f"the sampling_rate of model {config.name} is {share}, and not between 0 and 1")
+    return Logging(prefix, share)
 
 
 def _policy(config: Any) -> VersionPolicy:
@@ -82,13 +107,31 @@ def _policy(config: Any) -> VersionPolicy:
     return Latest(max(1, policy.latest.num_versions))
 
 
+_INSTEAD = {
+    "batch_timeout_micros": "nothing waits for a batch to fill: what came while the last one ran is the next one",
+    "max_enqueued_batches": "1,024 requests, 512 MB and 10 seconds may wait, and more is refused at once",
+    "num_batch_threads": "one batch of a port runs while the next one is gathered",
+    "thread_pool_name": "all models share the threads of their ports",
+    "pad_variable_length_inputs": "only inputs of equal shapes are run together",
+}
+"""What holds instead of what a `--batching_parameters_file` may say."""
+
+
+def without_effect(path: Path) -> list[str]:
+    """A sentence for each thing that a `--batching_parameters_file` says and that has no effect here."""
+    given = {field.name for field, _ in read_text(path, "BatchingParameters").ListFields()}
+    return [f"{name} has no effect: {instead}" for name, instead in _INSTEAD.items() if name in given]
+
+
 def read_batching(path: Path) -> tuple[int, tuple[int, ...]]:
     """The most rows and the allowed numbers of rows of a `--batching_parameters_file`.
 
-    What it says of timers and threads has no meaning here: what waits is the next batch.
+    Where large batches are split, the most are those of one execution; a request is never cut, and runs as it is.
     """
     found = read_text(path, "BatchingParameters")
     most = found.max_batch_size.value if found.HasField("max_batch_size") else MOST_ROWS
+    if found.enable_large_batch_splitting.value and found.max_execution_batch_size.value:
+        most = min(most, found.max_execution_batch_size.value)
     if most < 1 or any(size < 1 for size in found.allowed_batch_sizes):
         raise ConfigurationError(f"{path} has a batch size that is not positive")
     sizes = tuple(found.allowed_batch_sizes)

@@ -21,6 +21,7 @@ class Wire:
     origins ask; `metrics_path` is where Prometheus' metrics are found besides /metrics; with `tls` gRPC is encrypted.
     `shared` processes listen at the same ports, 0 for one alone, and each has its part of the `limits` of endpoints.
     With `watch` it is told what runs spend their time on. In `metrics_folder` several processes add up what they count.
+    At `socket_path` gRPC is answered as well.
     """
 
     most_rows: int = MOST_ROWS
@@ -31,6 +32,7 @@ class Wire:
     shared: int = 0
     watch: bool = False
     metrics_folder: Path | None = None
+    socket_path: str = ""
     limits: Mapping[str, Limit] = field(default_factory=dict)
 
 

@@ -18,13 +18,14 @@ from carrara.core.errors import CarraraError
 from carrara.serving.access_log import AccessLog, Listener, Listeners
 from carrara.serving.folders import Folders
 from carrara.serving.guard import Guard
-from carrara.serving.inference import Log
+from carrara.serving.inference import Log, Taken
 from carrara.serving.manager import Desired, Load, ModelManager, Unloaded
 from carrara.serving.observed import Observed
 from carrara.serving.options import ServerOptions
 from carrara.serving.processes import METRICS_FOLDER
 from carrara.serving.protocols.features_rest import Read
 from carrara.serving.protocols.outcomes_rest import Take
+from carrara.serving.request_log import RequestLog
 from carrara.serving.residency import Residency
 from carrara.serving.server import ModelServer
 from carrara.serving.traces import Traces, open_traces
@@ -36,7 +37,9 @@ Ready = Callable[[ModelServer, list[str]], None]
 
 def serve_folders(folders: Folders, options: ServerOptions, ready: Ready) -> None:
     """Serve folders of versions, with no workspace at all."""
-    serve(folders.desired, folders.load, options, ready, reload=folders.reload)
+    requests = RequestLog(folders.logging)
+    serve(folders.desired, folders.load, options, ready, reload=folders.reload, taken=requests.ran)
+    requests.close()
 
 
 def serve(
@@ -51,6 +54,7 @@ def serve(
     guard: Guard | None = None,
     read_features: Read | None = None,
     take_outcomes: Take | None = None,
+    taken: Taken | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT: start a server, call `ready` with it and its endpoints, and wait.
 
@@ -81,6 +85,7 @@ def serve(
         read_features=read_features,
         take_outcomes=take_outcomes,
         access=access,
+        taken=taken,
     )
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

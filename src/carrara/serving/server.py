@@ -7,7 +7,7 @@ import importlib.util
 from carrara.serving.access_log import Listener
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.guard import Guard, require_safe
-from carrara.serving.inference import Inference, Log
+from carrara.serving.inference import Inference, Log, Taken
 from carrara.serving.limits import Limits
 from carrara.serving.manager import ModelManager
 from carrara.serving.metrics import Metrics
@@ -50,6 +50,7 @@ class ModelServer:
         read_features: Read | None = None,
         take_outcomes: Take | None = None,
         access: Listener | None = None,
+        taken: Taken | None = None,
     ) -> None:
         encrypted = wire.tls is not None and wire.tls.files is not None
         require_safe(host, guarded=guard is not None, encrypted=encrypted)
@@ -63,9 +64,11 @@ class ModelServer:
             watch=wire.watch,
             limits=limits,
             metrics=Metrics(wire.metrics_folder),
+            taken=taken,
         )
         calls = GrpcCalls(self.inference, manager, reload, told=access is not None)
         self._grpc = grpc_transport(host, grpc_port, calls, wire, guard, access)
+        self._socket = _socket_transport(wire, calls, guard, access) if wire.socket_path else None
         try:
             rest = self._rest(wire, told=access is not None)
             self._http = HttpTransport(
@@ -79,9 +82,13 @@ class ModelServer:
                 access=access,
             )
         except BaseException:
-            self._grpc.stop(0)
+            for one in self._grpc_transports():
+                one.stop(0)
             raise
         self.grpc_port, self.rest_port = self._grpc.port, self._http.port
+
+    def _grpc_transports(self) -> list[Transport]:
+        return [self._grpc, *([self._socket] if self._socket is not None else [])]
 
     def _rest(self, wire: Wire, told: bool) -> Rest:
         routes = [
@@ -98,16 +105,27 @@ class ModelServer:
     def start(self) -> None:
         """Load what is deployed, then take requests."""
         self.manager.start()
-        self._grpc.start()
+        for one in self._grpc_transports():
+            one.start()
         self._http.start()
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Refuse new requests, finish those under way, unload."""
         self._http.stop(grace_seconds)
-        self._grpc.stop(grace_seconds)
+        for one in self._grpc_transports():
+            one.stop(grace_seconds)
         self.inference.shadows.close()
         self.inference.metrics.close()
         self.manager.stop()
+
+
+def _socket_transport(wire: Wire, calls: GrpcCalls, guard: Guard | None, access: Listener | None) -> Transport:
+    """gRPC on a socket in the file system, for clients on this machine."""
+    from carrara.serving.transports.grpc import GrpcTransport
+
+    return GrpcTransport(
+        f"unix:{wire.socket_path}", 0, calls.methods, calls.handle, calls.streams, guard=guard, access=access
+    )
 
 
 def grpc_transport(

@@ -20,7 +20,7 @@ _THREADS = 8
 
 
 class GrpcTransport:
-    """gRPC, one thread a call; encrypted with `tls`."""
+    """gRPC, one thread a call; encrypted with `tls`. A host `unix:PATH` is a socket in the file system."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class GrpcTransport:
         self._server.add_generic_rpc_handlers([_handlers(grpc, method, handler, access) for method in methods])
         self._server.add_generic_rpc_handlers(stream_handlers(grpc, streams or {}))
         try:
-            self.port = self._bind(grpc, f"{host}:{port}", tls)
+            self.port = self._bind(grpc, host if host.startswith("unix:") else f"{host}:{port}", tls)
         except RuntimeError as error:
             raise UnavailableError(
                 f"gRPC cannot listen on {host}:{port}: {error}", hint="Stop what is there, or choose --grpc-port."

@@ -1,0 +1,146 @@
+"""The requests of a model's `logging_config`, sampled, as TFRecords of PredictionLog: what its warm-up file takes.
+
+Requests only put what is theirs into a queue; a thread writes it, so that no request waits for a disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from carrara.serving.contract import Prediction
+from carrara.serving.inference import Answer, Request, rows_of
+from carrara.serving.protocols.messages import message
+from carrara.serving.protocols.tensorflow_serving import encode_predict, encode_request
+from carrara.serving.warm_up import write_record
+
+Array = np.ndarray[Any, Any]
+
+_FLUSH_SECONDS = 0.2
+_MOST_WAITING = 10_000
+_MOST_BYTES = 64 << 20
+"""Of one file; then there is another."""
+
+_logger = logging.getLogger("carrara.serving")
+
+
+@dataclass(frozen=True)
+class Logging:
+    """Of one model: what the names of its files begin with, and which share of its requests they take."""
+
+    prefix: str
+    share: float
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """One call of a run: `part` is the first of its rows and their number, None where all are its own."""
+
+    logging: Logging
+    request: Request
+    inputs: Mapping[str, Array]
+    prediction: Prediction
+    version: int
+    part: tuple[int, int] | None
+    moment: float = field(default_factory=time.time)
+
+    def of(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        start, rows = self.part or (0, 0)
+        return {name: array[start : start + rows] if self.part else array for name, array in arrays.items()}
+
+
+class RequestLog:
+    """Writes PREFIX-MODEL-TIME-PID.tfrecord files; `logged` says of which models, at any moment. Thread-safe.
+
+    What a full disk does not take is lost and told in the server's log.
+    """
+
+    def __init__(self, logged: Callable[[], Mapping[str, Logging]], seed: int | None = None) -> None:
+        self._logged, self._random = logged, random.Random(seed)
+        self._waiting: deque[_Kept] = deque()
+        self._files: dict[str, Path] = {}
+        self._lost = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="request-log", daemon=True)
+        self._thread.start()
+
+    def ran(
+        self, requests: Sequence[Request], inputs: Mapping[str, Array], prediction: Prediction, version: int
+    ) -> None:
+        """Take a sample of the calls that shared a run of a version; their rows are one after the other."""
+        found = self._logged().get(requests[0].choice.endpoint)
+        if found is None:
+            return
+        start, calls = 0, sum(one.calls for one in requests)
+        for request in requests:
+            rows = rows_of(request) // request.calls
+            for _ in range(request.calls):
+                if self._random.random() < found.share:
+                    self._take(_Kept(found, request, inputs, prediction, version, (start, rows) if calls > 1 else None))
+                start += rows
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._stop.set()
+        self._thread.join()
+
+    def _take(self, kept: _Kept) -> None:
+        if len(self._waiting) >= _MOST_WAITING:
+            self._lost += 1
+        else:
+            self._waiting.append(kept)
+
+    def _work(self) -> None:
+        while not self._stop.wait(_FLUSH_SECONDS):
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        records: dict[Path, list[bytes]] = {}
+        for _ in range(len(self._waiting)):
+            kept = self._waiting.popleft()
+            path = self._file(kept.logging.prefix, kept.request.choice.endpoint)
+            records.setdefault(path, []).append(write_record(_record(kept)))
+        for path, written in records.items():
+            try:
+                with path.open("ab") as file:
+                    file.write(b"".join(written))
+            except OSError as error:
+                self._lost += len(written)
+                _logger.warning("the request log %s is not written: %s", path, error)
+        if self._lost:
+            _logger.warning("the request logs lack %d requests", self._lost)
+            self._lost = 0
+
+    def _file(self, prefix: str, endpoint: str) -> Path:
+        """The file that takes a model's records now."""
+        path = self._files.get(prefix + endpoint)
+        if path is None or (path.exists() and path.stat().st_size > _MOST_BYTES):
+            stamp = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}-{time.time_ns() % 1_000_000:06d}"
+            path = self._files[prefix + endpoint] = Path(f"{prefix}-{endpoint}-{stamp}.tfrecord")
+        return path
+
+
+def _record(kept: _Kept) -> bytes:
+    """A PredictionLog of one call: its rows of a run, with the inputs in the types of the signature."""
+    choice, signature = kept.request.choice, kept.prediction.signature_name
+    inputs, outputs = kept.of(kept.inputs), kept.of(kept.prediction.outputs)
+    made = message("tensorflow.serving.PredictionLog")()
+    spec = made.log_metadata.model_spec
+    spec.name, spec.version.value, spec.signature_name = choice.endpoint, kept.version, signature
+    made.log_metadata.sampling_config.sampling_rate = kept.logging.share
+    made.log_metadata.timestamp_secs = int(kept.moment)
+    made.predict_log.request.ParseFromString(encode_request(choice.endpoint, inputs, signature))
+    answer = Answer(choice.endpoint, kept.version, signature, outputs)
+    made.predict_log.response.ParseFromString(encode_predict(answer))
+    return bytes(made.SerializeToString())
