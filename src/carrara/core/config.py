@@ -30,9 +30,11 @@ class StoresSection:
 
 @dataclass(frozen=True)
 class EngineSection:
-    """Where work is done: `local`, or for features `spark:local[4]` or `spark://HOST:7077`."""
+    """Where work is done: `local`, or for features `spark:local[4]` or `spark://HOST:7077`, and for the workers of a
+    fit `ray://HOST:10001`, `ray` (the cluster of RAY_ADDRESS), or `ray:local`."""
 
     features: str = "local"
+    training: str = "local"
 
 
 @dataclass(frozen=True)

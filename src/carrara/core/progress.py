@@ -22,6 +22,10 @@ class Step:
     def tell(self, text: str) -> None:
         """Tell at once what happened in the middle of it."""
         self.told.append(text)
+        self.log(text)
+
+    def log(self, text: str) -> None:
+        """Write something down, that nobody need be told."""
         for listener in self.listeners:
             listener(text)
 

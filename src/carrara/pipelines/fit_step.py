@@ -111,7 +111,8 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
                 prepared = prepare(model, inner, parts, step.advance, checkpoint, _scratch(stores), former, work.stages)
                 if work.start is not None:
                     prepared = begun_with(stores, prepared, work.start, former)
-                task = replace(prepared.task, report=limits.checked(live.add), tell=step.tell, team=work.team)
+                task = replace(prepared.task, report=limits.checked(live.add), team=work.team)
+                task = replace(task, tell=step.tell, log=step.log)
                 prepared = replace(prepared, task=task)
                 if model.partition_by:
                     made = fit_partitioned(model, features, parts, prepared, step.advance)

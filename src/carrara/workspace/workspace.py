@@ -186,7 +186,7 @@ class Workspace:
             jobs=jobs,
             start=start,
             new_rows=new_rows,
-            team=Team.of(workers, servers, cluster),
+            team=Team.of(workers, servers, cluster, self.stores.engines.training),
         )
 
     def backtest(

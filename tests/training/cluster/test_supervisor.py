@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import time
@@ -14,7 +15,7 @@ from test_trainers import FEATURES_OF, PARTS, model
 from carrara.core.errors import TrainingError
 from carrara.training import Impute, Keras, Standardise, Torch, Vocabulary, XGBoost
 from carrara.training.checkpoints import FileCheckpoint
-from carrara.training.cluster import processes, supervisor
+from carrara.training.cluster import hosts, processes, supervisor
 from carrara.training.cluster.team import ALONE, Team
 from carrara.training.fit import fit_prepared, prepare
 
@@ -34,13 +35,13 @@ def prepared_for(trainer, kind="binary", **more):
 def started(monkeypatch):
     """The processes that are started, in their order."""
     found: list[processes.Process] = []
-    start = processes.LocalProcesses.start
+    add = processes.Processes.add
 
     def seen(self, *arguments):
-        found.append(start(self, *arguments))
+        found.append(add(self, *arguments))
         return found[-1]
 
-    monkeypatch.setattr(processes.LocalProcesses, "start", seen)
+    monkeypatch.setattr(processes.Processes, "add", seen)
     return found
 
 
@@ -120,12 +121,31 @@ def test_a_process_that_is_killed_again_and_again_ends_the_fit_by_its_name_and_n
 
 def test_a_process_that_fails_by_itself_ends_the_fit_with_what_it_said(started, monkeypatch):
     made, prepared = prepared_for(Torch(epochs=1), team=Team(2))
-    monkeypatch.setattr(supervisor.sys, "executable", "/bin/false")
+    monkeypatch.setattr(hosts.sys, "executable", "/bin/false")
     with pytest.raises(
         TrainingError, match=r"(?s)worker:0 ended with status 1 in the middle of training.*said nothing"
     ):
         fit_prepared(made, prepared)
     assert len(started) == 2
+
+
+@pytest.mark.slow
+def test_processes_that_wait_for_one_another_in_vain_end_within_the_timeout_and_the_log_has_what_they_said(
+    started, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(supervisor, "STUCK_SECONDS", 4.0)
+    monkeypatch.setattr(supervisor, "RESTARTS", 1)
+    (tmp_path / "waits.py").write_text(
+        "import time\n\ndef build(shapes, task):\n    print('here it waits')\n    time.sleep(600)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    logged: list[str] = []
+    build = importlib.import_module("waits").build
+    made, prepared = prepared_for(Torch(build=build), team=Team(2), log=logged.append)
+    with pytest.raises(TrainingError, match="worker:0 and the others waited for one another for 4 s"):
+        fit_prepared(made, prepared)
+    assert len(started) == 4
+    assert logged.count("[worker:1] here it waits") == 2
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from carrara.training.cluster.processes import LocalProcesses, Process, local_cluster, task_variables
+from carrara.training.cluster.processes import Process, Processes, local_cluster, popen, task_variables
 
 _SPINNING_SECONDS = 0.1
 
@@ -19,11 +19,11 @@ def launch(
     them. The cluster ends with its chief and workers; parameter servers (`ps`) are stopped then. When a process fails,
     the others are stopped, and its status is returned.
     """
-    told, processes = told or threading.Event(), LocalProcesses(lambda task, line: say(f"[{task.name}] {line}"))
+    told, processes = told or threading.Event(), Processes(lambda task, line: say(f"[{task.name}] {line}"))
     master = local_cluster({"master": 1}).task_address("master", 0)
     try:
         for (job, number), variables in task_variables(local_cluster(jobs), master).items():
-            processes.start(job, number, command, variables)
+            processes.add(job, number, popen(command, variables))
         failed = _wait(processes, told)
     finally:
         processes.stop()
@@ -35,7 +35,7 @@ def launch(
     return 143 if told.is_set() else 0
 
 
-def _wait(processes: LocalProcesses, told: threading.Event) -> Process | None:
+def _wait(processes: Processes, told: threading.Event) -> Process | None:
     """Until all tasks but servers have ended, or one has failed, which is returned, or until told to stop."""
     while not told.is_set() and any(task.status is None for task in processes.tasks if task.job != "ps"):
         if failed := processes.failed():

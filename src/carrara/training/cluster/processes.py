@@ -1,4 +1,4 @@
-"""Processes of a cluster on this machine: they start together, are listened to, and end together."""
+"""Processes of a cluster: they start together, are listened to, and end together."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import IO
+from typing import Any, Protocol
 
 from carrara.training.cluster.spec import ClusterSpec
 
@@ -21,13 +21,34 @@ _STOPPING_SECONDS = 5.0
 _LINES_KEPT = 20
 
 
+class Handle(Protocol):
+    """A process that was started, here or elsewhere: what of `subprocess.Popen` there is to it."""
+
+    @property
+    def stdout(self) -> Iterable[str] | None:
+        """The lines that it says, until it has ended."""
+
+    @property
+    def returncode(self) -> int | Any: ...
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Until it has ended; subprocess.TimeoutExpired where it does not in so many seconds."""
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 @dataclass
 class Process:
     """One process of a cluster, and the last lines that it said; `stopped` where it was asked to end."""
 
     job: str
     number: int
-    process: subprocess.Popen[str]
+    process: Handle
     said: list[str] = field(default_factory=list)
     stopped: bool = False
 
@@ -43,7 +64,7 @@ class Process:
     @property
     def ended(self) -> str:
         """How it ended, in words."""
-        status = self.process.returncode
+        status = self.process.returncode or 0
         return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
 
     def stop(self) -> None:
@@ -55,7 +76,8 @@ class Process:
             self.process.wait(_STOPPING_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_STOPPING_SECONDS)
 
 
 def local_cluster(jobs: Mapping[str, int]) -> ClusterSpec:
@@ -73,30 +95,40 @@ def task_variables(cluster: ClusterSpec, master: str) -> dict[tuple[str, int], d
     # An evaluator is no part of the cluster: it looks at checkpoints, and nobody waits for it.
     without = ClusterSpec({job: addresses for job, addresses in cluster.jobs.items() if job != EVALUATOR})
     host, _, port = master.rpartition(":")
+    hosts = [cluster.task_address(*task).rpartition(":")[0] for task in ranked]
     found = {}
     for job, number in tasks:
         told = {"cluster": without.as_dict(), "task": {"type": job, "index": number}}
         variables = {"TF_CONFIG": json.dumps(told), "MASTER_ADDR": host, "MASTER_PORT": port}
         if (job, number) in ranked:
-            rank = str(ranked.index((job, number)))
-            variables |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(len(ranked))}
+            rank = ranked.index((job, number))
+            variables |= {"RANK": str(rank), "WORLD_SIZE": str(len(ranked))}
+            variables |= {
+                "LOCAL_RANK": str(hosts[:rank].count(hosts[rank])),
+                "LOCAL_WORLD_SIZE": str(hosts.count(hosts[rank])),
+            }
         found[job, number] = variables
     return found
 
 
-class LocalProcesses:
-    """The processes that were started here; `hear` is called with each line that one says, one at a time."""
+def popen(command: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A process on this machine, with these variables beside those of this one."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+
+
+class Processes:
+    """The processes that are together; `hear` is called with each line that one says, one at a time."""
 
     def __init__(self, hear: Callable[[Process, str], None]) -> None:
         self._hear, self._lock = hear, threading.Lock()
         self.tasks: list[Process] = []
         self._readers: list[threading.Thread] = []
 
-    def start(self, job: str, number: int, command: Sequence[str], variables: Mapping[str, str]) -> Process:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        )
+    def add(self, job: str, number: int, process: Handle) -> Process:
+        """Listen to a process that was started."""
         task = Process(job, number, process)
         assert process.stdout is not None
         reader = threading.Thread(target=self._read, args=(task, process.stdout), daemon=True)
@@ -120,7 +152,7 @@ class LocalProcesses:
         for reader in self._readers:
             reader.join(_STOPPING_SECONDS)
 
-    def _read(self, task: Process, stream: IO[str]) -> None:
+    def _read(self, task: Process, stream: Iterable[str]) -> None:
         for line in stream:
             with self._lock:
                 task.said = [*task.said[-_LINES_KEPT + 1 :], line.rstrip()]

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from carrara.core.errors import NotFoundError, TrainingError
 from carrara.training.cluster.messages import MARK
-from carrara.training.cluster.processes import LocalProcesses, Process
+from carrara.training.cluster.processes import Process, Processes, popen
 from carrara.training.cluster.spec import ClusterSpec
 
 RESTARTS = 10
@@ -38,7 +38,7 @@ def keep_up(cluster: ClusterSpec, say: Callable[[str], None], told: threading.Ev
     if not tasks:
         names = [f"{job}:{n} {cluster.task_address(job, n)}" for job in cluster.jobs for n in cluster.task_indices(job)]
         raise NotFoundError("task of this machine", socket.gethostname(), hint=f"There are: {', '.join(names)}.")
-    processes = LocalProcesses(lambda task, line: None if MARK in line else say(f"[{task.name}] {line}"))
+    processes = Processes(lambda task, line: None if MARK in line else say(f"[{task.name}] {line}"))
     try:
         for job, number in tasks:
             _start(processes, cluster, job, number)
@@ -48,7 +48,7 @@ def keep_up(cluster: ClusterSpec, say: Callable[[str], None], told: threading.Ev
         processes.stop()
 
 
-def _watch(processes: LocalProcesses, cluster: ClusterSpec, say: Callable[[str], None], told: threading.Event) -> None:
+def _watch(processes: Processes, cluster: ClusterSpec, say: Callable[[str], None], told: threading.Event) -> None:
     restarts = 0
     while not told.wait(_SPINNING_SECONDS):
         for task in [one for one in processes.tasks if one.status is not None]:
@@ -61,6 +61,6 @@ def _watch(processes: LocalProcesses, cluster: ClusterSpec, say: Callable[[str],
             _start(processes, cluster, task.job, task.number)
 
 
-def _start(processes: LocalProcesses, cluster: ClusterSpec, job: str, number: int) -> Process:
+def _start(processes: Processes, cluster: ClusterSpec, job: str, number: int) -> Process:
     command = [sys.executable, "-m", "carrara.training.cluster.server"]
-    return processes.start(job, number, command, {"TF_CONFIG": cluster.tf_config(job, number)})
+    return processes.add(job, number, popen(command, {"TF_CONFIG": cluster.tf_config(job, number)}))

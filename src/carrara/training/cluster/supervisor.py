@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import queue
 import signal
-import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ import msgspec
 
 from carrara.core.errors import TrainingError
 from carrara.training.checkpoints import FileCheckpoint, Held
+from carrara.training.cluster.hosts import host_of
 from carrara.training.cluster.messages import MARK, PEER_LOST
-from carrara.training.cluster.processes import LocalProcesses, Process, local_cluster, task_variables
+from carrara.training.cluster.processes import Process, Processes, task_variables
 from carrara.training.cluster.reach import require_up
 from carrara.training.cluster.spec import ClusterSpec
 from carrara.training.cluster.team import ALONE
@@ -33,6 +34,18 @@ RESTARTS = 3
 
 SILENT_SECONDS = 60.0
 """A process that has not said for so long that it is alive stands still."""
+
+STUCK_SECONDS = 300.0
+"""Processes of which none has told of a round or worked for so long wait for one another in vain."""
+
+_WORKED_SECONDS = 2.0
+"""Of a processor's time: who has used less has not worked, but said that it is alive."""
+
+_ENDING_SECONDS = 30.0
+"""How long the others may take to end when the fit is complete."""
+
+_MOST_LOGGED = 2_000
+"""How many lines of each process are written into the run's log."""
 
 _SETTLING_SECONDS = 1.0
 _SPINNING_SECONDS = 0.1
@@ -79,12 +92,18 @@ class _Try:
         self._folder, self._task, self._team, self._restarts = folder, task, task.team, restarts
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._heard: dict[str, float] = {}
-        self._processes = LocalProcesses(self._hear)
-        self._variables = task_variables(self._cluster(), local_cluster({"master": 1}).task_address("master", 0))
+        self._used: dict[str, float] = {}
+        self._logged: Counter[str] = Counter()
+        self._moved = time.monotonic()
+        self._complete: float | None = None
+        self._processes = Processes(self._hear)
+        self._host = host_of(self._team.engine, folder)
+        self._variables: dict[tuple[str, int], dict[str, str]] = {}
 
     def run(self) -> Lost | None:
         """Until all have ended, or one is lost, which is returned."""
         try:
+            self._variables = task_variables(*self._cluster())
             for job, number in self._variables:
                 if job == "chief" or self._team.cluster is None:
                     self._start(job, number)
@@ -98,31 +117,48 @@ class _Try:
             return None
         finally:
             self._processes.stop()
+            self._host.close()
 
-    def _cluster(self) -> ClusterSpec:
+    def _cluster(self) -> tuple[ClusterSpec, str]:
         if (given := self._team.addresses()) is not None:
             require_up(given)
-            return ClusterSpec({**local_cluster({"chief": 1}).jobs, **given.jobs})
+            chief, master = self._host.cluster({"chief": 1})
+            return ClusterSpec({**chief.jobs, **given.jobs}), master
         servers = {"chief": 1, "ps": self._team.servers} if self._team.servers else {}
-        return local_cluster({**servers, "worker": self._team.workers})
+        return self._host.cluster({**servers, "worker": self._team.workers})
 
     def _start(self, job: str, number: int) -> None:
         serves = self._team.has_servers and job != "chief"
         module = "carrara.training.cluster.server" if serves else "carrara.training.cluster.worker"
-        command = [sys.executable, "-m", module, *([] if serves else [str(self._folder)])]
-        process = self._processes.start(job, number, command, self._variables[job, number])
-        self._heard[process.name] = time.monotonic()
+        process = self._processes.add(job, number, self._host.start(job, number, module, self._variables[job, number]))
+        self._heard[process.name] = self._moved = time.monotonic()
 
     def _running(self) -> bool:
+        if self._complete is not None and time.monotonic() - self._complete > _ENDING_SECONDS:
+            return False
         waited = [task for task in self._processes.tasks if task.job == "chief" or not self._team.has_servers]
         return any(task.status is None for task in waited)
 
     def _hear(self, process: Process, line: str) -> None:
-        self._heard[process.name] = time.monotonic()
+        self._heard[process.name] = now = time.monotonic()
         _, mark, text = line.partition(MARK)
-        if mark:
-            process.said.pop()
-            self._messages.put((process, msgspec.json.decode(text)))
+        if not mark:
+            self._log(process, line)
+            return
+        process.said.pop()
+        message = msgspec.json.decode(text)
+        if "used" not in message:
+            self._moved = now
+            self._messages.put((process, message))
+        elif message["used"] - self._used.get(process.name, 0.0) >= _WORKED_SECONDS:
+            self._used[process.name], self._moved = message["used"], now
+
+    def _log(self, process: Process, line: str) -> None:
+        self._logged[process.name] += 1
+        if self._logged[process.name] <= _MOST_LOGGED:
+            self._task.log(f"[{process.name}] {line}")
+        elif self._logged[process.name] == _MOST_LOGGED + 1:
+            self._task.log(f"[{process.name}] … what it says from here on is not kept")
 
     def _pass_on(self) -> None:
         """Tell what rank 0 has told, and keep its checkpoint."""
@@ -135,6 +171,8 @@ class _Try:
                     if (saved := FileCheckpoint(self._folder / CHECKPOINT).read()) is not None:
                         self._task.checkpoint.write(saved)
                     self._task.report(message["round"], message["loss"])
+                elif "complete" in message:
+                    self._complete = time.monotonic()
                 elif "told" in message:
                     self._task.tell(message["told"])
                 elif "done" in message:
@@ -149,11 +187,17 @@ class _Try:
             if process.status is None and now - self._heard[process.name] > SILENT_SECONDS:
                 process.stop()
                 return Lost(process, f"stood still for {SILENT_SECONDS:.0f} s", restarts=True)
+        if now - self._moved > STUCK_SECONDS and self._complete is None:
+            process = self._processes.tasks[0]
+            return Lost(process, f"and the others waited for one another for {STUCK_SECONDS:.0f} s", restarts=True)
         if not self._processes.failed():
             return None
         # Those that waited for it follow it; what was killed is the cause, and not what they say of it.
         time.sleep(_SETTLING_SECONDS)
         self._pass_on()
+        if self._complete is not None:
+            # What it is that failed has no part in the fit any more.
+            return None
         process = min(self._processes.failed(), key=lambda one: one.process.returncode)
         if (status := process.process.returncode) == PEER_LOST:
             return Lost(process, "lost one of its servers", restarts=True)

@@ -7,23 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from carrara.core.errors import ConfigurationError
+from carrara.training.cluster.hosts import LOCAL, check_engine
 from carrara.training.cluster.spec import ClusterSpec, read_cluster
 
 
 @dataclass(frozen=True)
 class Team:
-    """So many `workers`, with so many parameter `servers`, on this machine; or the servers of a cluster that runs, by
-    the path of its `cluster` file."""
+    """So many `workers`, with so many parameter `servers`, where `engine` says; or the servers of a cluster that runs,
+    by the path of its `cluster` file."""
 
     workers: int = 1
     servers: int = 0
     cluster: str | None = None
+    engine: str = LOCAL
 
     @classmethod
-    def of(cls, workers: int = 1, servers: int = 0, cluster: str | Path | None = None) -> Team:
+    def of(cls, workers: int = 1, servers: int = 0, cluster: str | Path | None = None, engine: str = LOCAL) -> Team:
         """Raises ConfigurationError where a cluster's file says another thing, or cannot be used."""
+        check_engine(engine)
         if cluster is None:
-            return cls(workers, servers)
+            return cls(workers, servers, engine=engine)
         if workers > 1 or servers:
             raise ConfigurationError(f"{cluster} says how many workers and servers there are: leave out their numbers")
         for job in ("ps", "worker"):
@@ -47,7 +50,8 @@ class Team:
         return None if self.cluster is None else read_cluster(Path(self.cluster))
 
     def spec(self) -> dict[str, Any]:
-        return dict(vars(self))
+        """What a fit depends on: it is the same wherever the processes run."""
+        return {"workers": self.workers, "servers": self.servers, "cluster": self.cluster}
 
 
 ALONE = Team()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -50,26 +51,29 @@ def main(folder: Path) -> None:
         trainer.join(train, validation, task)
     except CarraraError as error:
         tell(error=error.message, hint=error.hint)
-        sys.exit(1)
+        _leave(1)
     except Exception as error:
-        if type(error).__name__ not in _LOST:
-            raise
         traceback.print_exc()
-        _leave(PEER_LOST)
+        _leave(PEER_LOST if type(error).__name__ in _LOST else 1)
+    if not rank:
+        tell(complete=True)
     _leave(0)
 
 
 def _leave(status: int) -> None:
-    if os.environ.get("TF_CONFIG") and ClusterSpec.from_tf_config(os.environ["TF_CONFIG"])[1] == "chief":
-        # TensorFlow's coordinator never lets its process end by itself where a worker was lost (2.21).
+    # TensorFlow's coordinator never lets its process end by itself where a worker was lost (2.21), and who fails among
+    # others that wait for it would wait for them.
+    if status or ClusterSpec.from_tf_config(os.environ["TF_CONFIG"])[1] == "chief":
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
 
 
 def live() -> None:
+    """Say again and again that this process is alive, and how much of a processor's time it has used."""
     while True:
-        tell(alive=True)
+        tell(used=time.process_time())
         threading.Event().wait(ALIVE_SECONDS)
 
 

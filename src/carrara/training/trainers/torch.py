@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from carrara.core.plugins import require
+from carrara.training.cluster.cores import cores
 from carrara.training.trainers.base import Array, Fitted, Part, Task
 from carrara.training.trainers.epochs import run_epochs
 from carrara.training.trainers.net_graph import dense_graph
@@ -60,14 +61,15 @@ def _ready(train: Part, task: Task) -> Any:
 
 @contextmanager
 def _joined(torch: Any) -> Iterator[_Group]:
-    """The processes of a fit, which share the cores of this machine, by the addresses in the environment."""
-    # Nothing listens beyond this machine.
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+    """The processes of a fit, by the addresses in the environment."""
+    if os.environ["MASTER_ADDR"].startswith("127."):
+        # Nothing listens beyond this machine.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     rank, workers = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     where = f"tcp://{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     patience = timedelta(seconds=_PATIENCE_SECONDS)
     torch.distributed.init_process_group("gloo", init_method=where, rank=rank, world_size=workers, timeout=patience)
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    torch.set_num_threads(cores())
     try:
         yield _Group(torch, rank, workers)
     finally:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from carrara.core.plugins import require
+from carrara.training.cluster.cores import cores
 from carrara.training.trainers.base import Array, Part
 
 _PATIENCE_SECONDS = 120
@@ -31,10 +32,8 @@ def communicator() -> Iterator[Callable[[Part], Part]]:
         tracker = trackers.RabitTracker(workers, address, port, sortby="task", timeout=_PATIENCE_SECONDS)
         tracker.start()
 
-    # They share the cores of this machine.
-    threads = max(1, (os.cpu_count() or 1) // workers)
     with (
-        library.config_context(nthread=threads),
+        library.config_context(nthread=cores()),
         collective.CommunicatorContext(
             dmlc_communicator="rabit",
             dmlc_tracker_uri=address,
@@ -45,6 +44,9 @@ def communicator() -> Iterator[Callable[[Part], Part]]:
         ),
     ):
         yield lambda part: _share(part, rank, workers)
+    if rank == 0:
+        # The others ask the tracker to let them go; it ends with this process, and they would ask for half an hour.
+        tracker.wait_for(_PATIENCE_SECONDS)
 
 
 def _share(part: Part, rank: int, workers: int) -> Part:

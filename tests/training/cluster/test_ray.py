@@ -1,0 +1,90 @@
+"""The processes of a fit on a Ray cluster: they learn what those on this machine do, and whatever becomes of one of
+them, the fit ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_supervisor import LONG, once, prepared_for
+
+from carrara.core.errors import ConfigurationError, MissingExtra, UnavailableError
+from carrara.training import Torch, XGBoost
+from carrara.training.cluster import processes, ray
+from carrara.training.cluster.team import Team
+from carrara.training.fit import fit_prepared
+
+ON_RAY = Team(2, engine="ray:local")
+
+
+@pytest.fixture
+def pids(monkeypatch):
+    """Of the actors and processes that are started, in their order."""
+    found: list[tuple[int, int]] = []
+    add = processes.Processes.add
+
+    def seen(self, job, number, process):
+        found.append(process.pids)
+        return add(self, job, number, process)
+
+    monkeypatch.setattr(processes.Processes, "add", seen)
+    return found
+
+
+def left_over() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("carrara-fit-*"))
+
+
+def test_what_is_no_place_to_train_is_said():
+    with pytest.raises(ConfigurationError, match=r"(?s)training is 'spark://a', which is no place.*ray://HOST:10001"):
+        Team.of(2, engine="spark://a")
+
+
+def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    made, prepared = prepared_for(Torch(epochs=1), team=ON_RAY)
+    with pytest.raises(MissingExtra, match=r"carrara\[ray\]"):
+        fit_prepared(made, prepared)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_does_not_answer_is_named():
+    made, prepared = prepared_for(Torch(epochs=1), team=Team(2, engine="ray://127.0.0.1:9"))
+    with pytest.raises(UnavailableError, match=r"(?s)the Ray cluster at ray://127\.0\.0\.1:9 does not answer"):
+        fit_prepared(made, prepared)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "trainer", [Torch(epochs=3, batch_rows=100, dropout=0.0, layers=(16,)), XGBoost(trees=20, depth=3)]
+)
+def test_workers_on_ray_learn_what_those_on_this_machine_do(trainer, monkeypatch):
+    monkeypatch.setattr(ray, "_SLICE_BYTES", 10_000)
+    before, rounds = left_over(), []
+    made, prepared = prepared_for(trainer, team=Team(2))
+    here = fit_prepared(made, prepared)
+    made, prepared = prepared_for(trainer, team=ON_RAY, report=lambda number, loss: rounds.append(number))
+    there = fit_prepared(made, prepared)
+    np.testing.assert_array_equal(here.curve["validation"], there.curve["validation"])
+    assert here.files == there.files
+    assert rounds == list(range(1, len(there.curve["validation"]) + 1))
+    assert left_over() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["actor", "process"])
+def test_an_actor_or_its_process_that_is_killed_costs_no_run(pids, killed):
+    told: list[str] = []
+    place = ["actor", "process"].index(killed)
+    report, rounds = once(3, lambda: os.kill(pids[1][place], signal.SIGKILL))
+    made, prepared = prepared_for(LONG, team=ON_RAY, report=report, tell=told.append)
+    found = fit_prepared(made, prepared)
+    assert told == ["worker:1 was killed by signal 9; all go on from the last checkpoint"]
+    assert rounds[-1] == 6
+    assert rounds.count(1) == rounds.count(2) == 1
+    assert len(found.curve["validation"]) == 6
