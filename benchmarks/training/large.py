@@ -33,7 +33,8 @@ TRAINERS = {
 }
 
 
-def main(data: Path, rows: int, trainer: str) -> None:
+def main(data: Path, rows: int, trainer: str) -> int:
+    """The bytes that the fit took beside what was there before."""
     if not data.exists():
         write_rows(data, rows)
     names = tuple(f"v:f{n}" for n in range(COLUMNS))
@@ -53,6 +54,7 @@ def main(data: Path, rows: int, trainer: str) -> None:
     print(f"{trainer}: {height:,} rows in {seconds:.0f} s, {height / seconds / 1e6:.2f} million rows a second")
     peak = memory.peak / 1e9
     print(f"a matrix of {matrix:.2f} GB, at most {peak:.2f} GB of memory: {peak / matrix:.2f} ×")
+    return memory.peak - memory.before
 
 
 def write_rows(path: Path, rows: int) -> None:
@@ -77,7 +79,8 @@ class _Memory:
     """The most anonymous memory that this process has in a block."""
 
     def __enter__(self) -> _Memory:
-        self.peak, self._ended = 0, threading.Event()
+        self.before = self.peak = self._held()
+        self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch)
         self._watcher.start()
         return self
@@ -88,8 +91,11 @@ class _Memory:
 
     def _watch(self) -> None:
         while not self._ended.wait(0.05):
-            status = Path("/proc/self/status").read_text()
-            self.peak = max(self.peak, int(status.split("RssAnon:")[1].split()[0]) * 1024)
+            self.peak = max(self.peak, self._held())
+
+    def _held(self) -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("RssAnon:")[1].split()[0]) * 1024
 
 
 if __name__ == "__main__":

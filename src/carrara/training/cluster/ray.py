@@ -26,7 +26,7 @@ _ROOM_SECONDS = 60.0
 _ANSWER_SECONDS = 60.0
 """How long an actor may take to answer."""
 
-_SLICE_BYTES = 32 * 2**20
+_SLICE_BYTES, _STORE_BYTES = 32 * 2**20, 256 * 2**20
 
 
 class RayHost:
@@ -187,7 +187,7 @@ def _connected(address: str) -> tuple[Any, bool]:
         # Ray listens on all interfaces, whatever its node's address is (2.60): a token keeps others out.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "object_store_memory": 8 * _SLICE_BYTES}
+        local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "object_store_memory": _STORE_BYTES}
     ray = require("ray", extra="ray", purpose="training on a Ray cluster")
     if ray.is_initialized():
         return ray, False

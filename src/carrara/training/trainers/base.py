@@ -58,8 +58,8 @@ class Task:
     it raises Pruned where the fit is not worth its end, and a trainer lets that through. `checkpoint` keeps the state
     of long fits; `start` is what an earlier version has learned, to go on from, and empty where there is none.
     The processes of `team` share the work, where a trainer is a `DistributedTrainer`; `tell` says to people what
-    happened meanwhile, `log` takes what the processes say. In `folder` there is room for large files. `shapes` are those of the
-    features that are arrays: each is as many columns, row by row.
+    happened meanwhile, `log` takes what the processes say. In `folder` there is room for large files. `shapes` are
+    those of the features that are arrays: each is as many columns, row by row.
     """
 
     kind: Kind

@@ -20,6 +20,8 @@ from carrara.training.trainers.net_graph import answer_graph
 from carrara.training.trainers.shape import Shape
 from carrara.training.transforms.graph import joined
 
+_ROWS_AT_ONCE = 65_536
+
 
 @dataclass(frozen=True)
 class NetTrainer:
@@ -78,7 +80,9 @@ def _described(shape: Shape | None, scale: Scale) -> dict[str, bytes]:
 
 def refuse_missing(train: Part, task: Task) -> None:
     """TrainingError where a column has missing numbers, with its name."""
-    missing = np.asarray(np.isnan(train.features).any(axis=0))
+    missing = np.zeros(len(task.names), bool)
+    for start in range(0, len(train.features), _ROWS_AT_ONCE):
+        missing |= np.isnan(train.features[start : start + _ROWS_AT_ONCE]).any(axis=0)
     if missing.any():
         names = [name for name, there in zip(task.names, missing, strict=True) if there]
         raise TrainingError(
