@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-ROWS, COLUMNS = 2_400_000, 30
+ROWS, COLUMNS = 3_600_000, 30
 MATRIX_BYTES = ROWS * COLUMNS * 4
 
 FIT = """
+import importlib
 import sys
 from pathlib import Path
 import carrara
@@ -22,6 +23,9 @@ from carrara.training.trainers import xgboost_data
 for module in (feeds, inputs, xgboost_data):
     module.MOST_IN_MEMORY = 3_000_000
 xgboost_data._BATCH_ROWS = 131_072
+# What is imported, and read of the file at once, is the same for every number of rows.
+importlib.import_module("onnxmltools"), importlib.import_module(sys.argv[2])
+large.BATCH = 131_072
 large.TRAINERS["xgboost"] = carrara.XGBoost(trees=2, early_stopping=2)
 print(large.main(Path(sys.argv[1]), {rows}, sys.argv[2]))
 """
@@ -40,4 +44,4 @@ def test_a_fit_takes_less_memory_than_its_matrix_has(data, trainer):
     done = subprocess.run([sys.executable, "-c", script, str(data), trainer], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     taken = int(done.stdout.split()[-1])
-    assert taken < MATRIX_BYTES * 0.9, f"{taken / 1e6:.0f} MB for a matrix of {MATRIX_BYTES / 1e6:.0f} MB"
+    assert taken < MATRIX_BYTES * 0.75, f"{taken / 1e6:.0f} MB for a matrix of {MATRIX_BYTES / 1e6:.0f} MB"
