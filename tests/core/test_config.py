@@ -62,7 +62,7 @@ def test_true_and_false_are_taken_from_the_file_and_from_the_environment(read, m
     [
         ('[stores]\nlak = "x"', "stores.lak", "Did you mean 'lake'?"),
         ('[store]\nlake = "x"', "store", "Did you mean 'stores'?"),
-        ("[engine]\nzzz = 1", "engine.zzz", "Known keys here: features."),
+        ("[engine]\nzzz = 1", "engine.zzz", "Known keys here: features, training."),
     ],
 )
 def test_an_unknown_key_is_named_with_its_file_and_the_nearest_one(read, tmp_path, text, key, hint):

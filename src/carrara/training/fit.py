@@ -29,7 +29,7 @@ from carrara.training.transforms.graph import joined
 _ALMOST = 0.999
 """The area, or the correlation, at which one feature tells the label almost alone."""
 
-_LOOKED_AT = 50_000
+_LOOKED_AT = 10_000
 """How many rows of the train part are enough to see that."""
 
 
