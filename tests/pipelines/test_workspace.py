@@ -98,22 +98,3 @@ def test_outcomes_count_from_the_moment_they_became_known(trained):
         with Workspace(trained.root, clock=lambda clock=clock: clock) as later:
             report = later.monitor("late@1")
             assert (report.predictions, report.outcomes) == (200, known)
-
-
-def test_objects_show_themselves_in_a_notebook_with_everything_escaped(trained):
-    shown = [
-        trained,
-        trained.datasets.get("trips"),
-        trained.datasets.ingest("trips")[0],
-        trained.models.get("late"),
-        trained.deployments()[0],
-        trained.plan(),
-        trained.train("late"),
-        trained.features.tables()[0],
-        trained.features.materialise(until=AT)[0],
-        trained.predict("late", [{**ENTITY, "driver": "<script>alert(1)</script>"}]),
-    ]
-    for thing in shown:
-        page = thing._repr_html_()
-        assert "<table" in page
-        assert "<script>" not in page

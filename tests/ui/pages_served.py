@@ -14,11 +14,19 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from carrara.metadata.runs import run
 from carrara.metadata.versions import add_version, get_version
+from carrara.monitoring.prediction_log import PredictionLog
+from carrara.serving.contract import Choice
+from carrara.serving.deployed import Deployed
+from carrara.serving.inference import Inference, Request
+from carrara.serving.manager import ModelManager
+from carrara.serving.observed import Observed
+from carrara.serving.rollouts import Rollouts
 from carrara.ui.server import UiServer
 from carrara.workspace import Workspace
 
@@ -98,6 +106,28 @@ def _under_other_names(workspace: Workspace) -> None:
     for name in (HARM, LONG):
         with run(metadata, "train", name, {name: name}) as run_id:
             add_version(metadata, "model", name, digest=late.digest, run_id=run_id, record=late.record, sources=[name])
+
+
+def ask_a_server(workspace: Workspace, count: int) -> None:
+    """Let the parts of a server answer `count` requests of `late`, each of another driver, and write that down."""
+    stores, observed = workspace.stores, Observed()
+    log, rollouts = PredictionLog(stores, flush_seconds=0.05), Rollouts(stores, observed)
+    deployed = Deployed(stores, rollouts)
+    manager = ModelManager(deployed.endpoints, deployed.load)
+    inference = Inference(manager, log.append, observed)
+    manager.reconcile()
+    at = np.array([np.datetime64("2024-01-20T00:00:00", "us")])
+    for number in range(count):
+        texts = {"driver": f"d{number}", "depot": "p0", "city": "c0"}
+        inputs = {name: np.array([value], dtype=object) for name, value in texts.items()}
+        asked = Request(Choice("late"), {**inputs, "distance": np.array([17.0]), "event_time": at})
+        answer = inference.answer_all([asked])[0]
+        assert not isinstance(answer, Exception), answer
+    rollouts.tick(workspace.deployments())
+    rollouts.flush()
+    inference.shadows.close()
+    manager.stop()
+    log.close()
 
 
 @pytest.fixture(scope="session")

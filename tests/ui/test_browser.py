@@ -10,6 +10,7 @@ from pathlib import Path
 
 import axe_core_python
 import pytest
+from pages_served import ask_a_server
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -18,6 +19,7 @@ PATHS = {
     "overview": "/",
     "datasets": "/datasets",
     "dataset": "/datasets/trips",
+    "dataset-schema": "/datasets/trips/schema",
     "dataset-diff": "/datasets/" + "n" * 4_096 + "/diff",
     "features": "/features",
     "feature": "/features/depot_state:load",
@@ -128,6 +130,15 @@ def test_from_a_feature_to_a_prediction_that_is_explained(browser, own_page, scr
     assert "serves late@1 · canary late@2" in text(browser)
     assert "10.0 %" in text(browser)
 
+    # Its traffic, which a server sees: it comes without loading the page again.
+    assert "No server has answered for it in this time." in text(browser)
+    ask_a_server(own_page.workspace, 60)
+    wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "svg .curve"))
+    assert re.search(r"late@1 as primary: \d+", text(browser))
+    assert re.search(r"late@2 as canary: \d+", text(browser))
+    assert "Latency" in text(browser)
+    browser.save_screenshot(str(screenshots / "canary.png"))
+
     # Then it is deployed.
     browser.get(own_page.url + "/models/late/2")
     click(browser, "Deploy")
@@ -136,9 +147,9 @@ def test_from_a_feature_to_a_prediction_that_is_explained(browser, own_page, scr
     assert own_page.workspace.deployments()[0].version == 2
     assert "serves late@2" in text(browser)
 
-    # The traffic of the endpoint, and what it served before.
+    # What the endpoint served before, and how that did.
     assert browser.find_elements(By.CSS_SELECTOR, "svg .curve")
-    assert "version 1: 60" in text(browser)
+    assert "late@1 as primary" in text(browser)
 
     # One prediction, with what each feature added.
     browser.get(own_page.url + "/monitoring/late/1")

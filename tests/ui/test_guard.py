@@ -116,6 +116,7 @@ def test_a_browser_without_the_forms_token_changes_nothing(served, tokens):
     ("role", "path"),
     [
         ("viewer", "/models/late/train"),
+        ("viewer", "/datasets/trips/schema/accept"),
         ("viewer", "/runs/late/stop"),
         ("viewer", "/runs/late/resume"),
         ("viewer", "/models/late/silence"),

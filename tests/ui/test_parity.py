@@ -9,6 +9,7 @@ from carrara.cli.main import app
 from carrara.ui.actions import ACTIONS
 
 COMMANDS = {
+    "/datasets/{name}/schema/accept": "dataset schema update",
     "/runs/{run}/stop": "run stop",
     "/runs/{run}/resume": "run resume",
     "/models/{name}/train": "train",

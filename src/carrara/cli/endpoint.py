@@ -48,6 +48,27 @@ def show(endpoint: NameArgument, workspace: WorkspaceOption = HERE, as_json: Jso
 
 
 @app.command()
+def traffic(
+    endpoint: NameArgument,
+    since: Annotated[str, typer.Option(help="How far back: 1h, 1d, 7d.")] = "1d",
+    parts: Annotated[int, typer.Option(help="Into how many stretches.", min=1, max=1_000)] = 12,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Requests, failures and latency over time, by version and arm."""
+    with open_workspace(workspace) as ws:
+        found = list(ws.endpoints.traffic(endpoint, since=since, parts=parts))
+    if as_json:
+        print_json([one.as_dict() for one in found])
+        return
+    if not found:
+        say(f"No server has answered for {endpoint} since then. Next: carrara serve")
+        return
+    rows = [(o.start, o.version, o.arm, o.requests, o.failed, o.refused, o.p50_ms, o.p95_ms) for o in found]
+    print_table(["from", "version", "arm", "requests", "failed", "refused", "p50 ms", "p95 ms"], rows)
+
+
+@app.command()
 def history(endpoint: NameArgument, workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:
     """What happened to an endpoint, and why."""
     with open_workspace(workspace) as ws:

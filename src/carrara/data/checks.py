@@ -12,7 +12,7 @@ from carrara.core.errors import NotFoundError
 from carrara.data.anomalies import Anomaly
 from carrara.data.dataset import Dataset
 from carrara.data.schema import Schema
-from carrara.data.schema_file import proposed, schema_of, schema_path, schema_text, text_diff
+from carrara.data.schema_file import proposed, schema_file, schema_of, schema_text, text_diff
 from carrara.data.sources import Files, Frame
 from carrara.data.statistics import Statistics
 from carrara.data.storable import storable, storable_schema
@@ -104,8 +104,8 @@ def _checked(
 
 def written_schema(stores: Stores, name: str) -> str:
     """The TOML of a dataset's schema: of its file, or of its newest version's."""
-    path = schema_path(stores.root, name)
-    if path.is_file():
+    path = schema_file(stores.root, name)
+    if path is not None:
         return path.read_text(encoding="utf-8")
     found = schema_of(stores.root, name, {"schema": dataset_version(stores, name).schema})
     assert found is not None

@@ -22,10 +22,19 @@ def schema_path(root: Path, name: str) -> Path:
     return root / "schemas" / f"{name}.toml"
 
 
+def schema_file(root: Path, name: str) -> Path | None:
+    """The file of a dataset's schema, where there is one; a name that no file can have has none."""
+    path = schema_path(root, name)
+    try:
+        return path if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
 def schema_of(root: Path, name: str, record: Mapping[str, Any] | None) -> Schema | None:
     """The schema that a dataset is held against: its file, else that of its newest version, else None."""
-    path = schema_path(root, name)
-    if path.is_file():
+    path = schema_file(root, name)
+    if path is not None:
         return schema_from_toml(path.read_text(encoding="utf-8"), str(path))
     if record is not None:
         return schema_from_dict(record["schema"], f"the schema of dataset '{name}'")

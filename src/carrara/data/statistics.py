@@ -11,7 +11,9 @@ import polars as pl
 
 from carrara.core.columns import require_column, require_number
 from carrara.core.errors import DataError
+from carrara.core.html import card
 from carrara.data.column_statistics import ColumnStatistics
+from carrara.data.columns_table import columns_table
 
 BATCH_CELLS = 8_000_000
 """How many cells a batch holds, so that wide tables need no more memory than long ones."""
@@ -75,6 +77,9 @@ class Statistics:
         of the moments. `weighted` repeats the figures by weight.
         """
         return {name: column.summary() for name, column in self.columns.items()}
+
+    def _repr_html_(self) -> str:
+        return card(f"{self.rows:,} rows, {len(self.columns)} columns", columns_table(self.summary()))
 
     def to_bytes(self) -> bytes:
         """The whole state, for `from_bytes`."""

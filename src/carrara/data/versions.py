@@ -9,7 +9,9 @@ from typing import Any
 import polars as pl
 
 from carrara.core.errors import NotFoundError
-from carrara.core.html import html_table
+from carrara.core.figures import when
+from carrara.core.html import card, figures, section, state, table
+from carrara.data.columns_table import columns_table
 from carrara.data.statistics import Statistics
 from carrara.metadata.versions import Version, get_version, list_versions
 from carrara.storage import Stores
@@ -49,9 +51,16 @@ class DatasetVersion:
         return {**vars(self), "created_at": self.created_at.isoformat()}
 
     def _repr_html_(self) -> str:
-        rows = [(name, s["type"], s["nulls"], s["distinct"]) for name, s in self.statistics.items()]
-        return html_table(
-            f"{self.name}@{self.version}, {self.rows:,} rows", ["column", "type", "nulls", "distinct"], rows
+        wrong = [
+            (state(one["severity"], "warn"), one["column"] or "the table", one["message"]) for one in self.anomalies
+        ]
+        counts = {"Rows": self.rows, "Added": self.added, "Set aside": self.quarantined, "Anomalies": len(wrong)}
+        return card(
+            f"{self.name}@{self.version}",
+            figures(counts),
+            section("Anomalies", table(["", "column", "what is not as the schema says"], wrong) if wrong else ""),
+            columns_table(self.statistics),
+            lead=f"made {when(self.created_at)} UTC by {self.created_by}",
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from carrara.core.html import card, section
 from carrara.evaluation.charts import charts_of, slice_bars
 from carrara.evaluation.fairness import Difference, differences
 from carrara.evaluation.intervals import Resamples
@@ -26,6 +27,7 @@ from carrara.evaluation.metrics import (
 from carrara.evaluation.segments import segments
 from carrara.evaluation.slices import SEARCHED_PARTS, Column, SliceResult, coded, measure_slices
 from carrara.evaluation.weak_slices import WeakSlice, weakest_slices
+from carrara.models.notebook import charts_drawn, metrics_table, slices_table
 
 _TREATMENT = ("predicted_rate", "recall", "false_positive_rate", "precision")
 """By what groups are compared, beside what a binary model is judged by."""
@@ -62,6 +64,18 @@ class Evaluation:
             "fairness": [one.as_dict() for one in self.fairness],
             "segments": list(self.segments),
         }
+
+    def _repr_html_(self) -> str:
+        return card(f"Evaluation on {self.rows:,} rows", *self.shown())
+
+    def shown(self) -> list[str]:
+        """The parts of a notebook's card: metrics beside the baseline, slices, charts."""
+        told = self.as_dict()
+        return [
+            metrics_table(told["metrics"], baseline=told["baseline"]),
+            section("Charts", charts_drawn(self.charts)),
+            section("Slices", slices_table(told["slices"])),
+        ]
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:

@@ -11,6 +11,8 @@ from typing import Any
 
 from carrara.core.definitions import Definitions
 from carrara.core.errors import NotFoundError
+from carrara.core.html import card, figures, note, section
+from carrara.data.columns_table import columns_table
 from carrara.features.aggregates import AggregateView
 from carrara.features.offline import KIND as TABLE
 from carrara.features.service import View, definition_digest
@@ -21,6 +23,7 @@ from carrara.storage import Stores
 
 _WORD = re.compile(r"[a-z0-9]+")
 _BLANKS = str.maketrans(dict.fromkeys("_-.,:;/()'", " "))
+_MOST_READERS = 12
 _WEIGHTS = (8.0, 4.0, 2.0, 2.0, 1.0, 1.0, 1.0, 2.0)
 """What a word counts in the name, the view, the description, the entity, the source, the owner, the kind, the tags."""
 
@@ -54,6 +57,18 @@ class CatalogueEntry:
     def as_dict(self) -> dict[str, Any]:
         shown = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**shown, "models": list(self.models), "tags": list(self.tags)}
+
+    def _repr_html_(self) -> str:
+        told = {"Kind": self.kind, "Type": self.type, "Entity": self.entity, "From": self.source, "Owner": self.owner}
+        held = columns_table({self.feature: self.statistics}) if self.statistics else note("Not computed yet.")
+        readers = ", ".join(self.models[-_MOST_READERS:])
+        return card(
+            self.feature,
+            figures({name: value for name, value in told.items() if value}),
+            section("What it holds", held),
+            section("Read by", note(readers) if readers else ""),
+            lead=self.description,
+        )
 
     @cached_property
     def said(self) -> str:

@@ -11,8 +11,10 @@ import polars as pl
 from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
 from carrara.core.errors import DataError
-from carrara.core.html import html_table
+from carrara.core.figures import when
+from carrara.core.html import card
 from carrara.data import dataset_version
+from carrara.data.columns_table import columns_table
 from carrara.features.engines.base import feature_engine
 from carrara.features.entities import Entity
 from carrara.features.rows import CREATED, readable
@@ -46,8 +48,8 @@ class FeatureTable:
         return f"{KIND}:{self.view}@{self.version}"
 
     def _repr_html_(self) -> str:
-        rows = [(name, s["type"], s["nulls"], s["distinct"]) for name, s in self.statistics.items()]
-        return html_table(f"{self.view}, {self.rows:,} rows", ["column", "type", "nulls", "distinct"], rows)
+        lead = f"{self.rows:,} rows, computed {when(self.computed_at)} UTC"
+        return card(f"{self.view}@{self.version}", columns_table(self.statistics), lead=lead)
 
 
 def compute_feature_table(stores: Stores, definitions: Definitions, view: StoredView) -> FeatureTable:

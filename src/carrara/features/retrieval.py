@@ -14,6 +14,7 @@ import polars as pl
 from carrara.core.clock import duration, microseconds
 from carrara.core.columns import UTC_TIME
 from carrara.core.errors import DataError, RequestError
+from carrara.core.html import html_table
 from carrara.core.stages import stage
 from carrara.features.aggregates import AggregateView
 from carrara.features.entities import Entity, key_bytes
@@ -32,6 +33,7 @@ NO_TIME: int = np.iinfo(np.int64).min
 """How NumPy writes a missing time."""
 
 _MICROSECONDS_A_DAY = 86_400_000_000
+_MOST_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ class FeatureValues(Mapping[str, Array]):
         ).with_columns(**times)
 
     def _repr_html_(self) -> str:
-        found: str = self.to_polars()._repr_html_()
-        return found
+        shown = self.to_polars().head(_MOST_SHOWN)
+        return html_table("Feature values", shown.columns, shown.rows())
 
 
 @dataclass(frozen=True)

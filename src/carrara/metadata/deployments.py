@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from carrara.core.clock import from_microseconds, microseconds, now
 from carrara.core.errors import CarraraError, NotFoundError
+from carrara.core.figures import share as per_cent
 from carrara.core.html import html_table
 from carrara.core.identity import current_user
 from carrara.metadata.aliases import point, pointed_at, refuse_deleted
@@ -53,7 +54,7 @@ class Deployment:
         return f"{self.model}@{self.version}"
 
     def _repr_html_(self) -> str:
-        row = (self.address, self.role, f"{self.share:.0%}", self.deployed_by, self.started_at, self.ended_at)
+        row = (self.address, self.role, per_cent(self.share), self.deployed_by, self.started_at, self.ended_at)
         return html_table(self.endpoint, ["version", "role", "share", "by", "from", "to"], [row])
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from carrara.core.clock import from_microseconds, microseconds
@@ -89,6 +89,37 @@ def list_windows(metadata: Metadata, model: str, version: int | None = None) -> 
     query = query.where(table.c.version == version) if version is not None else query
     with metadata.begin() as connection:
         return [_recorded(row) for row in connection.execute(query).mappings()]
+
+
+@dataclass(frozen=True)
+class VersionWindows:
+    """All windows of a version together: how many predictions and known outcomes they have, from when to when."""
+
+    model: str
+    version: int
+    predictions: int
+    outcomes: int
+    start: datetime
+    end: datetime
+    computed_at: datetime
+
+
+def windows_by_version(metadata: Metadata) -> list[VersionWindows]:
+    """Every version of which a window is computed: its span, or the one window that it has; the newest first."""
+    length = table.c.end - table.c.start
+    computed = table.c.result.is_not(None)
+    widest = select(table.c.model, table.c.version, func.max(length).label("length")).where(computed)
+    longest = widest.group_by(table.c.model, table.c.version).subquery()
+    same = and_(table.c.model == longest.c.model, table.c.version == longest.c.version, length == longest.c.length)
+    query = select(table).join(longest, same).where(computed).order_by(table.c.model, table.c.version.desc())
+    found: dict[tuple[str, int], VersionWindows] = {}
+    with metadata.read() as connection:
+        for row in connection.execute(query.order_by(table.c.start.desc())).mappings():
+            one = _recorded(row)
+            told = (one.predictions or 0, one.outcomes or 0, one.key.start, one.key.end)
+            known = VersionWindows(one.key.model, one.key.version, *told, one.computed_at or one.key.end)
+            found.setdefault((known.model, known.version), known)
+    return list(found.values())
 
 
 def _columns(key: WindowKey) -> dict[str, Any]:

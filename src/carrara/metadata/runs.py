@@ -6,17 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from html import escape
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, insert, select, update
 
 from carrara.core.clock import from_microseconds, microseconds, now
 from carrara.core.errors import NotFoundError
+from carrara.core.figures import short, when, words
+from carrara.core.html import card, note, section, state, table
 from carrara.core.identity import current_user, new_id
 from carrara.core.processes import Process, Stopped
+from carrara.core.svg import Html
 from carrara.metadata.run_events import RunEvent, current_run
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import runs, steps
+
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,19 @@ class Run:
         where = f"{self.process.host}, process {self.process.number}" if self.process else None
         told = {name: getattr(self, name) for name in ("id", "kind", "name", "state", "user", "parameters", "error")}
         return {**told, "from": self.started_at.isoformat(), "to": ended, "on": where}
+
+    def _repr_html_(self) -> str:
+        took = (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
+        look = {"complete": "good", "running": "busy", "failed": "bad", "lost": "bad"}.get(self.state, "quiet")
+        by = escape(f" · began {when(self.started_at)} UTC by {self.user}" + (f", took {took:.1f} s" if took else ""))
+        given = [(words(name), short(value, 160)) for name, value in self.parameters.items() if value not in _NOTHING]
+        return card(
+            f"{self.kind} {self.name}",
+            section("What went wrong", note(self.error)) if self.error else "",
+            section("Parameters", table(["", "value"], given)) if given else "",
+            note(f"run {self.id}"),
+            lead=Html(state(self.state, look) + by),
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from carrara.core.clock import from_microseconds
 from carrara.core.definitions import Definitions, load_recorded_definitions
 from carrara.core.errors import NotFoundError
 from carrara.core.failpoints import reach
-from carrara.core.html import html_table
+from carrara.core.figures import when, words
+from carrara.core.html import card, figures, note, state
 from carrara.core.names import check_name
+from carrara.core.svg import Html
 from carrara.metadata import deployments, lineage
 from carrara.metadata.aliases import alias_history, current_aliases
 from carrara.metadata.decisions import decisions_of
@@ -74,7 +77,11 @@ class ModelVersion:
         return found
 
     def _repr_html_(self) -> str:
-        return html_table(str(self), ["metric", "value"], self.metrics.items())
+        passed = state("gates passed", "good") if self.gates_passed else state("a gate failed", "bad")
+        told = escape(f" · {self.format}, registered {when(self.registered_at)} UTC")
+        more = f"The whole record, with its charts: workspace.models.record('{self}')"
+        shown = {words(name): value for name, value in self.metrics.items()}
+        return card(str(self), figures(shown), note(more), lead=Html(passed + told))
 
     def as_dict(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("model", "version", "manifest", "run_id")}

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
-from xml.etree import ElementTree
 
 import msgspec
 import numpy as np
 
+from carrara.core.errors import CarraraError, MissingExtra
 from carrara.core.plugins import require
 from carrara.data.distances import jensen_shannon
-from carrara.models.drawing import offline
+from carrara.models.inline_chart import inline_svg
 from carrara.models.learned.tree_view import TreeView
 
 _PURPOSE = "the HTML report"
-_UNSAFE_ELEMENTS = {"script", "foreignObject", "image", "use", "style"}
 _MOST_ENTRIES, _HEADLINES, _MOST_MOVED, _MOVED = 60, 4, 8, 0.01
 
 # Distributions, curves and pairs are drawn: their figures are in the record.
@@ -201,42 +199,13 @@ def _moved(features: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, list
 
 def _drawn(name: str, spec: Mapping[str, Any]) -> Any:
     """A chart as inline SVG, or None when its spec cannot be drawn."""
-    vl_convert = require("vl_convert", extra="report", purpose=_PURPOSE)
     markup = require("markupsafe", extra="report", purpose=_PURPOSE)
     try:
-        svg = vl_convert.vegalite_to_svg(offline(spec), allowed_base_urls=[])
-    except ValueError:
+        return markup.Markup(inline_svg(name, spec))
+    except MissingExtra:
+        raise
+    except CarraraError:
         return None
-    return markup.Markup(_tamed(svg, prefix=re.sub(r"\W", "_", name)))
-
-
-def _tamed(svg: str, prefix: str) -> str:
-    """An SVG that can stand among others in a page: own ids, no links, nothing that runs or loads."""
-    root = ElementTree.fromstring(svg)
-    # Vega counts its ids through the life of the process; renumbered, a record has one page and not many.
-    ids = [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
-    own = {old: f"{prefix}-{number}" for number, old in enumerate(ids)}
-    for element in list(root.iter()):
-        element.tag = _local(element.tag)
-        for child in [child for child in element if _local(child.tag) in _UNSAFE_ELEMENTS]:
-            element.remove(child)
-        kept = {_local(key): _renamed(value, own) for key, value in element.attrib.items() if _inert(_local(key))}
-        element.attrib.clear()
-        element.attrib.update(kept)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _local(name: str) -> str:
-    return name.rpartition("}")[2]
-
-
-def _inert(attribute: str) -> bool:
-    return attribute != "href" and not attribute.lower().startswith("on")
-
-
-def _renamed(value: str, own: Mapping[str, str]) -> str:
-    reference = re.fullmatch(r"url\(#(.*)\)", value)
-    return f"url(#{own.get(reference[1], '')})" if reference else own.get(value, value)
 
 
 def _number(value: Any) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from carrara.core.html import html_table
 from carrara.metadata.alerts import AlertState, list_alerts
 from carrara.metadata.monitor_windows import SPAN, RecordedWindow, list_windows
 from carrara.metadata.prediction_losses import PredictionLoss, list_losses
@@ -17,6 +16,7 @@ from carrara.models.registry import ModelVersion
 from carrara.monitoring.alerting import Standing, standing
 from carrara.monitoring.judge import Judge
 from carrara.monitoring.monitor import Monitor, window_of
+from carrara.monitoring.notebook import report_card, window_card
 from carrara.monitoring.outcomes import LABEL, join_outcomes
 from carrara.monitoring.prediction_log import log_table, once, scan_log
 from carrara.monitoring.rule import Facts, evaluate_rule
@@ -65,6 +65,9 @@ class Window:
         told = {name: getattr(self, name) for name in ("state", "health", "predictions", "outcomes", "error", "holds")}
         return {**self.result, **times, **told, "computed_at": computed}
 
+    def _repr_html_(self) -> str:
+        return window_card(self)
+
 
 @dataclass(frozen=True)
 class MonitorReport:
@@ -93,22 +96,35 @@ class MonitorReport:
         return {**plain, "as_of": self.as_of.isoformat(), **lists}
 
     def _repr_html_(self) -> str:
-        rows = [
-            (f"{w.start:%Y-%m-%d}", w.predictions, w.outcomes, w.health, w.drift[0]["feature"] if w.drift else "")
-            for w in self.windows
-        ]
-        title = f"{self.model}@{self.version}, {self.predictions:,} predictions"
-        return html_table(title, ["window", "predictions", "outcomes", "health", "drifted most"], rows)
+        return report_card(self)
 
 
 def read_monitor(stores: Stores, monitor: Monitor, version: ModelVersion) -> MonitorReport:
-    """What is recorded of a version's windows; nothing is computed. DataError when nothing was predicted yet."""
+    """What is recorded of a version's windows, held against the log's counts; nothing is computed.
+
+    DataError when nothing was predicted yet.
+    """
+    found = _report(stores, monitor, version, _logged(stores, monitor, version))
+    if not found.windows:
+        raise no_predictions(version)
+    return found
+
+
+def recorded_monitor(stores: Stores, monitor: Monitor, version: ModelVersion) -> MonitorReport:
+    """What is recorded of a version's windows and nothing else: the log is not read, however long it is.
+
+    What came since the newest window was computed is not seen; without any window there are none.
+    """
+    return _report(stores, monitor, version, None)
+
+
+def _report(
+    stores: Stores, monitor: Monitor, version: ModelVersion, logged: Mapping[datetime, int] | None
+) -> MonitorReport:
     recorded = list_windows(stores.metadata, version.model, version.version)
     span = next((one for one in recorded if one.state == SPAN), None)
     of_length = [w for w in recorded if w.state != SPAN and w.key.end - w.key.start == monitor.length]
-    windows = _with_gaps(stores, monitor, version, of_length)
-    if not windows:
-        raise no_predictions(version)
+    windows = _with_gaps(stores, monitor, of_length, logged)
     if span is None and len(windows) == 1 and of_length:
         span = of_length[0]
     overall = read_result(stores, span) if span is not None and span.result is not None else {}
@@ -130,22 +146,22 @@ def read_monitor(stores: Stores, monitor: Monitor, version: ModelVersion) -> Mon
 
 
 def _with_gaps(
-    stores: Stores, monitor: Monitor, version: ModelVersion, recorded: Sequence[RecordedWindow]
+    stores: Stores, monitor: Monitor, recorded: Sequence[RecordedWindow], logged: Mapping[datetime, int] | None
 ) -> list[Window]:
     """The recorded windows, what is between them, and what came after; a stretch without predictions is one."""
-    logged = _logged(stores, monitor, version)
     starts = {one.key.start: one for one in recorded}
-    known = sorted({*starts, *logged})
+    known = sorted({*starts, *(logged or {})})
     found: list[Window] = []
     end = known[0] if known else None
     for start in known:
         if end is not None and start > end:
-            found.append(_absent(end, start, 0))
-        one, rows, end = starts.get(start), logged.get(start, 0), start + monitor.length
+            found.append(_absent(end, start, 0))  # A run of the monitor computes every window that has predictions.
+        one, end = starts.get(start), start + monitor.length
+        rows = logged.get(start, 0) if logged is not None else None
         found.append(_window(stores, monitor, one, rows) if one is not None else _absent(start, end, rows))
     now = window_of(stores.clock(), monitor.length)
     if end is not None and now > end:
-        found.append(_absent(end, now, 0))
+        found.append(_absent(end, now, 0 if logged is not None else None))
     return found
 
 
@@ -163,10 +179,11 @@ def _logged(stores: Stores, monitor: Monitor, version: ModelVersion) -> dict[dat
     return found
 
 
-def _window(stores: Stores, monitor: Monitor, one: RecordedWindow, logged: int) -> Window:
+def _window(stores: Stores, monitor: Monitor, one: RecordedWindow, logged: int | None) -> Window:
+    """A recorded window; `logged` is how many predictions the log has of it now, None where nobody has looked."""
     result = read_result(stores, one) if one.result is not None else {}
     state = one.state
-    if state == "complete" and logged != one.predictions:
+    if state == "complete" and logged is not None and logged != one.predictions:
         state = "changed"
     elif state == "complete" and one.key.end > stores.clock():
         state = "open"
@@ -178,7 +195,7 @@ def _window(stores: Stores, monitor: Monitor, one: RecordedWindow, logged: int) 
         end=one.key.end,
         state=state,
         health="alert" if holds else "ok" if settled else "unknown",
-        predictions=one.predictions or logged,
+        predictions=one.predictions or logged or 0,
         outcomes=one.outcomes or 0,
         computed_at=one.computed_at,
         error=one.error,
@@ -187,9 +204,9 @@ def _window(stores: Stores, monitor: Monitor, one: RecordedWindow, logged: int) 
     )
 
 
-def _absent(start: datetime, end: datetime, logged: int) -> Window:
-    """What nobody has computed, or where there is nothing to compute; neither is healthy."""
-    return Window(start, end, "not computed" if logged else "no predictions", "unknown", logged, 0)
+def _absent(start: datetime, end: datetime, logged: int | None) -> Window:
+    """What nobody has computed or has looked for, or where there is nothing to compute; none is healthy."""
+    return Window(start, end, "no predictions" if logged == 0 else "not computed", "unknown", logged or 0, 0)
 
 
 def live_metrics(

@@ -10,6 +10,9 @@ import numpy as np
 import polars as pl
 
 from carrara.core.errors import CarraraError
+from carrara.core.figures import short, words
+from carrara.core.html import card, note, section, state, table
+from carrara.core.svg import interval_bar
 from carrara.data.rows import StoredRows, split_table
 from carrara.evaluation import PairedDifference, paired_differences
 from carrara.evaluation.disagreement import Disagreement, disagreement
@@ -25,6 +28,7 @@ from carrara.training import Imported, Model
 from carrara.training.labels import encoded
 
 MOST_SLICES = 40
+_MOST_CHANGES = 30
 LEAST_ROWS = 100
 
 
@@ -65,6 +69,31 @@ class Beside:
             "warnings": list(self.warnings),
         }
 
+    def shown(self) -> Iterator[str]:
+        """The parts of a notebook's card: differences with their intervals, slices that win or lose, what changed."""
+        yield from (note(said) for said in self.warnings)
+        metrics = [
+            (
+                words(name),
+                one.one,
+                one.other,
+                one.difference,
+                interval_bar(one.difference, *_ends(one), _around_zero(one), "" if one.differs else "quiet"),
+                state("differs", "busy") if one.differs else state("may be chance"),
+            )
+            for name, one in self.metrics.items()
+        ]
+        yield table(["metric", "first", "other", "difference", "95 % interval", ""], metrics)
+        looks = {"wins": "good", "loses": "bad"}
+        apart = [one for one in self.slices if one.verdict != "even"]
+        rows = [
+            (f"{s.column} = {s.value}", s.rows, s.difference.difference, state(s.verdict, looks[s.verdict]))
+            for s in apart
+        ]
+        yield section("Slices", table(["slice", "rows", "difference", ""], rows) if rows else "")
+        changed = [(field, _text(one), _text(other)) for field, one, other in self.configuration[:_MOST_CHANGES]]
+        yield section("What made them differ", table(["field", "first", "other"], changed) if changed else "")
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -79,6 +108,10 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "others": [other.as_dict() for other in self.others]}
+
+    def _repr_html_(self) -> str:
+        parts = [section(f"{one.version} beside it", *one.shown()) for one in self.others]
+        return card(f"{self.first}, compared", *parts, lead=f"on its {self.rows:,} test rows")
 
 
 @dataclass(frozen=True)
@@ -188,6 +221,20 @@ def _slices(
             )[main.name]
             verdict = "even" if not found.differs else "wins" if sign * found.difference > 0 else "loses"
             yield SliceDifference(column, value, count, verdict, found)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else short(value, 120)
+
+
+def _ends(pair: PairedDifference) -> tuple[float, float]:
+    return (pair.difference, pair.difference) if np.isnan(pair.low) else (pair.low, pair.high)
+
+
+def _around_zero(pair: PairedDifference) -> tuple[float, float]:
+    """The ends of an axis with zero in its middle: which side a difference is on is seen at once."""
+    most = max(abs(end) for end in (*_ends(pair), pair.difference)) or 1.0
+    return -most, most
 
 
 def _warnings(other: _Asked, rows: StoredRows, one: _Asked) -> Iterator[str]:

@@ -12,6 +12,9 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import CarraraError, NotFoundError
+from carrara.core.figures import when
+from carrara.core.html import card, figures, note, section, table
+from carrara.core.svg import signed_bar
 from carrara.features.training_set import kept_training_set
 from carrara.models.address import ModelAddress
 from carrara.models.registry import ModelVersion, list_models, resolve
@@ -26,6 +29,7 @@ from carrara.pipelines.trees import read_trees
 from carrara.storage import Stores
 
 _NEIGHBOURS = 5
+_MOST_FEATURES = 30
 _MOST_TRAINING_ROWS = 200_000
 
 
@@ -69,6 +73,20 @@ class ExplainedPrediction:
     def as_dict(self) -> dict[str, Any]:
         features = [vars(one) for one in self.features]
         return {**vars(self), "features": features, "sources": [one.as_dict() for one in self.sources]}
+
+    def _repr_html_(self) -> str:
+        most = max((abs(one.contribution) for one in self.features if one.contribution is not None), default=0.0)
+        rows = [
+            (f.name, f.value, f.typical, f.contribution, signed_bar((f.contribution or 0.0) / most if most else 0.0))
+            for f in self.features[:_MOST_FEATURES]
+        ]
+        return card(
+            f"One prediction of {self.version}",
+            figures({**self.answer, "What happened": "not known" if self.outcome is None else self.outcome}),
+            section("What was asked", figures(self.request) if self.request else note("Features only.")),
+            section("Why", table(["feature", "value", "typical", "adds", ""], rows)),
+            lead=f"{self.prediction_id}, as of {when(self.event_time)} UTC",
+        )
 
 
 def explain_prediction(stores: Stores, prediction_id: str, *, model: str | None = None) -> ExplainedPrediction:

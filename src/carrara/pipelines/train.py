@@ -9,7 +9,7 @@ from typing import Any
 from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
 from carrara.core.errors import TrainingError
-from carrara.core.html import html_table
+from carrara.core.html import card, section
 from carrara.core.progress import Progress, Step
 from carrara.data import dataset_version
 from carrara.data.rows import Rows, split_table
@@ -18,6 +18,7 @@ from carrara.features import TrainingSet, build_training_set, read_training_set,
 from carrara.features.offline import current_table
 from carrara.features.training_set import training_set_key
 from carrara.metadata.runs import run
+from carrara.models.notebook import gates_table
 from carrara.models.registry import ModelVersion, read_record, register, resolve
 from carrara.pipelines.continued import last_learned, unseen, version_to_go_on_from
 from carrara.pipelines.evaluate_step import evaluate_step
@@ -43,9 +44,9 @@ class Trained:
     reused: bool
 
     def _repr_html_(self) -> str:
-        baseline = {name: value.value for name, value in self.evaluation.baseline.items()}
-        rows = [(name, v.value, v.low, v.high, baseline.get(name)) for name, v in self.evaluation.metrics.items()]
-        return html_table(str(self.version), ["metric", "value", "from", "to", "baseline"], rows)
+        gates = section("Gates", gates_table(self.gates))
+        lead = "reused: nothing had changed" if self.reused else "trained"
+        return card(str(self.version), *self.evaluation.shown(), gates, lead=lead)
 
 
 def train(

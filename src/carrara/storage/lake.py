@@ -169,12 +169,23 @@ class Lake:
         """A version of `table`, or the newest, as a lazy frame."""
         if not self.exists(table):
             raise NotFoundError("table", table, hint="It was not written yet, or the lake is another one.")
-        from arro3.core import Table
         from deltalake import DeltaTable
 
         found = DeltaTable(str(self._root / table), version=version)
-        schema = pl.DataFrame(Table.from_batches([], schema=found.schema().to_arrow())).schema
-        return _scan(_files(found), schema)
+        return _scan(_files(found), _schema(found))
+
+    def tail(self, table: str, rows: int) -> pl.LazyFrame:
+        """The rows that came last, at least so many: those of the newest files of `table`."""
+        from deltalake import DeltaTable
+
+        if not self.exists(table):
+            raise NotFoundError("table", table, hint="It was not written yet, or the lake is another one.")
+        found = DeltaTable(str(self._root / table))
+        added = pl.DataFrame(found.get_add_actions(flatten=True)).select("path", "modification_time", "num_records")
+        newest = added.sort("modification_time", descending=True)
+        before = newest["num_records"].fill_null(0).cum_sum().shift(1, fill_value=0)
+        wanted = {unquote(path).rpartition("/")[2] for path in newest.filter(before < rows)["path"]}
+        return _scan([file for file in _files(found) if file.rpartition("/")[2] in wanted], _schema(found))
 
     def folder(self, table: str) -> Path:
         """Where files for `commit_files` are to be written."""
@@ -285,6 +296,12 @@ def _named_in_log(log: Path) -> set[str]:
                 paths = columns.select(pl.col(kind).struct.field("path")).collect().to_series().drop_nulls()
                 named.update(map(unquote, paths))
     return named
+
+
+def _schema(table: Any) -> pl.Schema:
+    from arro3.core import Table
+
+    return pl.DataFrame(Table.from_batches([], schema=table.schema().to_arrow())).schema
 
 
 def _files(table: Any) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from carrara.core.clock import duration
 from carrara.core.errors import CarraraError, NotFoundError
 from carrara.core.identity import current_user
+from carrara.core.names import check_name
 from carrara.core.shares import shares_of
 from carrara.metadata.access import Role
 from carrara.metadata.audit import record
@@ -21,6 +22,7 @@ from carrara.ui.desk import Desk
 from carrara.ui.page import Asked, address
 
 Form = Mapping[str, str]
+_MOST_CHANGES = 10_000
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,14 @@ def _silence(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
     return {"see": "/monitoring", "silence": made}
 
 
+def _accept_schema(desk: Desk, asked: Asked, form: Form) -> dict[str, Any]:
+    workspace, name = desk.workspace, asked["name"]
+    path, changes = workspace.datasets.update_schema(check_name("dataset", name))
+    with workspace.stores.metadata.begin() as connection:
+        record(connection, "accept schema", f"dataset:{name}", changes=changes[:_MOST_CHANGES])
+    return {"see": address("datasets", name, "schema"), "schema": str(path), "diff": changes}
+
+
 def _begin(desk: Desk, action: str, object: str, *arguments: str) -> None:
     """Start a command of ours in a process of its own, in the name of who asks; never by a shell."""
     workspace = desk.workspace
@@ -142,6 +152,13 @@ def _version(asked: Asked) -> str:
 
 
 ACTIONS = (
+    Action(
+        "/datasets/{name}/schema/accept",
+        "editor",
+        "Accept",
+        lambda a, f: f"Write into schemas/{a['name']}.toml what accepts the newest version?",
+        _accept_schema,
+    ),
     Action(
         "/runs/{run}/stop",
         "editor",

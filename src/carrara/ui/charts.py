@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from carrara.core.errors import UnavailableError
+from carrara.core.errors import NotFoundError, UnavailableError
+from carrara.core.json import to_json
+from carrara.core.palette import THEMES, recoloured
 from carrara.core.plugins import require
 from carrara.ui.render import PURPOSE
 
@@ -44,8 +46,8 @@ def _bundle() -> bytes:
     return made.stdout
 
 
-def as_svg(spec: dict[str, Any]) -> str:
-    """A chart as SVG, for where no script runs. Raises ValueError for a spec that cannot be drawn."""
-    vl_convert = require("vl_convert", extra="ui", purpose=PURPOSE)
-    svg: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
-    return svg
+def in_theme(spec: dict[str, Any], theme: str) -> bytes:
+    """A chart's spec as JSON in the colours of the pages' `theme`, light or dark."""
+    if theme not in THEMES:
+        raise NotFoundError("theme", theme, THEMES)
+    return recoloured(to_json(spec).decode(), THEMES[theme].__getitem__).encode()

@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from carrara.core.clock import duration
+from carrara.core.figures import share as per_cent
+from carrara.core.html import html_table
 from carrara.metadata.deployments import Deployment, current_deployments, end_endpoint, history
 from carrara.metadata.endpoint_events import EndpointEvent, list_events
 from carrara.monitoring.divergence import Divergence
@@ -16,6 +18,7 @@ from carrara.pipelines.deploy import deploy_canary, deploy_shadow, deploy_split,
 from carrara.serving.judgement import SLOW
 from carrara.serving.observed import Seen, quantile
 from carrara.serving.rollouts import totals
+from carrara.serving.traffic_over_time import PARTS, Traffic, traffic_over_time
 
 if TYPE_CHECKING:
     from carrara.workspace.workspace import Workspace
@@ -59,6 +62,27 @@ class ServedVersion:
         )
 
 
+class ServedVersions(tuple[ServedVersion, ...]):
+    """The versions of an endpoint, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                one.version,
+                one.role,
+                per_cent(one.share),
+                one.requests,
+                one.failed,
+                one.refused,
+                one.p95_ms,
+                per_cent(one.agreed),
+            )
+            for one in self
+        ]
+        head = ["version", "role", "traffic", "requests", "failed", "refused", "p95, ms", "agrees"]
+        return html_table(" · ".join(one.version for one in self), head, rows)
+
+
 @dataclass(frozen=True)
 class Endpoints:
     """The endpoints of a workspace."""
@@ -69,18 +93,23 @@ class Endpoints:
         """What every endpoint serves now, and what is tried on it; the primary of each first."""
         return current_deployments(self.workspace.stores.metadata)
 
-    def show(self, endpoint: str) -> Sequence[ServedVersion]:
+    def show(self, endpoint: str) -> ServedVersions:
         """The versions of an endpoint as its servers saw them, a minute ago or, of what is tried, 2 s ago."""
         stores = self.workspace.stores
         seen = totals(stores, endpoint)
         served = current_deployments(stores.metadata, endpoint)
         tried = sum(one.share for one in served if one.role in ("canary", "split"))
-        return [
+        return ServedVersions(
             ServedVersion.of(
                 one, 1 - tried if one.role == "primary" else one.share, seen.get((one.model, one.version), Seen())
             )
             for one in served
-        ]
+        )
+
+    def traffic(self, endpoint: str, *, since: timedelta | str = "1d", parts: int = PARTS) -> Sequence[Traffic]:
+        """Requests, failures and latency by version and arm over the time since then, in so many stretches."""
+        length = duration(since) if isinstance(since, str) else since
+        return traffic_over_time(self.workspace.stores, endpoint, length, parts)
 
     def history(self, endpoint: str) -> Sequence[EndpointEvent]:
         """What happened to an endpoint, and why, the oldest first."""

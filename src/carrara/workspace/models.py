@@ -25,6 +25,7 @@ from carrara.models.bundle import export_version, import_version
 from carrara.models.card import model_card
 from carrara.models.deletion import delete
 from carrara.models.mlflow.export import export_mlflow
+from carrara.models.notebook import Chart, Charts, Record
 from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
 from carrara.pipelines.comparison import Comparison, compare
 from carrara.pipelines.import_mlflow import import_mlflow
@@ -100,9 +101,9 @@ class Models:
         """The version that an address stands for: NAME, NAME@3, NAME@ALIAS."""
         return resolve(self.workspace.stores, address)
 
-    def record(self, address: str) -> dict[str, Any]:
-        """The whole model record."""
-        return read_record(self.workspace.stores, self.get(address))
+    def record(self, address: str) -> Record:
+        """The whole model record: a dict, which a notebook shows with its charts."""
+        return Record(read_record(self.workspace.stores, self.get(address)))
 
     def report(self, address: str, path: Path | None = None) -> Path:
         """Write the record as one self-contained HTML page, by default into `reports/`, and return its path."""
@@ -121,7 +122,7 @@ class Models:
         target.write_text(page, encoding="utf-8")
         return target
 
-    def charts(self, address: str, *, feature: str | None = None) -> dict[str, dict[str, Any]]:
+    def charts(self, address: str, *, feature: str | None = None) -> Charts:
         """The charts of a version by name, as Vega-Lite specs; of a `feature` also its dependence and distribution."""
         record = self.record(address)
         charts, versions = charts_of_record(record, feature), self.versions(record["model"])
@@ -129,7 +130,7 @@ class Models:
         if metric is not None and len(versions) > 1:
             values = {version.version: version.metrics.get(metric) for version in versions}
             charts["versions"] = by_version(values, metric, record["version"])
-        return charts
+        return Charts({name: Chart(spec) for name, spec in charts.items()})
 
     def parameters(self, address: str, *, node: str | None = None) -> dict[str, Any]:
         """What a version has learned, read without its framework; of a partitioned model what a `node` has."""

@@ -12,7 +12,7 @@ import polars as pl
 from carrara.metadata.alerts import AlertState, Silence, add_silence, list_alerts
 from carrara.metadata.prediction_losses import PredictionLoss, list_losses
 from carrara.monitoring.alerting import Standing
-from carrara.monitoring.live import MonitorReport, read_monitor
+from carrara.monitoring.live import MonitorReport, read_monitor, recorded_monitor
 from carrara.monitoring.monitor import Monitor
 from carrara.monitoring.outcomes import Outcomes, add_outcomes
 from carrara.monitoring.run import run_monitor
@@ -45,6 +45,11 @@ class Monitoring:
         """What is recorded of a version's windows; one that nobody has computed says so."""
         version = self.workspace.version(address)
         return read_monitor(self.workspace.stores, self.monitor(version.model, window), version)
+
+    def recorded(self, address: str) -> MonitorReport:
+        """The same without a look at the log, however long it is: what came since the monitor ran is not seen."""
+        version = self.workspace.version(address)
+        return recorded_monitor(self.workspace.stores, self.monitor(version.model), version)
 
     def measure(self, address: str, *, window: timedelta | str | None = None) -> MonitorReport:
         """Compute a version's windows, of whatever length, and show them; alerts are not looked at."""

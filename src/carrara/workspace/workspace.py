@@ -19,6 +19,7 @@ from carrara.core.clock import Clock, duration, now
 from carrara.core.config import Configuration, find_root, read_configuration
 from carrara.core.definitions import Definitions, load_definitions
 from carrara.core.errors import UnavailableError
+from carrara.core.html import html_table
 from carrara.core.progress import Progress
 from carrara.data.ahead import STEP
 from carrara.features import (
@@ -28,7 +29,7 @@ from carrara.features.catalogue import CatalogueEntry
 from carrara.metadata.audit import record
 from carrara.metadata.deployments import Deployment, current_deployments
 from carrara.metadata.lineage import Edge, downstream, upstream
-from carrara.metadata.run_metrics import read_metrics
+from carrara.metadata.run_metrics import RunMetrics, read_metrics
 from carrara.metadata.runs import Run, get_run, list_runs
 from carrara.models.registry import ModelVersion, champion, resolve
 from carrara.monitoring.live import MonitorReport
@@ -59,6 +60,8 @@ from carrara.workspace.features import Features
 from carrara.workspace.models import Models
 from carrara.workspace.monitoring import Monitoring
 
+_MOST_SHOWN = 50
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -68,7 +71,8 @@ class Predictions:
     rows: pl.DataFrame
 
     def _repr_html_(self) -> str:
-        return f"<b>{self.model}</b>{self.rows._repr_html_()}"
+        shown = self.rows.head(_MOST_SHOWN)
+        return html_table(self.model, shown.columns, shown.rows(), lead=f"{self.rows.height:,} answers")
 
 
 class Workspace:
@@ -88,7 +92,8 @@ class Workspace:
         return f"Workspace({str(self.root)!r})"
 
     def _repr_html_(self) -> str:
-        return f"<b>{self.configuration.name}</b> at {self.root}{self.models.table()._repr_html_()}"
+        models = self.models.table().tail(_MOST_SHOWN)
+        return html_table(self.configuration.name, models.columns, models.rows(), lead=str(self.root))
 
     def __enter__(self) -> Workspace:
         return self
@@ -273,7 +278,7 @@ class Workspace:
         """A run by its id, or by the first letters of it."""
         return get_run(self.stores.metadata, run_id)
 
-    def run_metrics(self, run_id: str) -> dict[str, list[tuple[int, float]]]:
+    def run_metrics(self, run_id: str) -> RunMetrics:
         """What a run measures while it runs, by name: (round, value)."""
         return read_metrics(self.stores.metadata, self.run(run_id).id)
 

@@ -36,6 +36,8 @@ PAGES = (
     PageRoute("/", overview.overview),
     PageRoute("/datasets", datasets.index),
     PageRoute("/datasets/{name}/diff", datasets.diff),
+    PageRoute("/datasets/{name}/schema", datasets.schema),
+    PageRoute("/datasets/{name}/schema/proposal", datasets.proposal),
     PageRoute("/datasets/{name}/{version}", datasets.show),
     PageRoute("/datasets/{name}", datasets.show),
     PageRoute("/features", features.index),

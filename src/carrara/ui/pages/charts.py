@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+
+import msgspec
 
 from carrara.core.errors import NotFoundError
-from carrara.core.json import to_json
+from carrara.models.drawing import drawn
 from carrara.models.registry import read_record
 from carrara.models.report import render_report
-from carrara.ui.charts import as_svg
+from carrara.ui.charts import in_theme
 from carrara.ui.desk import Desk
 from carrara.ui.page import Asked
 from carrara.ui.pages.models import resolve_version
@@ -34,11 +35,11 @@ class FileRoute:
 
 
 def spec(desk: Desk, asked: Asked) -> File:
-    return File(to_json(_spec(desk, asked)), "application/json", _KEPT)
+    return File(_spec(desk, asked), "application/json", _KEPT)
 
 
 def picture(desk: Desk, asked: Asked) -> File:
-    return File(as_svg(_spec(desk, asked)).encode(), "image/svg+xml", _KEPT)
+    return File(drawn(msgspec.json.decode(_spec(desk, asked)), "svg"), "image/svg+xml", _KEPT)
 
 
 def report(desk: Desk, asked: Asked) -> File:
@@ -46,13 +47,13 @@ def report(desk: Desk, asked: Asked) -> File:
     return File(render_report(read_record(desk.workspace.stores, found)).encode(), "text/html", _REPORT)
 
 
-def _spec(desk: Desk, asked: Asked) -> dict[str, Any]:
+def _spec(desk: Desk, asked: Asked) -> bytes:
+    """A chart's spec in the colours of a theme."""
     found = resolve_version(desk, asked)
     charts = desk.kept(("charts", found.manifest), 3600.0, lambda: read_record(desk.workspace.stores, found)["charts"])
     if asked["chart"] not in charts:
         raise NotFoundError("chart", asked["chart"], charts, where=str(found))
-    chosen: dict[str, Any] = charts[asked["chart"]]
-    return chosen
+    return in_theme(charts[asked["chart"]], asked.get("theme") or "light")
 
 
 FILES = (

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import polars as pl
-
+from carrara.core.clock import duration
+from carrara.core.drawings import curves
 from carrara.core.errors import NotFoundError
 from carrara.metadata.deployments import current_deployments, deployments_at, previous
 from carrara.metadata.endpoint_events import list_events
-from carrara.monitoring.prediction_log import log_table
+from carrara.serving.traffic_over_time import Traffic
 from carrara.ui.desk import Desk
-from carrara.ui.drawings import curves
 from carrara.ui.page import PAGE_ROWS, Asked, Page, paged
 
-_SECONDS = 5.0
-_PERIODS = 48
+_SECONDS = 2.0
 _MOST_EVENTS = 40
+SINCE = ("1h", "6h", "1d", "7d")
 
 
 def index(desk: Desk, asked: Asked) -> Page:
@@ -37,10 +37,10 @@ def show(desk: Desk, asked: Asked) -> Page:
     tried = [one for one in current if one.role != "primary"]
     before = previous(metadata, name)
     model = (current or history)[0].model
-    traffic = desk.kept(("traffic", model), _SECONDS, lambda: _traffic(desk, model))
-    totals = Counter[str]()
-    for one in traffic:
-        totals[str(one["version"])] += one["predictions"]
+    since = asked.get("since") if asked.get("since") in SINCE else "1d"
+    traffic = desk.kept(
+        ("traffic", name, since), _SECONDS, lambda: desk.workspace.endpoints.traffic(name, since=str(since))
+    )
     data = {
         "name": name,
         "model": model,
@@ -49,32 +49,31 @@ def show(desk: Desk, asked: Asked) -> Page:
         "back_to": before.address if before is not None else None,
         "events": [vars(event) for event in reversed(list_events(metadata, name, limit=_MOST_EVENTS))],
         "history": [vars(one) for one in history],
-        "traffic": traffic,
-        "totals": dict(totals),
+        "since": since,
+        "traffic": [one.as_dict() for one in traffic],
     }
-    lines: dict[str, list[tuple[datetime, float | None]]] = {}
+    return Page("endpoint.html.j2", name, data, _drawn(name, traffic, asked.at, duration(str(since))), live=True)
+
+
+def _drawn(endpoint: str, traffic: Sequence[Traffic], now: datetime, since: timedelta) -> dict[str, Any]:
+    """Requests, latency and failures over time, a line for each version and arm."""
+
+    ends = (now - since, now)
+
+    def drawn(value: Callable[[Traffic], float | None], said: str) -> Any:
+        lines: dict[str, list[tuple[datetime, float | None]]] = {}
+        for one in traffic:
+            lines.setdefault(f"{one.version} {one.arm}", []).append((one.start, value(one)))
+        return curves(lines, width=420, height=150, from_zero=True, ends=ends, said=f"{said} of {endpoint} over time")
+
+    totals = Counter[tuple[str, str]]()
     for one in traffic:
-        lines.setdefault(f"version {one['version']}", []).append((one["from"], float(one["predictions"])))
-    drawn = curves(lines, from_zero=True, said=f"Predictions of {model} by time")
-    return Page("endpoint.html.j2", name, data, {"curves_drawn": drawn}, live=True)
-
-
-def _traffic(desk: Desk, model: str) -> list[dict[str, Any]]:
-    """How many predictions were logged in each stretch of the log's time, by version."""
-    lake = desk.workspace.stores.lake
-    if not lake.exists(log_table(model)):
-        return []
-    rows = lake.scan(log_table(model)).select("event_time", "version")
-    low, high = rows.select(low=pl.col("event_time").min(), high=pl.col("event_time").max()).collect().row(0)
-    if low is None:
-        return []
-    step = max((high - low) / _PERIODS, timedelta(microseconds=1))
-    place = ((pl.col("event_time") - low) / step).cast(pl.Int32).clip(0, _PERIODS - 1)
-    counted = rows.group_by(place.alias("place"), "version").agg(predictions=pl.len()).sort("version", "place")
-    there = {(one["place"], one["version"]): one["predictions"] for one in counted.collect().to_dicts()}
-    versions = sorted({version for _, version in there})
-    return [
-        {"from": low + step * place, "version": version, "predictions": there.get((place, version), 0)}
-        for version in versions
-        for place in range(_PERIODS)
-    ]
+        totals[one.version, one.arm] += one.requests
+    wrong = any(one.failed or one.refused for one in traffic)
+    return {
+        "requests_drawn": drawn(lambda one: one.requests, "Requests"),
+        "latency_drawn": drawn(lambda one: one.p95_ms, "Latency"),
+        "failures_drawn": drawn(lambda one: one.failed + one.refused, "Failed and refused requests") if wrong else None,
+        "totals": [(version, arm, count) for (version, arm), count in totals.items()],
+        "sinces": SINCE,
+    }

@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 
+from carrara.core.drawings import curves
 from carrara.core.errors import NotFoundError
 from carrara.features.catalogue import CatalogueEntry, search
 from carrara.features.offline import newest_table, scan_table
 from carrara.features.rows import EVENT_TIME
 from carrara.features.training_set import read_training_set
 from carrara.ui.desk import Desk
-from carrara.ui.drawings import curves
 from carrara.ui.page import PAGE_ROWS, Asked, Page, paged
 from carrara.ui.pages.freshness import freshness
 

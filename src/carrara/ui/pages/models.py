@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from carrara.core.drawings import curves
 from carrara.core.errors import CarraraError
 from carrara.metadata.aliases import current_aliases
 from carrara.metadata.deployments import current_deployments
 from carrara.metadata.versions import Version, count_names, count_versions, newest_of_each, versions_of
 from carrara.models.registry import KIND, ModelVersion, read_record, resolve
 from carrara.ui.desk import Desk
-from carrara.ui.drawings import curves
 from carrara.ui.page import PAGE_ROWS, Asked, Page, paged
 
 _MOST_FEATURES = 60

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from carrara.core.drawings import curves
 from carrara.core.errors import CarraraError, NotFoundError
 from carrara.metadata.lineage import made_by
 from carrara.metadata.run_metrics import read_metrics
 from carrara.metadata.runs import Run, count_runs, get_run, list_runs
 from carrara.pipelines.run_log import read_log_of_run
 from carrara.ui.desk import Desk
-from carrara.ui.drawings import curves
 from carrara.ui.page import PAGE_ROWS, Asked, Page, paged
 
 KINDS = ("train", "ingest", "compute", "materialise", "schedule")
@@ -18,6 +18,7 @@ STATES = ("running", "complete", "failed", "stopped")
 _MOST_LOG = 20_000
 _MOST_COMPARED = 6
 _MOST_POINTS = 400
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 def index(desk: Desk, asked: Asked) -> Page:
@@ -46,9 +47,14 @@ def show(desk: Desk, asked: Asked) -> Page:
         "can_stop": run.state == "running" and run.process is not None and run.process.is_here,
         "can_resume": run.kind == "train" and run.state in ("failed", "stopped", "lost"),
     }
-    drawn = curves(data["metrics"], said="What the run measures by round") if metrics else None
+    charts = [
+        curves({name: thin(points) for name, points in some.items()}, height=160, said=f"{', '.join(some)} by round")
+        for some in metrics.together()
+    ]
     title = f"{run.kind} {run.name}"
-    return Page("run.html.j2", title, data, {"curves_drawn": drawn}, live=run.state == "running")
+    said = _said(run.parameters)
+    drawn = {"charts": charts, "definition": said.pop("definition", None), "said": said}
+    return Page("run.html.j2", title, data, drawn, live=run.state == "running")
 
 
 def compare(desk: Desk, asked: Asked) -> Page:
@@ -71,6 +77,14 @@ def compare(desk: Desk, asked: Asked) -> Page:
     ]
     data = {"runs": [_told(run) for run in found], "parameters": table, "metrics": last}
     return Page("run_compare.html.j2", "Runs side by side", data, {"charts": charts})
+
+
+def _said(value: Any) -> Any:
+    """What is given in parameters: nobody reads what is empty."""
+    if not isinstance(value, dict):
+        return value
+    said = {name: _said(one) for name, one in value.items()}
+    return {name: one for name, one in said.items() if one not in _NOTHING}
 
 
 def thin(points: list[tuple[int, float]]) -> list[tuple[int, float]]:

@@ -10,7 +10,7 @@ from carrara.ui.page import PAGE_ROWS, Asked, Page, paged
 from carrara.ui.pages.models import resolve_version
 
 _DEPTH = 3
-_ACROSS, _DOWN = 124.0, 92.0
+_ACROSS, _DOWN = 124.0, 104.0
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from carrara.core.drawings import parallel
 from carrara.metadata.trials import list_trials
 from carrara.ui.desk import Desk
-from carrara.ui.drawings import parallel
 from carrara.ui.page import Asked, Page
 
 _MOST = 300

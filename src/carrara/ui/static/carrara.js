@@ -2,19 +2,12 @@
 // Without it everything is still there: charts are pictures, searches have a button, graphs are links.
 "use strict";
 
-const INK = { "#ffffff": "--page", "#1f2933": "--ink", "#52606d": "--muted", "#323f4b": "--muted", "#eceff2": "--line", "#cbd2d9": "--line", "#9aa3ad": "--muted", "#2f6fb3": "--accent", "#d9730d": "--second", "#eef4fa": "--accent-soft" };
+// The records' charts use one palette: the server has them in that of the theme.
+const darkness = matchMedia("(prefers-color-scheme: dark)");
+const inTheme = (address) => `${address}?theme=${darkness.matches ? "dark" : "light"}`;
 
 // How long a chart's place may be without one, before the server is asked for a picture of it.
 const PATIENCE_MS = 400;
-
-function color(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
-// The records' charts use one palette: in the dark it is another one.
-function inTheme(text) {
-  return JSON.parse(text.replace(/#[0-9a-f]{6}/gi, (found) => (INK[found.toLowerCase()] ? color(INK[found.toLowerCase()]) : found)));
-}
 
 let library;
 function charts() {
@@ -32,13 +25,12 @@ function charts() {
 async function drawChart(place) {
   if (!place.querySelector("svg, img")) place.replaceChildren("Drawing…");
   const late = setTimeout(showPicture, PATIENCE_MS, place);
-  let text, embed;
+  let spec, embed;
   try {
-    [text, embed] = await Promise.all([fetch(place.dataset.chart).then((answer) => answer.text()), charts()]);
+    [spec, embed] = await Promise.all([fetch(inTheme(place.dataset.chart)).then((answer) => answer.json()), charts()]);
   } finally {
     clearTimeout(late);
   }
-  const spec = inTheme(text);
   spec.width = "container";
   spec.autosize = { type: "fit-x", contains: "padding" };
   // `ast`: expressions are interpreted, so that the content security policy needs no `unsafe-eval`.
@@ -53,7 +45,7 @@ function showPicture(place) {
   const picture = new Image();
   picture.alt = place.getAttribute("aria-label");
   picture.onerror = () => { if (picture.isConnected) place.textContent = "This chart could not be drawn."; };
-  picture.src = place.dataset.picture;
+  picture.src = inTheme(place.dataset.picture);
   place.replaceChildren(picture);
 }
 
@@ -154,8 +146,9 @@ function begin(root) {
   for (const choice of root.querySelectorAll("select[data-go]")) choice.addEventListener("change", () => choice.form.submit());
 }
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+darkness.addEventListener("change", () => {
   for (const place of document.querySelectorAll("[data-drawn]")) delete place.dataset.drawn;
+  for (const picture of document.querySelectorAll("[data-picture] img")) picture.src = inTheme(picture.closest("[data-picture]").dataset.picture);
   drawCharts(document);
 });
 addEventListener("keydown", (event) => {

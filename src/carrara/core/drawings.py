@@ -1,4 +1,4 @@
-"""Small drawings that need no script: places of bars, lines, axes and boxes, which the templates draw as SVG.
+"""Small drawings that need no script: places of bars, lines, axes and boxes, which are then drawn as SVG.
 
 All functions are pure: figures in, places out, in the units of the drawing.
 """
@@ -69,16 +69,20 @@ def curves(
     width: float = 640,
     height: float = 200,
     from_zero: bool = False,
+    ends: tuple[Any, Any] | None = None,
     said: str = "",
 ) -> Curves | None:
-    """Lines over numbers or times; points without a value are left out. None where there is nothing to draw."""
+    """Lines over numbers or times; points without a value are left out. None where there is nothing to draw.
+
+    The axis is as long as the lines, or from one of `ends` to the other.
+    """
     kept = {name: [(x, y) for x, y in points if y is not None and math.isfinite(y)] for name, points in lines.items()}
     xs = [x for points in kept.values() for x, _ in points]
     ys = [y for points in kept.values() for _, y in points]
     if not ys:
         return None
     timed = isinstance(xs[0], datetime)
-    numbers = [_number(x) for x in xs]
+    numbers = [_number(x) for x in (*xs, *(ends or ()))]
     x_low, x_high = min(numbers), max(numbers)
     y_marks = nice_ticks(0.0 if from_zero else min(ys), max(ys), 2 if height < 100 else 4)
     y_low, y_high = min(y_marks[0], min(ys)), max(y_marks[-1], max(ys))
@@ -210,6 +214,3 @@ def _scale(values: Sequence[Any]) -> tuple[Any, str, str]:
         return place, f"{low:.4g}", f"{high:.4g}"
     order = sorted({str(value) for value in values})
     return lambda value: (order.index(str(value)) + 0.5) / len(order), order[0], order[-1]
-
-
-DRAWINGS = {"bars": bars, "curves": curves}
