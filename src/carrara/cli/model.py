@@ -42,6 +42,9 @@ def train(
     workers: Annotated[int, typer.Option(min=1, help="How many processes share the fit.")] = 1,
     servers: Annotated[int, typer.Option("--ps", min=0, help="How many parameter servers they have (Keras).")] = 0,
     cluster: Annotated[Path | None, typer.Option(help="Train on the servers of a cluster.toml, which run.")] = None,
+    evaluator: Annotated[
+        bool, typer.Option("--evaluator", help="Measure each epoch in a task of its own, beside parameter servers.")
+    ] = False,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,6 +62,7 @@ def train(
             workers=workers,
             servers=servers,
             cluster=cluster,
+            evaluator=evaluator,
             progress=progress,
         )
         if as_json:

@@ -136,7 +136,12 @@ def _prepared(
         former = former_of(stores, start, model, features)
         rows = unseen(parts, model.label, begun["seen"], start) if begun.get("seen") else parts
         prepared = begun_with(stores, prepare(model, features, rows, former=former, stages=stages), start, former)
-    team = Team(begun.get("workers", 1), begun.get("servers", 0), begun.get("cluster"))
+    team = Team(
+        begun.get("workers", 1),
+        begun.get("servers", 0),
+        begun.get("cluster"),
+        evaluator=begun.get("evaluator", False),
+    )
     return replace(prepared, task=replace(prepared.task, team=team))
 
 

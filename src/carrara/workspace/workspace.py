@@ -172,6 +172,7 @@ class Workspace:
         workers: int = 1,
         servers: int = 0,
         cluster: str | Path | None = None,
+        evaluator: bool = False,
         progress: Progress | None = None,
     ) -> Trained:
         """Train, evaluate, judge and register a model; steps that nothing has changed for are reused.
@@ -180,7 +181,7 @@ class Workspace:
         is the address of a version whose learned parameters training begins with (a warm start); with `new_rows` it
         goes on from that, or the champion, or the newest version, on the rows alone that it has not seen. `workers`
         processes share the fit, where the trainer can, with so many parameter `servers`; `cluster` is a cluster.toml
-        whose servers run.
+        whose servers run; an `evaluator` beside them measures each epoch while the next one is trained.
         """
         return train(
             self.stores,
@@ -191,7 +192,7 @@ class Workspace:
             jobs=jobs,
             start=start,
             new_rows=new_rows,
-            team=Team.of(workers, servers, cluster, self.stores.engines.training),
+            team=Team.of(workers, servers, cluster, self.stores.engines.training, evaluator),
         )
 
     def backtest(
@@ -308,7 +309,7 @@ class Workspace:
             )
         if found.state == "running":
             raise UnavailableError(f"run {found.id} is running", hint=f"carrara run stop {found.id}")
-        names = ("trials", "jobs", "start", "new_rows", "workers", "servers", "cluster")
+        names = ("trials", "jobs", "start", "new_rows", "workers", "servers", "cluster", "evaluator")
         asked = {name: found.parameters[name] for name in names if name in found.parameters}
         return self.train(found.name, **asked, progress=progress)
 

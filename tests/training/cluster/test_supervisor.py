@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
+import threading
 import time
 from dataclasses import replace
 
@@ -12,10 +14,10 @@ import numpy as np
 import pytest
 from test_trainers import FEATURES_OF, PARTS, model
 
-from carrara.core.errors import TrainingError
+from carrara.core.errors import ConfigurationError, TrainingError, UnavailableError
 from carrara.training import Impute, Keras, Standardise, Torch, Vocabulary, XGBoost
 from carrara.training.checkpoints import FileCheckpoint
-from carrara.training.cluster import hosts, processes, supervisor
+from carrara.training.cluster import evaluator, hosts, processes, supervisor
 from carrara.training.cluster.team import ALONE, Team
 from carrara.training.fit import fit_prepared, prepare
 
@@ -228,3 +230,51 @@ def test_a_chief_or_a_parameter_server_that_is_killed_costs_one_epoch(started, j
     assert told[1] == f"{job}:0 was killed by signal 9; all go on from the last checkpoint"
     assert rounds.count(1) == rounds.count(2) == 1
     assert rounds[-1] == 6
+
+
+@pytest.mark.slow
+def test_an_evaluator_measures_each_epoch_once_and_one_that_is_killed_costs_no_run(started):
+    told: list[str] = []
+    names = ["chief", "ps", "worker:0", "evaluator"]
+    report, rounds = once(3, lambda: os.kill(started[names.index("evaluator")].process.pid, signal.SIGKILL))
+    trainer = Keras(epochs=6, early_stopping=6, batch_rows=50, layers=(16,), learning_rate=0.01)
+    team = Team.of(1, servers=1, evaluator=True)
+    made, prepared = prepared_for(trainer, team=team, report=report, tell=told.append)
+    found = fit_prepared(made, prepared)
+    assert told[1] == "evaluator:0 was killed by signal 9; all go on from the last checkpoint"
+    assert rounds == list(range(1, 7))
+    assert found.export["equal"]
+    assert len(found.curve["train"]) == len(found.curve["validation"]) == 6
+    assert found.curve["validation"][-1] < found.curve["validation"][0] < 0.5
+
+
+def test_an_evaluator_of_no_parameter_servers_is_refused():
+    with pytest.raises(ConfigurationError, match=r"(?s)an evaluator measures what parameter servers hold.*--ps 1"):
+        Team.of(2, evaluator=True)
+
+
+def test_an_evaluator_answers_in_arrays_and_numbers_and_one_that_is_gone_is_told(monkeypatch):
+    address = processes.local_cluster({"evaluator": 1}).task_address("evaluator", 0)
+    monkeypatch.setenv(evaluator.ADDRESS, address)
+    monkeypatch.setenv(evaluator.KEY, "a key")
+
+    def losses(state):
+        if state[0].sum() < 0:
+            raise ConnectionResetError
+        return float(state[0].sum()), float(state[1].sum())
+
+    def serve():
+        with contextlib.suppress(ConnectionResetError):
+            evaluator.measure_states(losses)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    chief = evaluator.Evaluator.of_environment()
+    assert chief is not None
+    chief.ask([np.ones(3, np.float32), np.array(2.5)])
+    assert chief.answer() == (3.0, 2.5)
+    chief.ask([np.array(-1.0), np.array(0.0)])
+    with pytest.raises(UnavailableError, match=f"the evaluator at {address} does not answer"):
+        chief.answer()
+    thread.join(10)
+    assert not thread.is_alive()

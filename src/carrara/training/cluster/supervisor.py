@@ -8,6 +8,7 @@ has the loop; a worker that is lost then is started again while the others go on
 from __future__ import annotations
 
 import queue
+import secrets
 import signal
 import tempfile
 import time
@@ -20,9 +21,10 @@ import msgspec
 
 from carrara.core.errors import TrainingError
 from carrara.training.checkpoints import FileCheckpoint, Held
+from carrara.training.cluster.evaluator import ADDRESS, KEY
 from carrara.training.cluster.hosts import host_of
 from carrara.training.cluster.messages import MARK, PEER_LOST
-from carrara.training.cluster.processes import Process, Processes, task_variables
+from carrara.training.cluster.processes import EVALUATOR, Process, Processes, task_variables
 from carrara.training.cluster.reach import require_up
 from carrara.training.cluster.spec import ClusterSpec
 from carrara.training.cluster.team import ALONE
@@ -103,9 +105,14 @@ class _Try:
     def run(self) -> Lost | None:
         """Until all have ended, or one is lost, which is returned."""
         try:
-            self._variables = task_variables(*self._cluster())
+            cluster, master = self._cluster()
+            self._variables = task_variables(cluster, master)
+            if self._team.evaluator:
+                told = {ADDRESS: cluster.task_address(EVALUATOR, 0), KEY: secrets.token_hex(32)}
+                for job in ("chief", EVALUATOR):
+                    self._variables[job, 0] |= told
             for job, number in self._variables:
-                if job == "chief" or self._team.cluster is None:
+                if job in ("chief", EVALUATOR) or self._team.cluster is None:
                     self._start(job, number)
             running = True
             while running:
@@ -120,15 +127,16 @@ class _Try:
             self._host.close()
 
     def _cluster(self) -> tuple[ClusterSpec, str]:
+        evaluator = {EVALUATOR: 1} if self._team.evaluator else {}
         if (given := self._team.addresses()) is not None:
             require_up(given)
-            chief, master = self._host.cluster({"chief": 1})
-            return ClusterSpec({**chief.jobs, **given.jobs}), master
+            here, master = self._host.cluster({"chief": 1, **evaluator})
+            return ClusterSpec({**here.jobs, **given.jobs}), master
         servers = {"chief": 1, "ps": self._team.servers} if self._team.servers else {}
-        return self._host.cluster({**servers, "worker": self._team.workers})
+        return self._host.cluster({**servers, "worker": self._team.workers, **evaluator})
 
     def _start(self, job: str, number: int) -> None:
-        serves = self._team.has_servers and job != "chief"
+        serves = self._team.has_servers and job not in ("chief", EVALUATOR)
         module = "carrara.training.cluster.server" if serves else "carrara.training.cluster.worker"
         process = self._processes.add(job, number, self._host.start(job, number, module, self._variables[job, number]))
         self._heard[process.name] = self._moved = time.monotonic()
@@ -200,7 +208,7 @@ class _Try:
             return None
         process = min(self._processes.failed(), key=lambda one: one.process.returncode)
         if (status := process.process.returncode) == PEER_LOST:
-            return Lost(process, "lost one of its servers", restarts=True)
+            return Lost(process, "lost one of the others", restarts=True)
         return Lost(process, process.ended, restarts=status < 0)
 
     def _replaced(self, lost: Lost) -> bool:

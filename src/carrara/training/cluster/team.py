@@ -14,19 +14,33 @@ from carrara.training.cluster.spec import ClusterSpec, read_cluster
 @dataclass(frozen=True)
 class Team:
     """So many `workers`, with so many parameter `servers`, where `engine` says; or the servers of a cluster that runs,
-    by the path of its `cluster` file."""
+    by the path of its `cluster` file. An `evaluator` beside them measures each epoch while the next one is trained."""
 
     workers: int = 1
     servers: int = 0
     cluster: str | None = None
     engine: str = LOCAL
+    evaluator: bool = False
 
     @classmethod
-    def of(cls, workers: int = 1, servers: int = 0, cluster: str | Path | None = None, engine: str = LOCAL) -> Team:
-        """Raises ConfigurationError where a cluster's file says another thing, or cannot be used."""
+    def of(
+        cls,
+        workers: int = 1,
+        servers: int = 0,
+        cluster: str | Path | None = None,
+        engine: str = LOCAL,
+        evaluator: bool = False,
+    ) -> Team:
+        """Raises ConfigurationError where a cluster's file says another thing, or cannot be used, and for an evaluator
+        of no parameter servers."""
         check_engine(engine)
+        if evaluator and not servers and cluster is None:
+            raise ConfigurationError(
+                "an evaluator measures what parameter servers hold, and there are none",
+                hint="Train with --ps 1, or --cluster; workers without servers measure their own rows together.",
+            )
         if cluster is None:
-            return cls(workers, servers, engine=engine)
+            return cls(workers, servers, engine=engine, evaluator=evaluator)
         if workers > 1 or servers:
             raise ConfigurationError(f"{cluster} says how many workers and servers there are: leave out their numbers")
         for job in ("ps", "worker"):
@@ -35,7 +49,7 @@ class Team:
                     f"{cluster} names no job '{job}', but {', '.join(jobs)}",
                     hint="A fit by a cluster needs parameter servers (ps) and workers (worker).",
                 )
-        return cls(cluster=str(Path(cluster).resolve()))
+        return cls(cluster=str(Path(cluster).resolve()), engine=engine, evaluator=evaluator)
 
     @property
     def is_alone(self) -> bool:
@@ -51,7 +65,8 @@ class Team:
 
     def spec(self) -> dict[str, Any]:
         """What a fit depends on: it is the same wherever the processes run."""
-        return {"workers": self.workers, "servers": self.servers, "cluster": self.cluster}
+        spec = {"workers": self.workers, "servers": self.servers, "cluster": self.cluster}
+        return {**spec, "evaluator": True} if self.evaluator else spec
 
 
 ALONE = Team()

@@ -1,7 +1,7 @@
 """A process of a fit that several share: `python -m carrara.training.cluster.worker FOLDER`.
 
-It takes every step that the others take, on its own share of the rows, and tells of itself on standard output: a line
-that begins with MARK is a message in JSON, all others are its log.
+It takes every step that the others take, on its own share of the rows, or measures what they learn, and tells of itself
+on standard output: a line that begins with MARK is a message in JSON, all others are its log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from carrara.core.errors import CarraraError
+from carrara.core.errors import CarraraError, UnavailableError
 from carrara.training.checkpoints import ReadOnly
 from carrara.training.cluster.messages import ALIVE_SECONDS, MARK, PEER_LOST
 from carrara.training.cluster.spec import ClusterSpec
@@ -39,7 +39,8 @@ def tell(**message: Any) -> None:
 def main(folder: Path) -> None:
     threading.Thread(target=live, daemon=True).start()
     trainer, train, validation, task = read_work(folder)
-    rank = int(os.environ["RANK"])
+    measures = "RANK" not in os.environ
+    rank = int(os.environ.get("RANK", "1"))
     if rank:
         # Rank 0 alone writes the next checkpoints, and tells how far all are.
         task = replace(task, checkpoint=ReadOnly(task.checkpoint))
@@ -48,7 +49,10 @@ def main(folder: Path) -> None:
         task = replace(task, advance=lambda done, total: tell(done=done, total=total))
         task = replace(task, tell=lambda text: tell(told=text))
     try:
-        trainer.join(train, validation, task)
+        (trainer.measure if measures else trainer.join)(train, validation, task)
+    except UnavailableError:
+        traceback.print_exc()
+        _leave(PEER_LOST)
     except CarraraError as error:
         tell(error=error.message, hint=error.hint)
         _leave(1)

@@ -146,3 +146,6 @@ class DistributedTrainer(Trainer, Protocol):
         All are given the whole parts, and take their share of the rows. Rank 0 leaves in `task.checkpoint` what `fit`
         goes on from, and needs no more than that.
         """
+
+    def measure(self, train: Part, validation: Part, task: Task) -> None:
+        """Be the evaluator, of a trainer that knows parameter servers: measure the states that rank 0 sends."""

@@ -87,45 +87,91 @@ class Scale:
         return np.asarray(scores * np.float32(self.std) + np.float32(self.mean))
 
 
-def run_epochs(trainer: Epochs, net: Net, train: Part, validation: Part, task: Task) -> tuple[Scale, Curve]:
-    """Train until the loss no longer falls, and leave the net with its best weights; the losses of each epoch."""
-    scale = Scale.of(train.labels, task)
-    train, validation = (Part(p.features, scale.down(p.labels), p.weights) for p in (train, validation))
-    curve: Curve = {"train": [], "validation": []}
-    if task.start:
-        net.begin_with(_learned(net, task))
-    best, done = net.state(), 0
-    if (saved := task.checkpoint.read()) is not None:
-        done, curve, best = _resumed(net, saved)
-    for epoch in range(done + 1, trainer.epochs + 1):
-        if _has_stopped(curve["validation"], trainer.early_stopping):
+class Measures(Protocol):
+    """Who measures the losses of a state, while the net is trained on."""
+
+    def ask(self, state: Sequence[Array]) -> None: ...
+
+    def answer(self) -> tuple[float, float]:
+        """Of the state that was asked for: the losses of the train and the validation part."""
+
+
+def run_epochs(
+    trainer: Epochs, net: Net, train: Part, validation: Part, task: Task, evaluator: Measures | None = None
+) -> tuple[Scale, Curve]:
+    """Train until the loss no longer falls, and leave the net with its best weights; the losses of each epoch.
+
+    An `evaluator` measures an epoch while the next one is trained, so that one stops an epoch later.
+    """
+    scale, train, validation = scaled(train, validation, task)
+    course = _Course(trainer, net, task)
+    asked: tuple[int, list[Array]] | None = None
+    for epoch in range(course.done + 1, trainer.epochs + 1):
+        if _has_stopped(course.curve["validation"], trainer.early_stopping):
             break
         net.begin(epoch)
         for rows in batches(train, trainer.batch_rows, seed=task.seed, epoch=epoch):
             weights = np.ones(len(rows), np.float32) if train.weights is None else train.weights[rows]
             net.step(train.features[rows], train.labels[rows], weights)
-        curve["train"].append(net.loss(train))
-        curve["validation"].append(net.loss(validation))
-        loss = curve["validation"][-1]
+        if evaluator is None:
+            losses = net.loss(train), net.loss(validation)
+            course.take(epoch, net.state(), losses)
+            continue
+        if asked is not None:
+            course.take(*asked, evaluator.answer())
+        asked = epoch, net.state()
+        evaluator.ask(asked[1])
+    if asked is not None and evaluator is not None:
+        course.take(*asked, evaluator.answer())
+    net.restore(course.best)
+    return scale, course.curve
+
+
+def scaled(train: Part, validation: Part, task: Task) -> tuple[Scale, Part, Part]:
+    """Both parts with labels as a net learns them."""
+    scale = Scale.of(train.labels, task)
+
+    def down(part: Part) -> Part:
+        return Part(part.features, scale.down(part.labels), part.weights)
+
+    return scale, down(train), down(validation)
+
+
+class _Course:
+    """How far a fit is: the losses of each epoch that is `done`, and the `best` state; it begins where the checkpoint
+    ends."""
+
+    def __init__(self, trainer: Epochs, net: Net, task: Task) -> None:
+        self._trainer, self._task = trainer, task
+        self.curve: Curve = {"train": [], "validation": []}
+        if task.start:
+            net.begin_with(_learned(net, task))
+        self.best, self.done = net.state(), 0
+        if (saved := task.checkpoint.read()) is not None:
+            self.done, self.curve, self.best = _resumed(net, saved)
+
+    def take(self, epoch: int, state: Sequence[Array], losses: tuple[float, float]) -> None:
+        """Take down an epoch, and keep it. TrainingError for a loss that is no number."""
+        loss = losses[1]
+        self.curve["train"].append(losses[0])
+        self.curve["validation"].append(loss)
         if not np.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} after epoch {epoch}",
                 hint="Standardise the features, or take a smaller learning_rate.",
             )
-        best = net.state() if loss <= min(curve["validation"]) else best
-        task.checkpoint.write(_saved(net, epoch, curve, best))
-        task.advance(epoch, trainer.epochs)
-        task.report(epoch, loss)
-    net.restore(best)
-    return scale, curve
+        if loss <= min(self.curve["validation"]):
+            self.best = list(state)
+        self._task.checkpoint.write(_saved(epoch, self.curve, state, self.best))
+        self._task.advance(epoch, self._trainer.epochs)
+        self._task.report(epoch, loss)
 
 
 def _has_stopped(losses: Sequence[float], patience: int) -> bool:
     return len(losses) - 1 - int(np.argmin(losses)) >= patience if losses else False
 
 
-def _saved(net: Net, epoch: int, curve: Curve, best: Sequence[Array]) -> bytes:
-    now = net.state()
+def _saved(epoch: int, curve: Curve, now: Sequence[Array], best: Sequence[Array]) -> bytes:
     arrays = [np.array([epoch, len(now)]), np.array(curve["train"]), np.array(curve["validation"]), *now, *best]
     return packed(arrays)
 

@@ -13,9 +13,10 @@ import numpy as np
 from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
 from carrara.training.cluster.devices import placement
+from carrara.training.cluster.evaluator import Evaluator, measure_states
 from carrara.training.trainers.base import FEATURES, Array, Fitted, Part, Task
 from carrara.training.trainers.blocks import NUMBERS, blocks_of
-from carrara.training.trainers.epochs import MARGINS, run_epochs
+from carrara.training.trainers.epochs import MARGINS, run_epochs, scaled
 from carrara.training.trainers.keras_strategies import Alone, Coordinated, Strategy, joined_strategy
 from carrara.training.trainers.net_graph import dense_graph
 from carrara.training.trainers.nets import NetTrainer, fit_net, refuse_missing
@@ -48,7 +49,19 @@ class Keras(NetTrainer):
         net = _KerasNet(tensorflow, keras, self, task, strategy)
         if isinstance(strategy, Coordinated):
             task.tell(f"variables: {placement(net.devices())}")
-        run_epochs(self, net, train, validation, task)
+        run_epochs(self, net, train, validation, task, Evaluator.of_environment())
+
+    def measure(self, train: Part, validation: Part, task: Task) -> None:
+        """Be the evaluator of a fit; see `DistributedTrainer`."""
+        tensorflow, keras = _libraries()
+        _, train, validation = scaled(train, validation, task)
+        net = _KerasNet(tensorflow, keras, self, task, Alone(tensorflow))
+
+        def losses(state: Sequence[Array]) -> tuple[float, float]:
+            net.restore(state)
+            return net.loss(train), net.loss(validation)
+
+        measure_states(losses)
 
 
 def _libraries() -> tuple[Any, Any]:

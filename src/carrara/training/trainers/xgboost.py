@@ -13,9 +13,10 @@ import numpy as np
 
 from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
-from carrara.training.onnx_graphs import with_output
+from carrara.models.learned.xgboost import read
 from carrara.training.search import Between, Space
-from carrara.training.trainers.base import FEATURES, Fitted, Part, Task, started
+from carrara.training.trainers.base import Fitted, Part, Task, started
+from carrara.training.trainers.forest_graph import forest_graph
 from carrara.training.trainers.trees import Rounds, edge_rows
 from carrara.training.trainers.xgboost_collective import communicator
 from carrara.training.trainers.xgboost_data import quantised
@@ -65,7 +66,7 @@ class XGBoost:
         saved = bytes(booster.save_raw("json"))
         return Fitted(
             predict=lambda rows: np.asarray(booster.inplace_predict(rows)),
-            to_onnx=lambda: _graph(booster, task),
+            to_onnx=lambda: forest_graph(read(saved), task.kind, len(task.names)),
             format="xgboost",
             native={"model.ubj": bytes(booster.save_raw("ubj"))},
             edges=edge_rows(_thresholds(saved), validation.features),
@@ -73,7 +74,7 @@ class XGBoost:
             importance=gain_shares(booster, task.names),
             curve=rounds.curve,
             summary={**summary_of(booster, saved), **rounds.summary(self.row_share < 1 or self.column_share < 1)},
-            libraries=("xgboost-cpu", "xgboost", "onnx", "onnxmltools"),
+            libraries=("xgboost-cpu", "xgboost", "onnx"),
         )
 
     def join(self, train: Part, validation: Part, task: Task) -> None:
@@ -141,18 +142,6 @@ def _watched(xgboost: Any, rounds: Rounds) -> Any:
             return rounds.ended(train, validation, lambda: bytes(model.save_raw("ubj")))
 
     return Watched()
-
-
-def _graph(booster: Any, task: Task) -> bytes:
-    onnxmltools = require("onnxmltools", extra="xgboost", purpose="the export to ONNX")
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    # The converter understands only the names f0, f1, …; ours are in the signature.
-    booster.feature_names = None
-    model = onnxmltools.convert_xgboost(booster, initial_types=[(FEATURES, FloatTensorType([None, len(task.names)]))])
-    if task.kind == "regression":
-        return with_output(model, task.kind, model.graph.output[0].name, columns=1)
-    return with_output(model, task.kind, model.graph.output[1].name, columns=len(task.classes) or 2)
 
 
 def gain_shares(booster: Any, names: tuple[str, ...]) -> dict[str, float]:
