@@ -24,7 +24,7 @@ for module in (feeds, inputs, xgboost_data):
     module.MOST_IN_MEMORY = 3_000_000
 xgboost_data._BATCH_ROWS = 131_072
 # What is imported, and read of the file at once, is the same for every number of rows.
-importlib.import_module("onnxmltools"), importlib.import_module(sys.argv[2])
+importlib.import_module("onnx"), importlib.import_module(sys.argv[2])
 large.BATCH = 131_072
 large.TRAINERS["xgboost"] = carrara.XGBoost(trees=2, early_stopping=2)
 print(large.main(Path(sys.argv[1]), {rows}, sys.argv[2]))

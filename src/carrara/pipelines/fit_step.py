@@ -147,7 +147,7 @@ def _scratch(stores: Stores) -> Path:
 def _libraries(installed: Mapping[str, str]) -> dict[str, str]:
     """The versions that a fitted model may depend on."""
     trees = ("xgboost", "xgboost-cpu", "lightgbm", "scikit-learn")
-    names = (*trees, "tensorflow", "tensorflow-cpu", "keras", "torch", "onnx", "onnxmltools", "skl2onnx")
+    names = (*trees, "tensorflow", "tensorflow-cpu", "keras", "torch", "onnx", "skl2onnx")
     return {name: installed[name] for name in names if name in installed}
 
 

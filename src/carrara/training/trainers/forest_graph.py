@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from carrara.core.errors import CarraraError
 from carrara.core.plugins import require
 from carrara.evaluation.metrics import Kind
-from carrara.models.learned.forest import Forest
+from carrara.models.learned.forest import NEVER, ZERO, Forest
 from carrara.training.onnx_graphs import IR_VERSION, with_output
 from carrara.training.trainers.base import FEATURES
 
@@ -20,7 +21,7 @@ _LINKS = {"sigmoid": "Sigmoid", "softmax": "Softmax"}
 def forest_graph(forest: Forest, kind: Kind, columns: int) -> bytes:
     """An ONNX model from FEATURES, of so many columns, to the kind's output.
 
-    The trees' splits send a missing number where they say, and are strict, by thresholds of float32.
+    The thresholds are numbers of float32. CarraraError for trees to which zeros are missing: a graph knows NaN alone.
     """
     onnx = require("onnx", extra="xgboost", purpose="the export to ONNX")
     helper, outputs = onnx.helper, len(forest.base)
@@ -45,12 +46,18 @@ def _attributes(forest: Forest) -> dict[str, Any]:
     sizes = [len(tree) for tree in trees]
     tree_of = np.repeat(np.arange(len(trees)), sizes)
     node_of = np.concatenate([np.arange(size) for size in sizes])
-    left, right, column, threshold, value, missing = (
+    left, right, column, threshold, value, missing, missing_left = (
         np.concatenate([getattr(tree, name) for tree in trees])
-        for name in ("left", "right", "column", "threshold", "value", "missing_left")
+        for name in ("left", "right", "column", "threshold", "value", "missing", "missing_left")
     )
-    output_of = np.repeat([tree.output for tree in trees], sizes)
+    output_of, strict = (np.repeat([getattr(tree, name) for tree in trees], sizes) for name in ("output", "strict"))
     leaf = left < 0
+    if (missing[~leaf] == ZERO).any():
+        raise CarraraError("trees to which zeros are missing have no equal graph")
+    # To a split of which no number was missing NaN is 0.
+    as_zero = np.where(strict, threshold > 0, threshold >= 0)
+    nan_left = np.where(missing == NEVER, as_zero, missing_left) & ~leaf
+    modes = np.where(leaf, b"LEAF", np.where(strict, b"BRANCH_LT", b"BRANCH_LEQ"))
     return {
         "n_targets": len(forest.base),
         "base_values": forest.base,
@@ -58,10 +65,10 @@ def _attributes(forest: Forest) -> dict[str, Any]:
         "nodes_nodeids": node_of,
         "nodes_featureids": column,
         "nodes_values": threshold,
-        "nodes_modes": [b"LEAF" if one else b"BRANCH_LT" for one in leaf],
+        "nodes_modes": modes.tolist(),
         "nodes_truenodeids": np.where(leaf, 0, left),
         "nodes_falsenodeids": np.where(leaf, 0, right),
-        "nodes_missing_value_tracks_true": (missing & ~leaf).astype(np.int64),
+        "nodes_missing_value_tracks_true": nan_left.astype(np.int64),
         "target_treeids": tree_of[leaf],
         "target_nodeids": node_of[leaf],
         "target_ids": output_of[leaf],

@@ -11,9 +11,10 @@ import msgspec
 import numpy as np
 
 from carrara.core.plugins import require
-from carrara.training.onnx_graphs import with_output
+from carrara.models.learned.lightgbm import read
 from carrara.training.search import Between, Space
-from carrara.training.trainers.base import FEATURES, Fitted, Part, Task, started
+from carrara.training.trainers.base import Fitted, Part, Task, started
+from carrara.training.trainers.forest_graph import forest_graph
 from carrara.training.trainers.trees import Rounds, edge_rows
 
 _OBJECTIVES = {
@@ -61,7 +62,7 @@ class LightGBM:
         saved = msgspec.json.encode(booster.dump_model())
         return Fitted(
             predict=lambda rows: np.asarray(booster.predict(rows)),
-            to_onnx=lambda: _graph(booster, task),
+            to_onnx=lambda: forest_graph(read(text), task.kind, len(task.names)),
             format="lightgbm",
             native={"model.txt": text.encode()},
             edges=edge_rows(_thresholds(saved), validation.features),
@@ -69,7 +70,7 @@ class LightGBM:
             importance=gain_shares(booster, task.names),
             curve=rounds.curve,
             summary={"trees": booster.num_trees(), **rounds.summary(self.row_share < 1 or self.column_share < 1)},
-            libraries=("lightgbm", "onnx", "onnxmltools"),
+            libraries=("lightgbm", "onnx"),
         )
 
     def _grown(self, lightgbm: Any, train: Part, validation: Part, task: Task, rounds: Rounds) -> str:
@@ -137,17 +138,6 @@ def _in_float32(text: str) -> str:
     # The header tells the sizes of the trees' texts, which change.
     sized = re.sub(r"^tree_sizes=.*\n", "", text, flags=re.MULTILINE)
     return re.sub(r"^threshold=(.+)$", below, sized, flags=re.MULTILINE)
-
-
-def _graph(booster: Any, task: Task) -> bytes:
-    onnxmltools = require("onnxmltools", extra="lightgbm", purpose="the export to ONNX")
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    types = [(FEATURES, FloatTensorType([None, len(task.names)]))]
-    model = onnxmltools.convert_lightgbm(booster, initial_types=types, zipmap=False)
-    if task.kind == "regression":
-        return with_output(model, task.kind, model.graph.output[0].name, columns=1)
-    return with_output(model, task.kind, model.graph.output[1].name, columns=len(task.classes) or 2)
 
 
 def gain_shares(booster: Any, names: tuple[str, ...]) -> dict[str, float]:
