@@ -55,7 +55,8 @@ class Torch(NetTrainer):
 def _ready(train: Part, task: Task) -> Any:
     torch = require("torch", extra="torch", purpose="the trainer 'torch'")
     refuse_missing(train, task)
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms(True), which would import the compiler for a second (2.13).
+    torch.set_deterministic_debug_mode("error")
     return torch
 
 
