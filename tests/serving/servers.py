@@ -41,6 +41,7 @@ class Served:
     grpc_port: int
     rest_port: int
     said: str
+    pid: int = 0
 
     def ask(self, path: str, data: Any = None) -> tuple[int, Any]:
         """The status and the JSON of a GET, or of a POST with `data`."""
@@ -78,7 +79,7 @@ def served(*options: str, cwd: Path) -> Iterator[Served]:
             assert line, f"the server ended before it was ready: {said}{log.read_text()}"
             said += line
         ports = json.loads(said[said.index("{") :])
-        yield Served(ports["grpc_port"], ports["rest_port"], said + log.read_text())
+        yield Served(ports["grpc_port"], ports["rest_port"], said + log.read_text(), process.pid)
     finally:
         process.communicate("", timeout=30)
     assert process.returncode == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import grpc
 import numpy as np
 import pytest
 from doubling import Doubling, endpoint
+from raw_http2 import call, connected
 
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.manager import ModelManager
@@ -89,30 +89,12 @@ def test_a_deadline_holds_though_the_client_never_takes_its_call_back(held):
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         first = channel.unary_unary(wire.PREDICT).future(request(1), timeout=20)
         assert predictor.entered.wait(20)
-        with socket.create_connection(("127.0.0.1", server.grpc_port), timeout=20) as raw:
-            raw.sendall(_call(request(2), "200m"))
+        with connected(server.grpc_port) as raw:
+            raw.sendall(call(request(2), grpc_timeout="200m"))
             time.sleep(WAITED)
             hold.set()
             assert first.code() == grpc.StatusCode.OK
     assert predictor.values == [1.0]
-
-
-def _call(message: bytes, timeout: str) -> bytes:
-    """A gRPC call in HTTP/2's own bytes, its headers without compression."""
-    headers = {":method": "POST", ":scheme": "http", ":path": wire.PREDICT, ":authority": "x"}
-    headers |= {"content-type": "application/grpc", "te": "trailers", "grpc-timeout": timeout}
-    block = b"".join(b"\0" + _text(name) + _text(value) for name, value in headers.items())
-    framed = b"\0" + struct.pack(">I", len(message)) + message
-    start = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, b"")
-    return start + _frame(1, 4, 1, block) + _frame(0, 1, 1, framed)
-
-
-def _text(text: str) -> bytes:
-    return bytes([len(text)]) + text.encode()
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
 def _post(server: ModelServer, *headers: str) -> socket.socket:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from functools import partial
 
 import grpc
 import numpy as np
 import pytest
+from jsonschema_rs import is_valid
 
 from carrara.models.registry import resolve
 from carrara.serving.contract import Endpoint, Target
 from carrara.serving.manager import ModelManager
+from carrara.serving.outcomes import take_outcomes
 from carrara.serving.predictor import open_predictor
 from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.protocols.messages import message
@@ -29,7 +32,8 @@ def server(trained):
     version = resolve(trained.stores, "late@1")
     served = Endpoint("late", (Target("late", "late", 1),))
     manager = ModelManager(lambda: [served], lambda _: open_predictor(trained.stores, version))
-    made = ModelServer(manager, grpc_port=0, rest_port=0, read_features=trained.features.get)
+    take = partial(take_outcomes, trained.stores)
+    made = ModelServer(manager, grpc_port=0, rest_port=0, read_features=trained.features.get, take_outcomes=take)
     made.start()
     yield made
     made.stop()
@@ -53,6 +57,23 @@ def test_the_features_of_a_model_are_those_in_process(server, trained):
     status, found = post(server, "/v1/features:get", {"model": "late", "entities": ROWS})
     assert (status, found["model"], found["version"], found["fallbacks"]) == (200, "late", 1, {})
     assert found["features"] == expected(trained)
+
+
+def test_the_document_of_a_workspace_says_how_features_are_asked_and_outcomes_told(server):
+    document = json.load(urllib.request.urlopen(f"http://127.0.0.1:{server.rest_port}/openapi.json", timeout=20))
+    bodies = {
+        path: document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        for path in ("/v1/features:get", "/v1/models/late:outcomes")
+    }
+    features, outcomes = ({"model": "late", "entities": ROWS}, {"outcomes": [{"prediction_id": "a", "outcome": True}]})
+    assert is_valid(bodies["/v1/features:get"], features)
+    assert not is_valid(bodies["/v1/features:get"], {"entities": ROWS})
+    for path, body in zip(bodies, (features, outcomes), strict=True):
+        assert is_valid(bodies[path], body)
+        status, found = post(server, path, body)
+        assert status == 200
+        schema = document["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        assert is_valid(schema, found)
 
 
 def test_some_features_can_be_asked_of_columns(server, trained):

@@ -96,7 +96,7 @@ class ModelServer:
             *open_inference_rest.routes(self.manager),
             *invocations.routes(self.manager),
             *monitoring.routes(self.inference.metrics, wire.metrics_path),
-            *openapi.routes(self.manager),
+            *openapi.routes(self.manager, of_workspace=self._take_outcomes is not None),
             *features_rest.routes(self.manager, self._read_features),
             *outcomes_rest.routes(self._take_outcomes),
         ]

@@ -14,6 +14,7 @@ from carrara.serving.contract import Choice
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.http import HttpRequest, Reply, Route, json_reply
 from carrara.serving.protocols.open_inference import server_version
+from carrara.serving.protocols.outcomes_rest import MOST_ROWS as MOST_OUTCOMES
 from carrara.serving.protocols.problem import PROBLEM, problem
 from carrara.serving.protocols.types import BYTES, OPEN_INFERENCE_TYPES
 
@@ -33,19 +34,20 @@ _PROBLEM = {
 _FAILURES = (400, 404, 408, 413, 429, 503, 504)
 
 
-def routes(manager: ModelManager) -> list[Route]:
+def routes(manager: ModelManager, *, of_workspace: bool = False) -> list[Route]:
     def answer(request: HttpRequest, found: re.Match[str]) -> Reply:
-        return json_reply(document(manager))
+        return json_reply(document(manager, of_workspace=of_workspace))
 
     return [Route("GET", re.compile("/openapi.json"), answer, problem)]
 
 
-def document(manager: ModelManager) -> dict[str, Any]:
-    """The paths of every endpoint that answers now, and of the server."""
-    paths: dict[str, Any] = _server_paths()
-    for endpoint in manager.endpoints():
+def document(manager: ModelManager, *, of_workspace: bool = False) -> dict[str, Any]:
+    """The paths of every endpoint that answers now, and of the server; a workspace's gives features, takes outcomes."""
+    paths: dict[str, Any] = _server_paths() | (_features_path() if of_workspace else {})
+    for endpoint in filter(manager.serves, manager.endpoints()):
         with manager.acquire(Choice(endpoint)) as predictor:
             paths |= _model_paths(endpoint, predictor.signatures)
+            paths |= _outcomes_path(predictor.model) if of_workspace else {}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Carrara's model server", "version": server_version()},
@@ -84,6 +86,45 @@ def _model_paths(endpoint: str, signatures: Mapping[str, Signature]) -> dict[str
         f"{v2}/ready": {"get": _operation("Whether it answers", answers)},
         f"{v2}/infer": {"post": _operation("Infer", {"type": "object", "required": ["outputs"]}, {"anyOf": infer})},
     }
+
+
+def _features_path() -> dict[str, Any]:
+    row = {"type": "object", "minProperties": 1}
+    body = {
+        "type": "object",
+        "properties": {
+            "model": {"type": "string"},
+            "version": {"type": "integer", "minimum": 1},
+            "label": {"type": "string"},
+            "features": {"type": "array", "items": {"type": "string"}},
+            "entities": {"type": "array", "items": row, "minItems": 1},
+        },
+        "required": ["entities"],
+        "anyOf": [{"required": ["model"]}, {"required": ["features"]}],
+    }
+    answer = {"type": "object", "required": ["features"]}
+    return {"/v1/features:get": {"post": _operation("The values of features for entities", answer, body)}}
+
+
+def _outcomes_path(model: str) -> dict[str, Any]:
+    row = {
+        "type": "object",
+        "properties": {
+            "prediction_id": {"type": "string"},
+            "outcome": {"type": ["boolean", "number", "string"]},
+            "event_time": {"type": "string", "format": "date-time"},
+            "known_at": {"type": "string", "format": "date-time"},
+        },
+        "description": "By prediction_id, or by the entity keys and event_time; the outcome may have its label's name.",
+    }
+    body = {
+        "type": "object",
+        "properties": {"outcomes": {"type": "array", "items": row, "minItems": 1, "maxItems": MOST_OUTCOMES}},
+        "required": ["outcomes"],
+    }
+    answer = {"type": "object", "required": ["rows", "new", "repeated"], "additionalProperties": {"type": "integer"}}
+    path = f"/v1/models/{quote(model, safe='')}:outcomes"
+    return {path: {"post": _operation("Tell what then happened", answer, body)}}
 
 
 def _operation(summary: str, answer: Any, body: Any = None, *, problems: bool = True) -> dict[str, Any]:

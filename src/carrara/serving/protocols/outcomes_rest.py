@@ -15,7 +15,7 @@ from carrara.serving.protocols.problem import problem
 Take = Callable[[str, list[dict[str, Any]]], Mapping[str, int]]
 """Keeps outcomes of a model, and says what became of them; see `monitoring.outcomes.add_outcomes`."""
 
-_MOST_ROWS = 100_000
+MOST_ROWS = 100_000
 
 
 def routes(take: Take | None) -> list[Route]:
@@ -27,8 +27,8 @@ def routes(take: Take | None) -> list[Route]:
         rows = as_mapping(decode_json(request.body), "the body").get("outcomes")
         if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
             raise RequestError("'outcomes' must be a list of objects, each with an outcome", field="outcomes")
-        if len(rows) > _MOST_ROWS:
-            raise RequestError(f"'outcomes' has {len(rows):,} rows, and {_MOST_ROWS:,} are taken", field="outcomes")
+        if len(rows) > MOST_ROWS:
+            raise RequestError(f"'outcomes' has {len(rows):,} rows, and {MOST_ROWS:,} are taken", field="outcomes")
         return json_reply(dict(take(unquote(found[1]), rows)))
 
     return [Route("POST", re.compile("/v1/models/([^/:]+):outcomes"), answer, problem)]

@@ -59,6 +59,14 @@ class Tls:
     files: tuple[Path, Path] | None = None
 
 
+def address_of(host: str, port: int) -> str:
+    """
+    >>> address_of("::1", 8500), address_of("127.0.0.1", 8500)
+    ('[::1]:8500', '127.0.0.1:8500')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Transport(Protocol):
     """A listening socket; `port` is known from the start."""
 

@@ -13,7 +13,7 @@ from carrara.serving.access_log import Listener, Subject
 from carrara.serving.guard import OPEN_METHODS, Guard
 from carrara.serving.metrics import CODES
 from carrara.serving.protocols.status import RETRY_SECONDS
-from carrara.serving.transports.base import CANCELLED, MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, Tls
+from carrara.serving.transports.base import CANCELLED, MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, Tls, address_of
 from carrara.serving.transports.grpc_streams import stream_handlers
 
 _THREADS = 8
@@ -45,7 +45,7 @@ class GrpcTransport:
         self._server.add_generic_rpc_handlers([_handlers(grpc, method, handler, access) for method in methods])
         self._server.add_generic_rpc_handlers(stream_handlers(grpc, streams or {}))
         try:
-            self.port = self._bind(grpc, host if host.startswith("unix:") else f"{host}:{port}", tls)
+            self.port = self._bind(grpc, host if host.startswith("unix:") else address_of(host, port), tls)
         except RuntimeError as error:
             raise UnavailableError(
                 f"gRPC cannot listen on {host}:{port}: {error}", hint="Stop what is there, or choose --grpc-port."

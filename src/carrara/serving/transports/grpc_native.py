@@ -25,6 +25,7 @@ from carrara.serving.transports.base import (
     Handler,
     Result,
     Stream,
+    address_of,
 )
 from carrara.serving.transports.grpc_streams import StreamServer
 
@@ -60,7 +61,7 @@ class NativeGrpcTransport:
         self._came: dict[int, tuple[float, int, Any]] = {}
         try:
             self._front = native.NativeGrpcFront(
-                f"{host}:{port}",
+                address_of(host, port),
                 [(method, False) for method in methods],
                 reuse_port=shared,
                 # Without it no event tells of deadlines that pass, and of clients that leave (0.5).

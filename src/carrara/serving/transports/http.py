@@ -30,6 +30,8 @@ Answerer = Callable[[Sequence[HttpRequest]], list[Reply]]
 
 _POLL_SECONDS = 0.001
 _FLUSH_SECONDS = 0.25
+_BACKLOG = 1024
+_MOST_CONNECTIONS = 16_384
 _CROWD = 64
 """Where so many wait it is worth its price to know which clients have gone."""
 
@@ -88,7 +90,7 @@ class HttpTransport:
         self._others.stop()
 
     def _accepts(self) -> bool:
-        with socket.socket() as client:
+        with socket.socket(_family(self._host)) as client:
             return client.connect_ex((self._host, self.port)) == 0
 
     def _run(self) -> None:
@@ -103,6 +105,9 @@ class HttpTransport:
             self.port,
             interface=Interfaces.RSGI,
             log_enabled=False,
+            backlog=_BACKLOG,
+            # What it is by default, 128 connections (2.8), a single client that idles would use up.
+            backpressure=_MOST_CONNECTIONS,
             ssl_cert=certificate,
             ssl_key=key,
         )
@@ -201,7 +206,7 @@ def _reserve(host: str, port: int, shared: bool) -> socket.socket:
     the port is to be shared."""
     if shared:
         return hold_port(host, port)
-    with socket.socket() as probe:
+    with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -214,9 +219,13 @@ def _reserve(host: str, port: int, shared: bool) -> socket.socket:
     return hold_port(host, found)
 
 
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def hold_port(host: str, port: int) -> socket.socket:
     """A socket that keeps a port, or a free one for 0, and lets others of this user listen there."""
-    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    held = socket.socket(_family(host))
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         held.bind((host, port))
