@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         top_k,
         total,
     )
-    from carrara.monitoring import Alertmanager, Email, Monitor, Sampling, ToFile, ToLog, Webhook, alert
+    from carrara.monitoring import Agreement, Alertmanager, Email, Monitor, Sampling, ToFile, ToLog, Webhook, alert
     from carrara.serving.client import Client
     from carrara.training import (
         Between,
@@ -152,6 +152,7 @@ _HOMES = {
     ),
     "carrara.serving.client": ("Client",),
     "carrara.monitoring": (
+        "Agreement",
         "Alertmanager",
         "Email",
         "Monitor",
@@ -199,6 +200,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AggregateView",
+    "Agreement",
     "Ahead",
     "Alertmanager",
     "Between",

@@ -102,8 +102,8 @@ def test_a_gate_that_wants_proof_looks_at_the_whole_interval():
     assert "on the same 2,000 rows" in judged(WEAK, STRONG).message
 
 
-def judged_by_slice(one, other, columns, name="roc_auc", **options):
-    pairs = paired_slices(LABELS, one, other, columns, [name])
+def judged_by_slice(one, other, columns, name="roc_auc", crosses=(), **options):
+    pairs = paired_slices(LABELS, one, other, columns, [name], crosses=crosses)
     evidence = Evidence(Evaluation(rows=2_000, metrics={}), {name: {"value": 0.5}}, None, paired_slices=pairs)
     return no_slice_worse_than_champion(name, **options).judge(evidence)
 
@@ -117,6 +117,17 @@ def test_a_model_that_is_better_as_a_whole_is_stopped_by_the_slice_in_which_it_i
     assert judged_by_slice(WEAK, other, {"group": group}, by=1.0).passed
     assert not judged_by_slice(WEAK, other, {"group": group}, "log_loss").passed
     assert judged_by_slice(WEAK, STRONG, {"group": group}).passed
+
+
+def test_a_cell_of_a_cross_stops_a_model_that_is_better_in_every_column():
+    first, second = np.repeat(["a", "b"], 1_000), np.tile(["x", "y"], 1_000)
+    cell = (first == "a") & (second == "x")
+    other = np.where(cell & (np.arange(2_000) % 12 == 0), 1 - STRONG, STRONG)
+    columns = {"first": first, "second": second}
+    assert judged_by_slice(WEAK, other, columns).passed
+    found = judged_by_slice(WEAK, other, columns, crosses=[("first", "second")])
+    assert not found.passed
+    assert "first × second = a × x (500 rows)" in found.message
 
 
 def test_chance_in_one_of_many_slices_is_not_held_against_a_model():

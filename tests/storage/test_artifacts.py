@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -70,6 +72,26 @@ def test_a_process_that_dies_before_the_rename_leaves_nothing_visible(store, tmp
     with pytest.raises(StorageError, match="missing"):
         store.get(digest_bytes(b"half"))
     assert store.get(store.put(b"half")) == b"half"
+
+
+def test_an_fsync_that_fails_once_fails_that_write_and_is_not_tried_again(store, tmp_path, monkeypatch):
+    """F7: what the kernel has reported once it may have forgotten; the second fsync would succeed and mean nothing."""
+    asked, real = [], os.fsync
+
+    def fails_once(handle):
+        asked.append(handle)
+        if len(asked) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    with pytest.raises(StorageError, match="Input/output error"):
+        store.put(b"half")
+    assert len(asked) == 1
+    assert not list(store.files())
+    digest = store.put(b"half")  # asked for anew, it is written anew
+    assert len(asked) > 1
+    assert store.get(digest) == b"half"
 
 
 def test_an_address_that_is_not_supported_is_refused_by_name():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -16,7 +16,7 @@ from carrara.evaluation.evidence import Evidence
 from carrara.evaluation.gates import GateResult
 from carrara.evaluation.metrics import Kind, Metric, metric
 from carrara.evaluation.paired import PairedDifference, paired_differences
-from carrara.evaluation.slices import Column, coded
+from carrara.evaluation.slices import Column, coded, with_crosses
 
 MOST_SLICES = 50
 """Of a column, the largest; a difference in less rows than these is hardly told from chance."""
@@ -32,15 +32,17 @@ def paired_slices(
     columns: Mapping[str, Column],
     metrics: Sequence[str | Metric],
     *,
+    crosses: Iterable[Sequence[str]] = (),
     min_rows: int = 200,
     kind: Kind = "binary",
     threshold: float = 0.5,
     weights: npt.NDArray[Any] | None = None,
     seed: int = 0,
 ) -> dict[str, dict[str, PairedDifference]]:
-    """The differences of two models in every slice of `min_rows` rows, as `column = value` → metric → difference."""
+    """The differences of two models in every slice of `min_rows` rows, of the columns and of their `crosses`, as
+    `column = value` → metric → difference."""
     found = {}
-    for name, cells in columns.items():
+    for name, cells in with_crosses(columns, crosses).items():
         for value, places in _slices(cells, min_rows):
             found[f"{name} = {value}"] = paired_differences(
                 labels[places],

@@ -106,14 +106,22 @@ def measure_slices(
     whole = labelled_rows(kind, labels, scores, threshold=threshold, weights=weights) if rows is None else rows
     order = row_order(kind, scores)
     resamples = Resamples(bootstrap, seed, _RESAMPLED_ROWS)
-    codes = {name: coded(cells) for name, cells in columns.items()}
-    crossed = {CROSS.join(names): reduce(_crossed, (codes[name] for name in names)) for names in crosses}
     found = []
-    for column, one in {**codes, **crossed}.items():
+    for column, one in with_crosses(columns, crosses).items():
         for value, places in _groups(one, order, min_rows):
             metrics = measure_rows(whole.take(places), wanted, resamples)
             found.append(SliceResult(column, value, len(places), metrics))
     return found
+
+
+def with_crosses(columns: Mapping[str, Column], crosses: Iterable[Sequence[str]]) -> dict[str, Codes]:
+    """The slices of columns, and of crosses of them by `one × other`.
+
+    >>> with_crosses({"a": np.array(["x", "y"]), "b": np.array([1, 1])}, [("a", "b")])["a × b"].values[0]
+    'x × 1'
+    """
+    codes = {name: coded(cells) for name, cells in columns.items()}
+    return codes | {CROSS.join(names): reduce(_crossed, (codes[name] for name in names)) for names in crosses}
 
 
 def row_order(kind: Kind, scores: npt.ArrayLike) -> Ints | None:

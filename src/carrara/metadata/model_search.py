@@ -34,16 +34,9 @@ class Page:
     offset: int = 0
 
 
-@dataclass(frozen=True)
-class FoundVersion:
-    """A version as it is listed; `record` is its summary as JSON text, which is not read before it is asked for."""
-
-    name: str
-    version: int
-    digest: str
-    run_id: str
-    created_at: int
-    record: str
+FoundVersion = tuple[str, int, str, str, int, str]
+"""A version as it is listed, in thousands: its name, number, digest, run, time in microseconds, and its summary as JSON
+text, which is not read before it is asked for."""
 
 
 def search_models(metadata: Metadata, model: str | None, page: Page) -> list[FoundVersion]:
@@ -51,14 +44,15 @@ def search_models(metadata: Metadata, model: str | None, page: Page) -> list[Fou
     keys = _keys(model, page)
     with metadata.read() as connection:
         if page.limit is None and not page.offset:
-            return [FoundVersion(*row) for row in connection.execute(keys.with_only_columns(*_ROW))]
+            # All at once: a fetch for each of thousands of rows takes as long as reading them.
+            return list(map(tuple, connection.execute(keys.with_only_columns(*_ROW)).all()))
         # The rows of one page only: a record is longer than all that its row is found by.
         wanted = [(row.name, row.version) for row in connection.execute(keys.limit(page.limit).offset(page.offset))]
         found = {}
         for start in range(0, len(wanted), _AT_ONCE):
             these = tuple_(versions.c.name, versions.c.version).in_(wanted[start : start + _AT_ONCE])
             for row in connection.execute(select(*_ROW).where(versions.c.kind == "model", these)):
-                found[row.name, row.version] = FoundVersion(*row)
+                found[row.name, row.version] = tuple(row)
     return [found[key] for key in wanted]
 
 
@@ -85,8 +79,10 @@ def _keys(model: str | None, page: Page) -> Select[Any]:
     there += [versions.c.name == model] if model is not None else []
     there += [_sql(parse_where(page.where))] if page.where else []
     query = select(versions.c.name, versions.c.version).where(*there)
-    newest_first = (versions.c.created_at.desc(), versions.c.name, versions.c.version.desc())
-    return _sorted(query, page.sort).order_by(*newest_first)
+    if page.sort == "registered_at":  # as the index has them: nothing is sorted
+        return query.order_by(versions.c.created_at, versions.c.name, versions.c.version)
+    newest_first = (versions.c.created_at.desc(), versions.c.name.desc(), versions.c.version.desc())
+    return _sorted(query, page.sort if page.sort != "-registered_at" else None).order_by(*newest_first)
 
 
 def _sorted(query: Select[Any], sort: str | None) -> Select[Any]:

@@ -7,7 +7,8 @@ from importlib.resources import files
 from typing import Any
 
 from carrara.core.plugins import require
-from carrara.models.report import _drawn, _exact, _number, _when, _words
+from carrara.models.figures import exact, number, when, words
+from carrara.models.inline_chart import inline_markup
 
 _MOST_FIELDS = 60
 
@@ -17,8 +18,8 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
     jinja2 = require("jinja2", extra="report", purpose="the page of a comparison")
     loader = jinja2.FunctionLoader(lambda name: files("carrara.models").joinpath(name).read_text("utf-8"))
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=_number, exact=_exact, when=_when, words=_words)
-    charts = {other["version"]: _drawn(other["version"], _forest(other)) for other in comparison["others"]}
+    environment.filters.update(number=number, exact=exact, when=when, words=words)
+    charts = {other["version"]: inline_markup(other["version"], _forest(other)) for other in comparison["others"]}
     page: str = environment.get_template("comparison.html.j2").render(
         comparison=comparison, charts=charts, most_fields=_MOST_FIELDS
     )

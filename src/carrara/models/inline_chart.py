@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+from carrara.core.errors import CarraraError, MissingExtra
+from carrara.core.plugins import require
 from carrara.models.drawing import drawn
 
 _UNSAFE_ELEMENTS = {"script", "foreignObject", "image", "use", "style"}
@@ -44,3 +46,14 @@ def _inert(attribute: str) -> bool:
 def _renamed(value: str, own: Mapping[str, str]) -> str:
     reference = re.fullmatch(r"url\(#(.*)\)", value)
     return f"url(#{own.get(reference[1], '')})" if reference else own.get(value, value)
+
+
+def inline_markup(name: str, spec: Mapping[str, Any]) -> Any:
+    """The same for a template, or None when the spec cannot be drawn."""
+    markup = require("markupsafe", extra="report", purpose="the HTML report")
+    try:
+        return markup.Markup(inline_svg(name, spec))
+    except MissingExtra:
+        raise
+    except CarraraError:
+        return None

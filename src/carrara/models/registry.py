@@ -291,5 +291,5 @@ def _model_version(found: Version) -> ModelVersion:
 
 
 def _listed(found: FoundVersion) -> ModelVersion:
-    registered = from_microseconds(found.created_at)
-    return ModelVersion(found.name, found.version, found.digest, found.run_id, registered, found.record)
+    name, version, digest, run_id, created_at, record = found
+    return ModelVersion(name, version, digest, run_id, from_microseconds(created_at), record)

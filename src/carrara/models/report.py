@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
@@ -13,10 +11,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from carrara.core.errors import CarraraError, MissingExtra
 from carrara.core.plugins import require
 from carrara.data.distances import jensen_shannon
-from carrara.models.inline_chart import inline_svg
+from carrara.models.figures import exact, number, share, time_of, when, words
+from carrara.models.inline_chart import inline_markup
 from carrara.models.learned.tree_view import TreeView
 
 _PURPOSE = "the HTML report"
@@ -61,7 +59,7 @@ def render_report(
     loader = jinja2.FunctionLoader(lambda name: files("carrara.models").joinpath(name).read_text("utf-8"))
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        number=_number, exact=_exact, share=_share, when=_when, words=_words, entries=_entries, kind=_kind, bars=_bars
+        number=number, exact=exact, share=share, when=when, words=words, entries=_entries, kind=_kind, bars=_bars
     )
     environment.filters.update(span=_span, curves=_curves, from_zero=_from_zero)
     view = {**_view(record), **_learned(learned), **_champion(record, champion), "trees": trees}
@@ -107,7 +105,7 @@ def _view(record: Mapping[str, Any]) -> dict[str, Any]:
         "most_important": max((feature.get("importance") or 0.0 for feature in features), default=0.0),
         "gates": record.get("gates") or {},
         "gate_results": (record.get("gates") or {}).get("results"),
-        "charts": {name: _drawn(name, spec) for name, spec in charts.items() if name != "thresholds"},
+        "charts": {name: inline_markup(name, spec) for name, spec in charts.items() if name != "thresholds"},
         "summary": {name: value for name, value in summary.items() if name not in _DRAWN and value},
         "duration": _duration(record.get("started_at"), record.get("ended_at")),
     }
@@ -197,64 +195,12 @@ def _moved(features: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, list
     return [one for one in found[:_MOST_MOVED] if one[1] > _MOVED]
 
 
-def _drawn(name: str, spec: Mapping[str, Any]) -> Any:
-    """A chart as inline SVG, or None when its spec cannot be drawn."""
-    markup = require("markupsafe", extra="report", purpose=_PURPOSE)
-    try:
-        return markup.Markup(inline_svg(name, spec))
-    except MissingExtra:
-        raise
-    except CarraraError:
-        return None
-
-
-def _number(value: Any) -> str:
-    """A figure to four digits, or a dash where there is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return "—" if value is None else str(value)
-    if not math.isfinite(value):
-        return "—"
-    if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}"
-    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-
-
-def _exact(value: Any) -> str:
-    """A scalar as the record has it: a seed or a learning rate is not rounded, nor a year given a comma."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "—" if value is None else str(value)
-
-
-def _share(value: Any) -> str:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return "—"
-    return f"{value:.1%}"
-
-
-def _when(value: Any) -> str:
-    """A time for people, in UTC and to the second; anything else as it is."""
-    try:
-        time = _time(value)
-    except (TypeError, ValueError):
-        return "—" if value is None else str(value)
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if time.tzinfo else f"{time:%Y-%m-%d %H:%M:%S}"
-
-
 def _duration(start: Any, end: Any) -> str:
     try:
-        seconds = (_time(end) - _time(start)).total_seconds()
+        seconds = (time_of(end) - time_of(start)).total_seconds()
     except (TypeError, ValueError):
         return ""
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-
-
-def _time(value: Any) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
-
-
-def _words(name: Any) -> str:
-    return str(name).replace("_", " ")
 
 
 def _kind(value: Any) -> str:

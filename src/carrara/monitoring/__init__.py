@@ -3,6 +3,7 @@
 In: predictions on their way out, and outcomes when they become known. Out: windows, live metrics, drift, alerts.
 """
 
+from carrara.monitoring.agreement import Agreement
 from carrara.monitoring.alert import alert
 from carrara.monitoring.monitor import Monitor
 from carrara.monitoring.notify.alertmanager import Alertmanager
@@ -12,4 +13,4 @@ from carrara.monitoring.notify.log import ToLog
 from carrara.monitoring.notify.webhook import Webhook
 from carrara.monitoring.sampling import Sampling
 
-__all__ = ["Alertmanager", "Email", "Monitor", "Sampling", "ToFile", "ToLog", "Webhook", "alert"]
+__all__ = ["Agreement", "Alertmanager", "Email", "Monitor", "Sampling", "ToFile", "ToLog", "Webhook", "alert"]

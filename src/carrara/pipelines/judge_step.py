@@ -90,7 +90,8 @@ def _beside(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows, current: 
     columns = {name: rows[name] for name in model.slice_columns}
     metrics = list({str(gate.metric): gate.metric for gate in by_slice}.values())
     fewest = min(gate.min_rows for gate in by_slice)
-    return _Paired(whole, paired_slices(labels, theirs, ours, columns, metrics, min_rows=fewest, **options))
+    found = paired_slices(labels, theirs, ours, columns, metrics, crosses=model.crosses, min_rows=fewest, **options)
+    return _Paired(whole, found)
 
 
 def _tried(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> Trial:

@@ -12,6 +12,7 @@ from carrara.core.html import html_table
 from carrara.data.ingest import in_order
 from carrara.features import AggregateView, FeatureView, resolve_features
 from carrara.metadata.applied import applied_specs, replace_applied
+from carrara.metadata.versions import names
 from carrara.storage import Stores
 
 _MISSING = object()
@@ -47,6 +48,11 @@ def plan(stores: Stores, definitions: Definitions, *, require: Sequence[str] = (
     """
     check(definitions)
     _require(definitions, require)
+    registered = names(stores.metadata, "model")  # an imported model is declared by no file
+    for kind in ("monitor", "agreement"):
+        for name in definitions.of_kind(kind):
+            if name not in registered:
+                _known(definitions, "model", name, f"{kind} '{name}'")
     before, after = applied_specs(stores.metadata), definitions.specs()
     changes = []
     for key in sorted({*before, *after}):
@@ -87,8 +93,6 @@ def check(definitions: Definitions) -> None:
         where = f"model '{name}'"
         _known(definitions, "dataset", model.label.dataset, where)
         resolve_features(definitions, model.features, where=where)
-    for name in definitions.of_kind("monitor"):
-        _known(definitions, "model", name, f"monitor '{name}'")
 
 
 def _require(definitions: Definitions, fields: Sequence[str]) -> None:

@@ -27,6 +27,8 @@ from carrara.models.deletion import delete
 from carrara.models.mlflow.export import export_mlflow
 from carrara.models.notebook import Chart, Charts, Record
 from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
+from carrara.monitoring.agreement import Agreement
+from carrara.monitoring.scorecard import Scorecard, scorecard
 from carrara.pipelines.comparison import Comparison, compare
 from carrara.pipelines.import_mlflow import import_mlflow
 from carrara.pipelines.new_environment import reproduce_in_new_environment
@@ -135,6 +137,12 @@ class Models:
     def parameters(self, address: str, *, node: str | None = None) -> dict[str, Any]:
         """What a version has learned, read without its framework; of a partitioned model what a `node` has."""
         return learned_parameters(self.workspace.stores, self.get(address), node=node)
+
+    def scorecard(self, address: str) -> Scorecard:
+        """How a version stands against what is promised of its model: its agreement, or the usual one."""
+        ws, version = self.workspace, self.get(address)
+        agreed = ws.definitions.of_kind("agreement").get(version.model) or Agreement(version.model)
+        return scorecard(ws.stores, agreed, version)
 
     def features_absent_online(self, address: str) -> list[str]:
         """The feature views that the version reads and that were never materialised as it reads them."""

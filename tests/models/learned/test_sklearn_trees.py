@@ -23,6 +23,10 @@ GROWN = {
         ensemble.GradientBoostingClassifier(n_estimators=8, random_state=0),
         ensemble.GradientBoostingRegressor(n_estimators=8, random_state=0),
     ),
+    "histograms": (
+        ensemble.HistGradientBoostingClassifier(max_iter=8, random_state=0),
+        ensemble.HistGradientBoostingRegressor(max_iter=8, random_state=0),
+    ),
 }
 
 
@@ -38,6 +42,21 @@ def test_the_leaves_of_a_row_add_up_to_the_answer_of_scikit_learn(name, kind):
         expected = model.predict_proba(UNSEEN)
         expected = expected[:, 1:] if kind == "binary" else expected
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_missing_values_go_the_way_that_trees_of_histograms_send_them():
+    holes = np.where(RANDOM.random(X.shape) < 0.2, np.nan, X)
+    model = ensemble.HistGradientBoostingClassifier(max_iter=8, random_state=0).fit(holes, LABELS["binary"])
+    forest = read_forest({"learned.json": msgspec.json.encode(_learned(model))})
+    asked = np.where(RANDOM.random(UNSEEN.shape) < 0.3, np.nan, UNSEEN)
+    expected = model.predict_proba(asked)[:, 1:]
+    np.testing.assert_allclose(forest.answers(forest.margins(asked)), expected, rtol=1e-6, atol=1e-9)
+    assert forest.trees[0].weight[0] == 600
+
+
+def test_trees_of_another_link_are_not_read_as_if_they_added_up():
+    model = ensemble.HistGradientBoostingRegressor(loss="poisson", max_iter=2).fit(X, LABELS["binary"])
+    assert read_forest({"learned.json": msgspec.json.encode(_learned(model))}) is None
 
 
 def test_the_rows_at_the_root_are_all_that_were_grown_from():

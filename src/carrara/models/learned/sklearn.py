@@ -1,9 +1,10 @@
-"""Trees of scikit-learn, from the JSON that its trainer keeps: forests, single trees, and gradient boosting."""
+"""Trees of scikit-learn, from the JSON that its trainer keeps: forests, single trees, gradient boosting, also that of
+histograms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -16,6 +17,12 @@ START = b'{"class":"'
 _AVERAGED = ("RandomForest", "ExtraTrees")
 _ALONE = ("DecisionTree", "ExtraTree")
 _BOOSTED = ("GradientBoosting",)
+_HISTOGRAM = "HistGradientBoosting"
+_LINKS: Mapping[str, Literal["identity", "sigmoid", "softmax"]] = {
+    "IdentityLink": "identity",
+    "LogitLink": "sigmoid",
+    "MultinomialLogit": "softmax",
+}
 
 
 def read(saved: bytes) -> Forest | None:
@@ -27,6 +34,8 @@ def read(saved: bytes) -> Forest | None:
         return _averaged([one["tree_"] for one in found["estimators_"]], classifies)
     if name.startswith(_ALONE) and "tree_" in found:
         return _averaged([found["tree_"]], classifies)
+    if name.startswith(_HISTOGRAM) and found.get("link") in _LINKS:
+        return _of_histograms(found)
     if name.startswith(_BOOSTED) and "learning_rate" in found:
         return _boosted(found, classifies)
     return None
@@ -64,6 +73,32 @@ def _boosted(found: Mapping[str, Any], classifies: bool) -> Forest:
     if outputs == 1:
         return Forest(tuple(trees), np.log(prior[1:] / prior[:1]), "sigmoid")
     return Forest(tuple(trees), np.log(prior), "softmax")
+
+
+def _of_histograms(found: Mapping[str, Any]) -> Forest:
+    """Trees of histogram gradient boosting: their leaves have the learning rate in them."""
+    base = np.asarray(found["baseline"], np.float64)
+    trees = [_histogram_tree(tree, number % len(base)) for number, tree in enumerate(found["predictors"])]
+    return Forest(tuple(trees), base, _LINKS[found["link"]])
+
+
+def _histogram_tree(tree: Mapping[str, Any], output: int) -> Tree:
+    if any(tree["is_categorical"]):
+        raise CarraraError("a tree that splits by categories cannot be read")
+    leaf = np.asarray(tree["is_leaf"], np.bool_)
+    return Tree(
+        left=np.where(leaf, -1, np.asarray(tree["left"], np.int64)),
+        right=np.where(leaf, -1, np.asarray(tree["right"], np.int64)),
+        column=np.where(leaf, 0, np.asarray(tree["feature_idx"], np.int64)),
+        threshold=np.where(leaf, 0.0, np.asarray(tree["num_threshold"], np.float64)),
+        missing=np.full(len(leaf), NAN, np.int64),
+        missing_left=np.asarray(tree["missing_go_to_left"], np.bool_),
+        value=np.where(leaf, np.asarray(tree["value"], np.float64), 0.0),
+        gain=np.where(leaf, 0.0, np.maximum(np.asarray(tree["gain"], np.float64), 0.0)),
+        weight=np.asarray(tree["count"], np.float64),
+        output=output,
+        strict=False,
+    )
 
 
 def _tree(tree: Mapping[str, Any], values: Floats, output: int) -> Tree:

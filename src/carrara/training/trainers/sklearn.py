@@ -144,14 +144,38 @@ def _learned(value: Any) -> Any:
         if hasattr(value, "learning_rate"):
             # Of the parameters this one alone is part of what boosted trees add up to.
             found["learning_rate"] = _learned(value.learning_rate)
+        if hasattr(value, "_predictors"):
+            found |= _histogram_trees(value)
         return {"class": type(value).__name__, **found, **({"steps": steps} if steps else {})}
     return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+def _histogram_trees(model: Any) -> dict[str, Any]:
+    """The trees of histogram gradient boosting, which it keeps under no public name (scikit-learn 1.9)."""
+    trees = [
+        {name: tree.nodes[name].tolist() for name in tree.nodes.dtype.names}
+        for trees_of_round in model._predictors
+        for tree in trees_of_round
+    ]
+    base = np.ravel(model._baseline_prediction).tolist()
+    return {"predictors": trees, "baseline": base, "link": type(model._loss.link).__name__}
+
+
+def _gains(model: Any, columns: int) -> Array:
+    """The gain of all splits by each column, of histogram gradient boosting."""
+    found = np.zeros(columns)
+    for tree in (tree for trees_of_round in model._predictors for tree in trees_of_round):
+        inner = tree.nodes[tree.nodes["is_leaf"] == 0]
+        np.add.at(found, inner["feature_idx"], inner["gain"])
+    return found
 
 
 def _importance(model: Any, names: tuple[str, ...]) -> dict[str, float]:
     """By the estimator's own account, or evenly where it gives none."""
     last = model.steps[-1][1] if hasattr(model, "steps") else model
     sizes = getattr(last, "feature_importances_", None)
+    if sizes is None and hasattr(last, "_predictors"):
+        sizes = _gains(last, len(names))
     if sizes is None and hasattr(last, "coef_"):
         sizes = np.abs(np.atleast_2d(last.coef_)).mean(axis=0)
     if sizes is None or len(sizes) != len(names) or not float(np.sum(sizes)):
