@@ -3,12 +3,16 @@
 What no single column shows (two features that used to move together and no longer do) is seen by products of pairs.
 The classifier is a cross-fitted ridge on normal scores, their squares and products, so that it needs no framework.
 Such two-sample tests: Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", ICLR 2017.
+
+Any day can be told from a year by its weather, though nothing has changed. So what counts is more than the usual: how
+well stretches of the training rows, each as long as the window, are told from the rest of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -23,20 +27,23 @@ MOST_ROWS = 2_000
 _MOST_PAIRED = 40
 _MOST_CATEGORIES = 8
 _LEAST_ROWS = 50
+_STRETCHES = 12
 
 
 @dataclass(frozen=True)
 class DomainShift:
-    """`auc` is 0.5 where the two cannot be told apart; below `by_chance` it may be chance (one in a thousand)."""
+    """`auc` is 0.5 where the two cannot be told apart; below `by_chance` it may be chance (one in a thousand), and
+    up to `usual` (None: not known) stretches of training rows are told from each other as well."""
 
     auc: float
     by_chance: float
     features: tuple[tuple[str, float], ...]
     rows: int
+    usual: float | None = None
 
     @property
     def is_seen(self) -> bool:
-        return self.auc > self.by_chance
+        return self.auc > max(self.by_chance, self.usual or 0.0)
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "is_seen": self.is_seen, "features": [list(pair) for pair in self.features]}
@@ -67,6 +74,25 @@ def domain_shift(
     most = sorted(told.items(), key=lambda pair: -pair[1])[:5]
     by_chance = 0.5 + 3.1 * float(np.sqrt((2 * size + 1) / (12 * size * size)))
     return DomainShift(float(np.mean(aucs)), by_chance, tuple(most), size)
+
+
+def usual_auc(rows: pl.LazyFrame, time: str, length: timedelta, features: Sequence[str]) -> float | None:
+    """How well a stretch of training rows of so much `time` is told from the others: the most of twelve, the last
+    among them, which has only earlier rows beside it. None where training is not three times as long."""
+    times = rows.select(time).collect().to_series()
+    first, last = times.min(), times.max()
+    if not isinstance(first, datetime) or not isinstance(last, datetime) or last - first < 3 * length:
+        return None
+    step = (last - first - length) / (_STRETCHES - 1)
+    drawn = rows.select(time, *features).gather_every(max(len(times) // (2 * MOST_ROWS), 1)).collect()
+    found = []
+    for number in range(_STRETCHES):
+        start = first + number * step
+        inside = pl.col(time).is_between(start, start + length)
+        count = int(times.is_between(start, start + length).sum())
+        stretch = rows.filter(inside).select(features).gather_every(max(count // MOST_ROWS, 1)).collect()
+        found.append(domain_shift(drawn.filter(~inside), stretch, features))
+    return max((one.auc for one in found if one is not None), default=None)
 
 
 def _auc(labels: Floats, scores: Floats) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,7 @@ from carrara.features.training_set import TrainingSet, kept_training_set
 from carrara.models.registry import ModelVersion, open_version, read_record
 from carrara.models.runtimes.base import Servable
 from carrara.models.signature import DEFAULT_SIGNATURE
+from carrara.monitoring.domain import usual_auc
 from carrara.monitoring.drift import ReferenceDistribution, one_score
 from carrara.monitoring.estimate import calibration_of, calibrations_of, estimated, estimated_of_classes
 from carrara.monitoring.loss_estimate import estimated_errors
@@ -111,6 +113,21 @@ class Judge:
             return rows.select(list(self.features)).gather_every(max(kept.rows // _TRAINING_ROWS, 1)).collect()
         except (CarraraError, OSError):
             return None
+
+    def usual_auc(self, length: timedelta) -> float | None:
+        """How well training rows of so much time are told from the others, by all features; None where unknown."""
+        if length not in self._usual:
+            try:
+                rows = self._training_set
+                known = None if rows is None else usual_auc(rows, self.rule.time, length, list(self.features))
+            except (CarraraError, OSError):
+                known = None
+            self._usual[length] = known
+        return self._usual[length]
+
+    @cached_property
+    def _usual(self) -> dict[timedelta, float | None]:
+        return {}
 
     @cached_property
     def tested(self) -> Tested | None:

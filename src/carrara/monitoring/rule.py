@@ -26,6 +26,7 @@ NAMES: Mapping[str, str] = {
     "score_psi": "PSI of the scores against the evaluation's",
     "score_psi_last": "PSI of the scores against the window before",
     "domain_auc": "how well a classifier tells the window's rows from training rows; 0.5 is not at all",
+    "domain_usual": "how well it tells a stretch of training rows, as long as the window, from the rest of them",
     "parity": "the share of compared rows with a feature that is not what the offline join gives",
     "lost": "how many predictions of the window's time were answered and are not in the log",
     "latency_p99": "seconds in which 99 of 100 predictions were answered",
@@ -90,8 +91,8 @@ class Facts:
                 return _known_value(found["score_drift"][name.removeprefix("score_")])
             case "worse":
                 return len(found["worse"]) if found["metrics"] else None
-            case "domain_auc":
-                return _known_value((found["multivariate"] or {}).get("auc"))
+            case "domain_auc" | "domain_usual":
+                return _known_value((found["multivariate"] or {}).get(name.removeprefix("domain_")))
             case "parity":
                 return found["parity"]["different"] / found["parity"]["compared"] if found["parity"] else None
             case "latency_p99":

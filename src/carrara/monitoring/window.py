@@ -6,8 +6,8 @@ Pure of schedules and alerts: rows and outcomes in, plain data and a profile out
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def compute_window(
         "arms": _arms(judge, answers),
         "drift": drift,
         "score_drift": _score_drift(judge, profile, before),
-        "multivariate": _multivariate(judge, sample),
+        "multivariate": _multivariate(judge, sample, end - start),
         "freshness": _freshness(fair, there),
         "fallbacks": _fallbacks(fair),
         "latency_seconds": _latency(answers),
@@ -169,12 +169,12 @@ def _score_drift(judge: Judge, profile: Profile, before: Before) -> dict[str, An
     }
 
 
-def _multivariate(judge: Judge, sample: pl.DataFrame) -> dict[str, Any] | None:
+def _multivariate(judge: Judge, sample: pl.DataFrame, length: timedelta) -> dict[str, Any] | None:
     if judge.training is None:
         return None
     names = [name for name in judge.features if name in sample.columns]
     shift = domain_shift(judge.training, sample, names)
-    return None if shift is None else shift.as_dict()
+    return None if shift is None else replace(shift, usual=judge.usual_auc(length)).as_dict()
 
 
 def _arms(judge: Judge, answers: pl.DataFrame) -> list[dict[str, Any]]:
