@@ -32,6 +32,11 @@ def test_an_answer_leads_back_to_its_rows_its_model_and_its_outcome(asked):
     assert found.outcome == int(trip["late"])
     assert found.model["datasets"]["training_set"]["rows"] > 0
     assert (found.endpoint, found.latency_seconds) == ("late", 0.004)
+    assert found.model["code"]["definitions"]
+    assert found.model["approvals"] == []
+    workspace.models.approve("late@1", reason="looked at")
+    (approval,) = workspace.monitoring.prediction(trip["prediction_id"]).model["approvals"]
+    assert (approval["decision"], approval["reason"]) == ("approved", "looked at")
     (state,) = (row for row in found.sources if row.view == "depot_state")
     depots = workspace.datasets.read("depots").filter(
         pl.col("depot") == trip["depot"], pl.col("city") == trip["city"], pl.col("seen_at") <= trip["at"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -149,3 +150,20 @@ def test_arms_and_shadows_are_judged_by_themselves(trained):
         arms = later.monitoring.measure("late", window="1d").windows[0].result["arms"]
     assert {one["arm"]: one["predictions"] for one in arms} == {"stable": half, "canary": trips.height - half}
     assert all(one["metrics"]["roc_auc"]["value"] is not None for one in arms)
+
+
+def test_the_report_draws_what_is_known_and_loads_nothing(trained):
+    from carrara.monitoring.report import render_report
+
+    log_trips(trained, trips_between(trained, FROM, FROM + 2 * DAY))
+    log_trips(trained, trips_between(trained, FROM + 4 * DAY, FROM + 5 * DAY))
+    with at(trained, LATER) as later:
+        report = later.monitoring.measure("late", window="1d")
+        page = render_report(report)
+        nothing = render_report(replace(report, windows=[w for w in report.windows if not w.result], alerts=[]))
+    assert page.count('<circle class="dot') == 2 * 3
+    assert page.count('<polyline class="line"') == 2
+    assert page.count('class="expected"') == 1
+    assert "<script" not in page
+    assert "http" not in page
+    assert "<circle" not in nothing

@@ -9,7 +9,7 @@ import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, print_table, say
-from carrara.core.clock import duration
+from carrara.core.clock import duration, long_text
 
 if TYPE_CHECKING:
     from carrara.monitoring.live import MonitorReport
@@ -224,8 +224,10 @@ def _explained(found: Any) -> None:
     )
     for row in found.sources:
         say(f"\n{row.view}: {row.table}, of {', '.join(row.datasets)}")
-        said = ", ".join(f"{name}={value}" for name, value in (row.values or {"events": len(row.events)}).items())
-        say(f"  row of {row.event_time:%Y-%m-%d %H:%M:%S}, known {row.known_at:%Y-%m-%d %H:%M:%S}: {said}")
+        said = ", ".join(f"{name}={value}" for name, value in row.values.items())
+        said = said or f"the newest of {len(row.events)} events that are in --json"
+        age = long_text((found.event_time - row.event_time).total_seconds())
+        say(f"  row of {row.event_time:%Y-%m-%d %H:%M:%S}, {age} old, known {row.known_at:%Y-%m-%d %H:%M:%S}: {said}")
     if found.path:
         say(f"\ntree {found.tree}, which moved it most: " + " → ".join(found.path))
     if found.neighbours:
@@ -234,7 +236,21 @@ def _explained(found: Any) -> None:
             ["distance", "label", *list(found.neighbours[0]["features"])[:4]],
             [(n["distance"], n["label"], *list(n["features"].values())[:4]) for n in found.neighbours],
         )
-    say(f"\n{found.contributions_by}. The model: carrara model show {found.version}")
+    say(f"\nContributions are {found.contributions_by}.")
+    _made_by(found)
+
+
+def _made_by(found: Any) -> None:
+    """The version behind an answer: from which rows, with which code, by whose leave."""
+    model = found.model
+    kept, code = model["datasets"]["training_set"], model["code"]
+    revision = f"code {code['revision'][:12]}" if code["revision"] else "code of no git revision"
+    changed = ", with uncommitted changes" if code["uncommitted"] else ""
+    said = [f"{one['decision']} by {one['by']} on {one['at'][:10]}" for one in model["approvals"]]
+    say(f"{found.version}: trained by {model['trained_by']} on {model['ended_at'][:10]}, {revision}{changed}")
+    if kept is not None:
+        say(f"  on training set {kept['version']}: {kept['rows']:,} rows until {kept['until']}, {kept['digest'][:12]}")
+    say(f"  {', '.join(said) or 'approved by nobody'}; all of it: carrara model show {found.version}")
 
 
 def _short(value: Any) -> str:

@@ -17,6 +17,7 @@ from carrara.monitoring.rule import Facts, evaluate_rule, names_in
 from carrara.storage import Stores
 
 _MOST_FEATURES = 5
+_SEEN_MISSING = 0.01
 _log = logging.getLogger(__name__)
 
 
@@ -130,7 +131,8 @@ def details_of(alert: Alert, window: Judged) -> dict[str, Any]:
     about_quality = bool(named & {"worse", "low", "high", "evaluation", "estimated", *(result["metrics"] or {})})
     moved = [one for one in result["drift"] if one["psi"] > one["by_chance"]]
     if "missing" in named:
-        moved.sort(key=lambda one: one["null_share_expected"] - one["null_share_actual"])
+        moved.sort(key=lambda one: -_more_missing(one))
+        moved = [one for one in moved if _more_missing(one) > _SEEN_MISSING] or moved
     moved = moved[: 2 if about_quality else _MOST_FEATURES]
     worst = sorted((one for one in result["slices"] if _main(one) is not None), key=lambda one: _main(one) or 0.0)[:3]
     lines = []
@@ -138,7 +140,7 @@ def details_of(alert: Alert, window: Judged) -> dict[str, Any]:
         for name in result["worse"]:
             live, then = result["metrics"][name], result["evaluation"][name]
             lines.append(f"{name} {live['value']:.4g} [{live['low']:.4g}, {live['high']:.4g}], was {then['value']:.4g}")
-        lines += [f"slice {one['column']} = {one['value']}: {_main(one):.4g} of {one['rows']:,}" for one in worst]
+        lines += [_slice_line(one) for one in worst]
     lines += [_feature_line(one) for one in moved]
     if result["parity"] and result["parity"]["differences"] and "parity" in named:
         first = result["parity"]["differences"][0]
@@ -158,11 +160,20 @@ def _main(one: dict[str, Any]) -> float | None:
     return value
 
 
+def _slice_line(one: dict[str, Any]) -> str:
+    name = next(iter(one["metrics"]))
+    return f"where {one['column']} = {one['value']}: {name} {_main(one):.4g} on {one['rows']:,} predictions"
+
+
+def _more_missing(one: dict[str, Any]) -> float:
+    return float(one["null_share_actual"] - one["null_share_expected"])
+
+
 def _feature_line(one: dict[str, Any]) -> str:
     effect = one["effect"]
     said = f", moves the output by {effect:.3g}" if effect is not None else ""
-    missing = one["null_share_actual"] - one["null_share_expected"]
-    lost = f", {one['null_share_actual']:.0%} missing" if missing > 0.01 else ""
+    was = f"{one['null_share_expected']:.0%} in training"
+    lost = f", {one['null_share_actual']:.0%} missing ({was})" if _more_missing(one) > _SEEN_MISSING else ""
     return f"{one['feature']}: PSI {one['psi']:.2f}{said}{lost}"
 
 

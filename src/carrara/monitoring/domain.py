@@ -27,7 +27,7 @@ MOST_ROWS = 2_000
 _MOST_PAIRED = 40
 _MOST_CATEGORIES = 8
 _LEAST_ROWS = 50
-_STRETCHES = 12
+_STRETCHES = 8
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def domain_shift(
 
 
 def usual_auc(rows: pl.LazyFrame, time: str, length: timedelta, features: Sequence[str]) -> float | None:
-    """How well a stretch of training rows of so much `time` is told from the others: the most of twelve, the last
+    """How well a stretch of training rows of so much `time` is told from the others: the most of eight, the last
     among them, which has only earlier rows beside it. None where training is not three times as long."""
     times = rows.select(time).collect().to_series()
     first, last = times.min(), times.max()

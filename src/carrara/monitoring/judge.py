@@ -118,8 +118,8 @@ class Judge:
         """How well training rows of so much time are told from the others, by all features; None where unknown."""
         if length not in self._usual:
             try:
-                rows = self._training_set
-                known = None if rows is None else usual_auc(rows, self.rule.time, length, list(self.features))
+                found, names = self._training_set, list(self.features)
+                known = None if found is None else usual_auc(found[1], self.rule.time, length, names)
             except (CarraraError, OSError):
                 known = None
             self._usual[length] = known

@@ -16,6 +16,7 @@ from carrara.core.figures import when
 from carrara.core.html import card, figures, note, section, table
 from carrara.core.svg import signed_bar
 from carrara.features.training_set import kept_training_set
+from carrara.metadata.decisions import decisions_of
 from carrara.models.address import ModelAddress
 from carrara.models.registry import ModelVersion, list_models, resolve
 from carrara.models.signature import DEFAULT_SIGNATURE
@@ -124,10 +125,17 @@ def explain_prediction(stores: Stores, prediction_id: str, *, model: str | None 
             outcome=joined[LABEL][0],
             outcome_known_at=joined[KNOWN_AT][0],
             shadows=[{"version": one["version"], **{n: one.get(n) for n in outputs}} for one in rows[1:].to_dicts()],
-            model={n: judge.record[n] for n in ("trained_by", "started_at", "ended_at", "datasets", "code")},
+            model=_model(stores, version, judge.record),
         )
     finally:
         judge.close()
+
+
+def _model(stores: Stores, version: ModelVersion, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Who trained the version, from what, with which code, and who has approved it."""
+    told = {name: record[name] for name in ("trained_by", "started_at", "ended_at", "datasets", "code")}
+    decisions = decisions_of(stores.metadata, version.model, version.version)
+    return {**told, "approvals": [decision.as_dict() for decision in decisions]}
 
 
 def _find(stores: Stores, prediction_id: str, model: str | None) -> tuple[str, pl.DataFrame]:
