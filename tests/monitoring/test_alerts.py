@@ -172,6 +172,8 @@ def test_a_dry_run_says_what_would_fire_and_leaves_no_trace(shifted):
         assert now.monitoring.alerts() == []
         (done,) = now.monitoring.run("late")
         assert done.followed[0].did.startswith("trained late@")
+        (why,) = now.runs("train")[0].parameters["why"]
+        assert why.startswith("the alert 'missing > 0.5' of late@1, window to 2024-01-29 00:00: ")
         (done,) = now.monitoring.run("late")
         assert done.followed == ()
 
@@ -216,14 +218,18 @@ def taker():
 
 def test_webhooks_and_alertmanager_get_the_alert_in_their_form(shifted, taker):
     address = f"http://127.0.0.1:{taker.server_port}"
+    with (shifted.root / "carrara.toml").open("a") as file:
+        file.write('[ui]\nurl = "https://carrara.example.org/"\n')
     both = replace(MONITOR, notify=(Webhook(f"{address}/hook?k=1", private=True), Alertmanager(address)))
     run_at(shifted, FROM + 6 * DAY, both)
     (path, hook), (other, posted) = taker.bodies
     assert path == "/hook?k=1"
     assert json.loads(hook)["title"] == "late@1: 1 firing"
+    assert json.loads(hook)["url"] == "https://carrara.example.org/monitoring/late/1"
     assert other == "/api/v2/alerts"
     (one,) = json.loads(posted)
     assert one["labels"]["alertname"] == "missing > 0.5"
+    assert one["generatorURL"] == "https://carrara.example.org/monitoring/late/1"
     assert "endsAt" not in one
 
 
@@ -291,6 +297,7 @@ def test_an_email_is_sent_and_its_password_is_never_written_down(shifted, monkey
     text = b"".join(received).decode()
     assert "Subject: [carrara] late@1: 1 firing" in text
     assert "FIRING missing > 0.5" in text
+    assert "carrara monitor show late@1" in text
 
 
 def test_addresses_that_are_none_are_errors_of_the_definition():

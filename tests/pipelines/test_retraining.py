@@ -1,21 +1,17 @@
-"""Retraining: the scheduler trains a model when enough is new, or when what is asked has changed; and says why."""
+"""Retraining: the scheduler trains a model when enough is new, and says why."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
-from carrara.core.clock import now
 from carrara.core.errors import DefinitionError
-from carrara.monitoring.logged_predictions import LoggedPredictions
-from carrara.monitoring.prediction_log import PredictionLog
 from carrara.training import Retrain
 from carrara.workspace import Workspace
 
@@ -55,53 +51,6 @@ def test_a_model_is_trained_when_enough_labels_are_new(fresh):
         assert [version.version for version in workspace.models.versions()] == [1, 2]
 
 
-def log(workspace: Workspace, load: float, rows: int, moment: datetime) -> None:
-    """Predictions as they were asked on a day."""
-    record, random = workspace.models.record("late@1"), np.random.default_rng(3)
-    features = {one["name"]: random.normal(size=rows) for one in record["features"]}
-    features["depot_state:load"] = np.full(rows, load)
-    batch = LoggedPredictions(
-        model="late",
-        version=1,
-        ids=[f"{moment:%d}-{number}" for number in range(rows)],
-        event_times=np.full(rows, np.datetime64(moment.replace(tzinfo=None), "us")),
-        keys={},
-        request={},
-        features=features,
-        outputs={"probability": random.uniform(size=rows)},
-    )
-    writer = PredictionLog(workspace.stores, flush_seconds=0.0)
-    writer.append(batch)
-    writer.close()
-
-
-def test_a_model_is_trained_when_what_is_asked_has_drifted_and_once_a_window(fresh):
-    declared(fresh.root, 'drift=0.25, window="7d", check="@daily", least=200')
-    begun = now()
-
-    def round_after(days: int) -> str:
-        with at(fresh.root, begun + timedelta(days=days)) as workspace:
-            (done,) = workspace.run_due()
-            assert done.error is None
-            return done.said
-
-    assert round_after(0).endswith("late@1 registered")
-    assert round_after(1) == "not trained: drift is looked at when late@1 is 7d old"
-    assert round_after(8) == "not trained: drift is not known: there are no predictions"
-    with Workspace(fresh.root) as workspace:
-        log(workspace, 5.0, 50, begun + timedelta(days=8))
-    assert round_after(9) == "not trained: drift is not known: 50 of 200 predictions in 7d"
-    with Workspace(fresh.root) as workspace:
-        log(workspace, 5.0, 300, begun + timedelta(days=9))
-    lines = (fresh.root / "trips.csv").read_text().splitlines(keepends=True)
-    (fresh.root / "trips.csv").write_text("".join(lines[:-1]))
-    said = round_after(10)
-    assert "has drifted by" in said
-    assert said.endswith("of 0.25: late@2 registered")
-    with Workspace(fresh.root) as workspace:
-        assert workspace.models.record("late@2")["summary"]["why"][0].startswith("'")
-
-
 def test_the_scheduler_says_why_it_trained_or_not(fresh):
     declared(fresh.root, "rows=1_000")
     words = [sys.executable, "-m", "carrara", "scheduler", "--once", "-w", str(fresh.root)]
@@ -113,7 +62,7 @@ def test_the_scheduler_says_why_it_trained_or_not(fresh):
 
 
 def test_a_retrain_that_could_not_be_is_refused():
-    for wrong in ({"rows": 0}, {"drift": -1.0}, {"rows": 3, "check": "often"}):
+    for wrong in ({"rows": 0}, {"rows": 3, "check": "often"}):
         with pytest.raises(DefinitionError):
             Retrain(**wrong)
 

@@ -78,6 +78,20 @@ class ServingSection:
 
 
 @dataclass(frozen=True)
+class UiSection:
+    """`url` is where people reach the page of `carrara ui`; alerts link to it."""
+
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        if self.url and not self.url.startswith(("http://", "https://")):
+            raise ConfigurationError(
+                f"[ui] url is '{self.url}', which is no address of a page",
+                hint='Write url = "https://carrara.example.org".',
+            )
+
+
+@dataclass(frozen=True)
 class Configuration:
     """What `carrara.toml` says; `root` is the folder that holds it, and relative paths start there."""
 
@@ -88,6 +102,7 @@ class Configuration:
     features: FeaturesSection = field(default_factory=FeaturesSection)
     serving: ServingSection = field(default_factory=ServingSection)
     lineage: LineageSection = field(default_factory=LineageSection)
+    ui: UiSection = field(default_factory=UiSection)
 
     @property
     def name(self) -> str:

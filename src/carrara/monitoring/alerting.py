@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from carrara.core.metrics import ALERTS_FIRING, ALERTS_NOT_TOLD
 from carrara.metadata.alerts import FIRING, AlertState, list_alerts, list_silences, mark_told, move_alert, untold
@@ -110,7 +111,8 @@ def tell(stores: Stores, monitor: Monitor, version: int) -> bool:
     if loud:
         declared = {alert.rule: alert for alert in monitor.alerts}
         alerts = tuple(_told(one, declared.get(one.rule), monitor) for one in loud)
-        notification = Notification(str(stores.root), monitor.name, version, now, alerts)
+        page = f"{stores.page}/monitoring/{quote(monitor.name)}/{version}" if stores.page else ""
+        notification = Notification(str(stores.root), monitor.name, version, now, alerts, page)
         for notifier in monitor.notify:
             try:
                 notifier.send(notification)

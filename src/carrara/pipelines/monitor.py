@@ -107,7 +107,7 @@ def _follow(stores: Stores, definitions: Definitions, model: str, alert: Alert, 
     try:
         match alert.then:
             case "retrain":
-                made = train(stores, definitions, model, Progress())
+                made = train(stores, definitions, model, Progress(), why=[_why(alert, state)])
                 return Followed(state, alert.then, f"trained {made.version}")
             case "rollback":
                 return Followed(state, alert.then, _roll_back(stores, model, state.version))
@@ -116,6 +116,13 @@ def _follow(stores: Stores, definitions: Definitions, model: str, alert: Alert, 
                 return Followed(state, alert.then, f"deployed {model}@{state.version}")
     except CarraraError as error:
         return Followed(state, alert.then, "", str(error))
+
+
+def _why(alert: Alert, state: AlertState) -> str:
+    """For the run and the model's record: the alert, of which window, and what moved most."""
+    moved = ", ".join(state.details.get("features", ())[:3])
+    ended = f"{state.window_end:%Y-%m-%d %H:%M}"
+    return f"the alert '{alert.rule}' of {state.model}@{state.version}, window to {ended}{moved and f': {moved}'}"
 
 
 def _roll_back(stores: Stores, model: str, version: int) -> str:

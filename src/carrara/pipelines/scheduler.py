@@ -31,7 +31,7 @@ from carrara.pipelines.continued import newest_version
 from carrara.pipelines.freshness import measure_freshness
 from carrara.pipelines.monitor import Monitored, monitors, run_monitoring
 from carrara.pipelines.prepare import ingest_for, materialise_views, refresh_former_views, stored_views
-from carrara.pipelines.retraining import Retraining, reasons_to_retrain
+from carrara.pipelines.retraining import Retraining, reason_to_retrain
 from carrara.pipelines.train import Trained, train
 from carrara.storage import Stores
 from carrara.training import Model
@@ -169,11 +169,11 @@ def _monitored(done: Monitored) -> str:
 
 
 def _retrained(stores: Stores, definitions: Definitions, watched: Retraining) -> str:
-    found = reasons_to_retrain(stores, watched.model, watched.retrain)
-    if not found.reasons:
+    found = reason_to_retrain(stores, watched.model, watched.retrain)
+    if not found.asks:
         return f"not trained: {found.said}"
     goes_on = watched.retrain.new_rows and newest_version(stores, watched.name) is not None
-    trained = train(stores, definitions, watched.name, Progress(), new_rows=goes_on, why=found.reasons)
+    trained = train(stores, definitions, watched.name, Progress(), new_rows=goes_on, why=[found.said])
     return f"{found.said}: {_told(trained)}"
 
 

@@ -20,7 +20,10 @@ from carrara.storage.online.base import OnlineStore, open_online_store
 
 @dataclass(frozen=True)
 class Stores:
-    """Metadata, lake, artifacts and online store, the addresses of engines, and the clock that everything reads."""
+    """Metadata, lake, artifacts and online store, the addresses of engines, and the clock that everything reads.
+
+    `page` is where people reach the workspace's page, where that is known.
+    """
 
     metadata: Metadata
     lake: Lake
@@ -29,6 +32,7 @@ class Stores:
     root: Path
     clock: Clock = now
     engines: EngineSection = field(default_factory=EngineSection)
+    page: str = ""
 
     @cached_property
     def online(self) -> OnlineStore:
@@ -58,6 +62,7 @@ def open_stores(configuration: Configuration, clock: Clock = now, *, at_once: bo
         root=root,
         clock=clock,
         engines=configuration.engine,
+        page=configuration.ui.url.rstrip("/"),
     )
 
 

@@ -38,5 +38,6 @@ def _alert(notification: Notification, one: Told) -> dict[str, Any]:
         "annotations": {"summary": one.description or one.rule, "description": "\n".join(one.details.get("lines", ()))},
         "startsAt": one.since.isoformat(),
     }
+    alert |= {"generatorURL": notification.url} if notification.url else {}
     # Without an end Alertmanager lets an alert go after its own resolve timeout.
     return {**alert, "endsAt": notification.at.isoformat()} if one.state == "resolved" else alert

@@ -31,13 +31,17 @@ class Told:
 
 @dataclass(frozen=True)
 class Notification:
-    """What changed of one model version: one message, whatever the number of alerts in it."""
+    """What changed of one model version: one message, whatever the number of alerts in it.
+
+    `url` leads to the version's page, where the configuration says where the pages are.
+    """
 
     workspace: str
     model: str
     version: int
     at: datetime
     alerts: tuple[Told, ...]
+    url: str = ""
 
     @property
     def title(self) -> str:
@@ -53,7 +57,7 @@ class Notification:
             lines.append(f"{one.state.upper()} {one.rule} ({one.severity}) {one.description}")
             lines.append(f"  window {one.window_start:%Y-%m-%d %H:%M} to {one.window_end:%Y-%m-%d %H:%M} UTC")
             lines += [f"  {line}" for line in one.details.get("lines", ())]
-        lines.append(f"carrara monitor show {self.model}@{self.version} --workspace {self.workspace}")
+        lines.append(self.url or f"carrara monitor show {self.model}@{self.version} --workspace {self.workspace}")
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,6 +67,7 @@ class Notification:
             "version": self.version,
             "at": self.at.isoformat(),
             "title": self.title,
+            "url": self.url or None,
             "alerts": [one.as_dict() for one in self.alerts],
         }
 
