@@ -189,7 +189,7 @@ def _window(stores: Stores, monitor: Monitor, one: RecordedWindow, logged: int |
         state = "open"
     held = {alert.rule: evaluate_rule(alert.rule, Facts(result)) for alert in monitor.alerts} if result else {}
     holds = tuple(rule for rule, value in held.items() if value)
-    settled = one.state == "complete" and state != "changed" and any(value is not None for value in held.values())
+    settled = state == "complete" and any(value is not None for value in held.values())
     return Window(
         start=one.key.start,
         end=one.key.end,
