@@ -92,7 +92,8 @@ def main(rows: int, features: int, tasks: list[str], peer_rows: int, work: Path)
     lines: list[tuple[str, ...]] = [("task", "size", "figures")]
     for task in tasks:
         size = peer_rows if task == "evidently" else rows
-        folder = Path(tempfile.mkdtemp(dir=work))
+        place = tempfile.TemporaryDirectory(dir=work)
+        folder = Path(place.name)
         if task == "evidently":
             write_tables(folder, size, features)
             # The same, beside it on the same size.
@@ -106,6 +107,7 @@ def main(rows: int, features: int, tasks: list[str], peer_rows: int, work: Path)
                 write_outcomes(folder, size)
             size = min(size, MOST_ROWS.get(task, size))
             found = _task(task, folder, size, features)
+        place.cleanup()
         lines.append((task, f"{size:,} × {features}", _figures(found)))
         print("\n".join(table(lines)), flush=True)
 

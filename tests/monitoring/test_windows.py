@@ -167,3 +167,41 @@ def test_the_report_draws_what_is_known_and_loads_nothing(trained):
     assert "<script" not in page
     assert "http" not in page
     assert "<circle" not in nothing
+
+
+NEXT = '''
+logged = carrara.Dataset("logged", source=".carrara/lake/predictions/late")
+
+
+@carrara.dataset(inputs=("logged", "trips"))
+def answered(logged, trips):
+    """What was asked, with what then happened."""
+    asked = logged.filter(~nw.col("shadow")).unique(["prediction_id"])
+    known = trips.select("driver", "depot", "city", "at", "ended_at", "late")
+    keys = ["driver", "depot", "city"]
+    return asked.join(known, left_on=[*keys, "event_time"], right_on=[*keys, "at"])
+
+
+following = carrara.Model(
+    "following",
+    features=("depot_state", "trip"),
+    label=carrara.Label(dataset="answered", column="late", time="event_time", known_at="ended_at"),
+    split=carrara.HashSplit(key=("event_time",)),
+    trainer=carrara.XGBoost(trees=10, depth=3),
+)
+'''
+
+
+def test_what_was_logged_trains_the_next_model(trained):
+    """T15: the log is a dataset; each prediction is a row of it once, whatever was logged twice or as a shadow."""
+    trips = trips_between(trained, FROM - 10 * DAY, FROM + 5 * DAY)
+    for answered in ({}, {}, {"shadow": True}):
+        log_trips(trained, trips, **answered)
+    with (trained.root / "definitions.py").open("a") as file:
+        file.write(NEXT)
+    with Workspace(trained.root) as workspace:
+        workspace.apply()
+        made = workspace.train("following")
+        assert workspace.datasets.read("answered").collect().height == trips.height
+    assert made.evaluation.metrics["roc_auc"].value > 0.6
+    assert made.evaluation.rows < trips.height
