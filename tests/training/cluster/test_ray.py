@@ -4,7 +4,9 @@ them, the fit ends."""
 from __future__ import annotations
 
 import os
+import secrets
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +18,9 @@ from test_supervisor import LONG, once, prepared_for
 from carrara.core.errors import ConfigurationError, MissingExtra, UnavailableError
 from carrara.training import Torch, XGBoost
 from carrara.training.cluster import processes, ray
+from carrara.training.cluster.processes import local_cluster
+from carrara.training.cluster.reach import require_up
+from carrara.training.cluster.spec import ClusterSpec
 from carrara.training.cluster.team import Team
 from carrara.training.fit import fit_prepared
 
@@ -88,3 +93,34 @@ def test_an_actor_or_its_process_that_is_killed_costs_no_run(pids, killed):
     assert rounds[-1] == 6
     assert rounds.count(1) == rounds.count(2) == 1
     assert len(found.curve["validation"]) == 6
+
+
+@pytest.fixture
+def head(monkeypatch):
+    """The address of a Ray cluster that was there before, of this machine, and that asks for a token."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    port, client = (local_cluster({"head": 1}).task_address("head", 0).rpartition(":")[2] for _ in range(2))
+    options = [f"--port={port}", f"--ray-client-server-port={client}", "--num-cpus=2", "--include-dashboard=false"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options]
+    started = subprocess.Popen(
+        [*command, "--node-ip-address=127.0.0.1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        require_up(ClusterSpec({"head": [f"127.0.0.1:{client}"]}), 120)
+        yield f"ray://127.0.0.1:{client}"
+    finally:
+        started.terminate()
+        started.wait(60)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_runs_is_trained_on_and_outlives_the_fit(head):
+    before = left_over()
+    made, prepared = prepared_for(Torch(epochs=3, batch_rows=100, dropout=0.0, layers=(16,)), team=Team(2))
+    here = fit_prepared(made, prepared)
+    for _ in range(2):
+        made, prepared = prepared_for(made.trainer, team=Team(2, engine=head))
+        assert fit_prepared(made, prepared).files == here.files
+    assert left_over() == before

@@ -135,8 +135,8 @@ def test_a_process_that_fails_by_itself_ends_the_fit_with_what_it_said(started, 
 def test_processes_that_wait_for_one_another_in_vain_end_within_the_timeout_and_the_log_has_what_they_said(
     started, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(supervisor, "STUCK_SECONDS", 4.0)
-    monkeypatch.setattr(supervisor, "RESTARTS", 1)
+    monkeypatch.setattr(supervisor, "STUCK_SECONDS", 20.0)
+    monkeypatch.setattr(supervisor, "RESTARTS", 0)
     (tmp_path / "waits.py").write_text(
         "import time\n\ndef build(shapes, task):\n    print('here it waits')\n    time.sleep(600)\n"
     )
@@ -144,10 +144,10 @@ def test_processes_that_wait_for_one_another_in_vain_end_within_the_timeout_and_
     logged: list[str] = []
     build = importlib.import_module("waits").build
     made, prepared = prepared_for(Torch(build=build), team=Team(2), log=logged.append)
-    with pytest.raises(TrainingError, match="worker:0 and the others waited for one another for 4 s"):
+    with pytest.raises(TrainingError, match="worker:0 and the others waited for one another for 20 s"):
         fit_prepared(made, prepared)
-    assert len(started) == 4
-    assert logged.count("[worker:1] here it waits") == 2
+    assert len(started) == 2
+    assert logged.count("[worker:1] here it waits") == 1
 
 
 @pytest.mark.slow

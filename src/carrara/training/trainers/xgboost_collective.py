@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -46,7 +46,8 @@ def communicator() -> Iterator[Callable[[Part], Part]]:
         yield lambda part: _share(part, rank, workers)
     if rank == 0:
         # The others ask the tracker to let them go; it ends with this process, and they would ask for half an hour.
-        tracker.wait_for(_PATIENCE_SECONDS)
+        with suppress(library.core.XGBoostError):
+            tracker.wait_for(_PATIENCE_SECONDS)
 
 
 def _share(part: Part, rank: int, workers: int) -> Part:
