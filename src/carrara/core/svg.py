@@ -7,6 +7,9 @@ from html import escape
 
 from carrara.core.drawings import Curves, Line, bars
 
+_LONG = 500
+"""From this width on a small screen shows a drawing at less than half of its size."""
+
 
 class Html(str):
     """Text that is HTML already: templates, which know it by `__html__`, do not escape it again."""
@@ -71,7 +74,8 @@ def lines(drawn: Curves, named: bool = True, alone: bool = False) -> Html:
     width, height = size.split()
     return Html(
         (_key(drawn.lines) if named and (alone or len(drawn.lines) > 1) else "")
-        + f'<svg viewBox="-56 -12 {size}" width="{width}" height="{height}" role="img"'
+        + f'<svg class="{"long" if drawn.width > _LONG else ""}" viewBox="-56 -12 {size}" width="{width}"'
+        f' height="{height}" role="img"'
         f' aria-label="{escape(drawn.said)}">'
         f'<g class="grid">{grid}</g>{ticks}{"".join(map(_curve, drawn.lines))}</svg>'
     )

@@ -71,11 +71,22 @@ class CatalogueEntry:
         )
 
     @cached_property
+    def order(self) -> tuple[int, str]:
+        """Where it stands among others of the same rank: what models read comes first."""
+        return -len(self.models), self.feature
+
+    @cached_property
     def said(self) -> str:
-        """What a search looks through: a line for each of what `_WEIGHTS` counts, in small letters."""
+        """What a search looks through: a line for each of what `_WEIGHTS` counts, its words between blanks."""
         texts = (self.description, self.entity or "", self.source, self.owner, self.kind, " ".join(self.tags))
         lines = (self.feature.partition(":")[2], self.view, *(text.replace("\n", " ") for text in texts))
-        return "\n".join(lines).lower()
+        return "\n".join(f" {line} " for line in lines).lower().translate(_BLANKS)
+
+    @cached_property
+    def weighed(self) -> tuple[tuple[float, str], ...]:
+        """The lines of `said` by what a word in them counts, the most first."""
+        lines = zip(_WEIGHTS, self.said.split("\n"), strict=True)
+        return tuple(sorted(lines, key=lambda pair: -pair[0]))
 
 
 def catalogue_state(stores: Stores) -> tuple[int, int]:
@@ -107,30 +118,36 @@ def search(
     A word in the name counts more than one in the description, and features that models read come before others
     of the same rank. `facets` are exact values of an entry's fields, such as `entity="plane"`.
     """
-    wanted = _WORD.findall(text.lower())
+    wanted = [(f" {word} ", f" {word}") for word in _WORD.findall(text.lower())]
     asked = [(name, value) for name, value in facets.items() if value is not None]
     chosen = [e for e in entries if all(getattr(e, name) == value for name, value in asked)]
     chosen = [e for e in chosen if tag in e.tags] if tag is not None else chosen
     ranked = [(_rank(entry, wanted), entry) for entry in chosen]
     found = [(rank, entry) for rank, entry in ranked if rank > 0 or not wanted]
-    return [entry for _, entry in sorted(found, key=lambda pair: (-pair[0], -len(pair[1].models), pair[1].feature))]
+    return [entry for _, entry in sorted(found, key=lambda pair: (-pair[0], pair[1].order))]
 
 
-def _rank(entry: CatalogueEntry, wanted: list[str]) -> float:
-    # Most entries do not hold the words at all, which is cheaper to see than their words are to split.
-    whole = entry.said
-    if not all(word in whole for word in wanted):
-        return 0.0
-    lines = [(weight, f" {text} ") for weight, text in zip(_WEIGHTS, whole.translate(_BLANKS).split("\n"), strict=True)]
-    found = [max(weight * _match(word, text) for weight, text in lines) for word in wanted]
-    return sum(found) if all(found) else 0.0
+def _rank(entry: CatalogueEntry, wanted: list[tuple[str, str]]) -> float:
+    total = 0.0
+    for whole, beginning in wanted:
+        # Most entries do not hold the word at all, which is seen at once.
+        if beginning not in entry.said:
+            return 0.0
+        total += _counts(entry, whole, beginning)
+    return total
 
 
-def _match(word: str, text: str) -> float:
-    """1 for a whole word of the text, half for the beginning of one; words stand between blanks."""
-    if f" {word} " in text:
-        return 1.0
-    return 0.5 if f" {word}" in text else 0.0
+def _counts(entry: CatalogueEntry, whole: str, beginning: str) -> float:
+    """What a word counts where it counts the most: half where it is the beginning of a longer one."""
+    best = 0.0
+    for weight, line in entry.weighed:
+        if weight <= best:
+            break
+        if whole in line:
+            return weight
+        if beginning in line:
+            best = max(best, weight / 2)
+    return best
 
 
 def _entries(
