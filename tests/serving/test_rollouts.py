@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import shutil
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -331,6 +333,29 @@ def test_every_answer_is_of_the_one_version_that_it_names_while_versions_swap(se
         stop = True
         assert sum(one.result() for one in asking) > 100
     assert wrong == []
+
+
+@pytest.mark.slow
+def test_a_deployer_that_is_killed_anywhere_leaves_one_primary_which_is_served(server):
+    """F30: before each statement that it sends to the metadata store, and before each commit."""
+    script = Path(__file__).with_name("killed_deployer.py")
+    command = [sys.executable, str(script), str(server.workspace.root), "late@2"]
+    deployer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    died = 0
+    for line in deployer.stdout:
+        killed = int(line.split()[1])
+        server.manager.reconcile()
+        ((role, version),) = server.serves()
+        assert role == "primary"
+        assert version in (1, 2)
+        (answer,) = server.ask(1)
+        assert answer.version == version
+        died += bool(killed)
+        deployer.stdin.write("on\n")
+        deployer.stdin.flush()
+    assert deployer.wait(60) == 0
+    assert died >= 3
+    assert server.serves() == [("primary", 2)]
 
 
 def outputs_of(server: Server, driver: str, version: int) -> np.ndarray:
