@@ -120,6 +120,12 @@ def test_a_backtest_trains_on_what_was_known_at_each_origin(workspace):
     assert first.train_rows == 2 * (3 * days - 6)
     for fold in found.folds:
         assert fold.metrics["mae"].value < fold.against["mae"].value
+        # Of both it is the mean absolute error in units of one number, that of the feature on the training rows.
+        assert fold.metrics["mase"].value < 1
+        ratio = fold.metrics["mae"].value / fold.metrics["mase"].value
+        assert fold.against["mae"].value / fold.against["mase"].value == pytest.approx(ratio)
+    sold = workspace.datasets.read("ahead").collect()
+    assert 0.2 * sold["sold"].std() < ratio < 3 * sold["sold"].std()
     run = workspace.runs("backtest")[0]
     assert (run.state, run.id) == ("complete", found.run_id)
     assert [step for step, _ in workspace.run_metrics(run.id)["mae"]] == [1, 2, 3]

@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
+from sklearn.utils import murmurhash3_32
 
-from carrara.core.errors import ColumnTypeMismatch, NotFoundError, TrainingError
-from carrara.training import Bucketise, Clip, Cross, Impute, Log, NGrams, OneHot, Standardise, Vocabulary
+from carrara.core.errors import ColumnTypeMismatch, DefinitionError, NotFoundError, TrainingError
+from carrara.training import Bucketise, Clip, Cross, Hash, Impute, Log, NGrams, OneHot, Standardise, Vocabulary
 from carrara.training.inputs import Inputs, fit_inputs
 
 RANDOM = np.random.default_rng(3)
@@ -185,3 +186,24 @@ def test_what_cannot_be_done_is_said(features, transforms, error, message):
     rows = TRAIN.with_columns(nothing=pl.lit(None, pl.Float64), when=pl.datetime(2024, 1, 1, time_zone="UTC"))
     with pytest.raises(error, match=message):
         fit_inputs(features, transforms, rows)
+
+
+def test_texts_and_whole_numbers_are_hashed_as_scikit_learn_does_and_missing_ones_are_apart():
+    texts = ["", None, "a", "München", "Österreich", "日本", "a b", "x" * 1_000, "😀"]
+    numbers = [None, 0, 1, -1, 2**24, 5, -7, 1_000, 3]
+    table = pl.DataFrame({"who": texts, "number": numbers}, schema={"who": pl.String, "number": pl.Int64})
+    inputs = fit_inputs(("who", "number"), (Hash("who", buckets=50, seed=3), Hash("number", buckets=7)), table)
+    made = columns(inputs, table)
+    judge = [1 + murmurhash3_32(text.encode(), 3, positive=True) % 50 if text else 0 for text in texts]
+    assert made["who"].tolist() == judge
+    eight = [None if one is None else np.int64(one).tobytes() for one in numbers]
+    assert made["number"].tolist() == [0 if b is None else 1 + murmurhash3_32(b, 0, positive=True) % 7 for b in eight]
+    assert inputs.categories == {"who": 51, "number": 8}
+    assert columns(inputs, table.head(0))["who"].tolist() == []
+
+
+def test_a_hash_is_declared_with_buckets_and_crossed_like_a_vocabulary():
+    with pytest.raises(DefinitionError, match="makes no difference"):
+        Hash("colour", buckets=1)
+    made = columns(fitted(("colour", "shape"), Hash(("colour", "shape"), buckets=10), OneHot("*")), TRAIN)
+    assert set(made) == {"colour", "shape"}

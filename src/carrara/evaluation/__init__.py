@@ -29,6 +29,7 @@ from carrara.evaluation.metrics import (
     Metric,
     MetricValue,
     measure,
+    scaled_error,
 )
 from carrara.evaluation.own import cost, metric
 from carrara.evaluation.paired import PairedDifference, paired_differences
@@ -83,6 +84,7 @@ __all__ = [
     "row_losses",
     "safe_to_serve",
     "segments",
+    "scaled_error",
     "size_at_most",
     "slice_bars",
     "theme",

@@ -47,7 +47,7 @@ def disagreement(
     """
     distance = np.abs(np.asarray(other, np.float64) - one)
     distance = distance.max(axis=1) if distance.ndim == 2 else distance
-    if kind == "binary":
+    if kind in ("binary", "multilabel"):
         answers = [scores >= threshold for scores, threshold in zip((one, other), thresholds, strict=True)]
     elif kind == "multiclass":
         answers = [scores.argmax(axis=1) for scores in (one, other)]
@@ -71,6 +71,8 @@ def _right(
 ) -> list[npt.NDArray[np.bool_]]:
     if kind in ("binary", "multiclass"):
         return [answer == labels for answer in answers]
+    if kind == "multilabel":
+        return [(answer == labels).all(axis=1) for answer in answers]
     if kind not in LOSS_OF:
         return [np.zeros(len(labels), bool) for _ in answers]
     losses = [row_losses(labels, one, kind) for one in scores]

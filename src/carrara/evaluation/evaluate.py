@@ -135,6 +135,7 @@ def evaluate(
         kind=kind,
         seed=seed,
         threshold=threshold,
+        groups=groups,
         rows=rows,
     )
     main = next((one.name for one in wanted if one.greater_is_better is not None), None)

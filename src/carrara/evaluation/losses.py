@@ -11,11 +11,17 @@ from carrara.core.errors import DataError
 from carrara.evaluation.metrics import Kind
 from carrara.evaluation.weighing import Floats
 
-LOSS_OF: dict[Kind, str] = {"binary": "log loss", "multiclass": "log loss", "regression": "absolute error"}
+LOSS_OF: dict[Kind, str] = {
+    "binary": "log loss",
+    "multiclass": "log loss",
+    "multilabel": "log loss",
+    "regression": "absolute error",
+}
 
 
 def row_losses(labels: npt.ArrayLike, scores: npt.ArrayLike, kind: Kind = "binary") -> Floats:
-    """The log loss of each row, or the absolute error of a number, of shape (rows,), in the order that was given.
+    """The log loss of each row (of several labels their mean), or the absolute error of a number, of shape (rows,), in
+    the order that was given.
 
     A log loss counts at most ln(1000): one certain mistake would else hide a thousand others.
 
@@ -32,4 +38,5 @@ def row_losses(labels: npt.ArrayLike, scores: npt.ArrayLike, kind: Kind = "binar
         likelihood = values[np.arange(len(values)), truth.astype(np.int64)]
     else:
         likelihood = np.where(truth == 1, values, 1 - values)
-    return np.asarray(-np.log(np.clip(likelihood, 0.001, 1.0)))
+    losses = np.asarray(-np.log(np.clip(likelihood, 0.001, 1.0)))
+    return np.asarray(losses.mean(axis=1)) if kind == "multilabel" else losses

@@ -211,6 +211,16 @@ def metric(asked: str | Metric, kind: Kind | None = None) -> Metric:
     raise NotFoundError(f"{kind} metric" if kind else "metric", asked, known)
 
 
+def scaled_error(scale: float) -> Metric:
+    """MASE, by the mean absolute error of a naive forecast of the training rows; NaN where that makes none.
+
+    >>> scaled_error(2.0).function([10, 20], [11, 19])
+    0.5
+    """
+    told = "mean absolute error, over that of a naive forecast of the training rows"
+    return Metric("mase", "regression", partial(regression.mase, scale=scale), False, told)
+
+
 def _parameter(found: Metric) -> str | None:
     """The name of what follows `@`: a kernel's third parameter."""
     return next(iter(list(signature(found.kernel).parameters)[2:]), None)

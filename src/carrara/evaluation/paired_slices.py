@@ -37,6 +37,7 @@ def paired_slices(
     kind: Kind = "binary",
     threshold: float = 0.5,
     weights: npt.NDArray[Any] | None = None,
+    groups: npt.NDArray[Any] | None = None,
     seed: int = 0,
 ) -> dict[str, dict[str, PairedDifference]]:
     """The differences of two models in every slice of `min_rows` rows, of the columns and of their `crosses`, as
@@ -52,6 +53,7 @@ def paired_slices(
                 kind=kind,
                 threshold=threshold,
                 weights=None if weights is None else np.asarray(weights)[places],
+                groups=None if groups is None else groups[places],
                 seed=seed,
             )
     return found

@@ -64,6 +64,12 @@ def mae(rows: PredictedRows, weights: Floats) -> Any:
     return mean(rows.absolute_error, weights)
 
 
+def mase(rows: PredictedRows, weights: Floats, scale: float) -> Any:
+    """Mean absolute scaled error (Hyndman and Koehler, 2006): MAE over `scale`, that of a naive forecast of the
+    training rows. Below 1 the model forecasts better than the naive one did there."""
+    return mae(rows, weights) / scale if scale > 0 else mae(rows, weights) * np.nan
+
+
 def rmse(rows: PredictedRows, weights: Floats) -> Any:
     """Root of the mean squared error, in the label's unit."""
     return np.sqrt(mean(rows.squared_error, weights))

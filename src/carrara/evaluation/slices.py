@@ -85,6 +85,7 @@ def measure_slices(
     seed: int = 0,
     threshold: float = 0.5,
     weights: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
     rows: Any = None,
 ) -> list[SliceResult]:
     """Every value of every column, column by column, the largest slice first and "(other)" last; then every
@@ -92,7 +93,8 @@ def measure_slices(
 
     Columns have shape (rows,): strings, integers and booleans are sliced by value, floats by quartile.
     Missing values are a slice of their own; slices of fewer than `min_rows` rows, and those beyond the MOST_VALUES
-    largest, are pooled. `rows` are the labelled rows where they are made already.
+    largest, are pooled. A ranking is sliced by whole queries, which are its rows here. `rows` are the labelled rows
+    where they are made already. Raises DataError for a column that differs among the items of a query.
     """
     truth = np.asarray(labels)
     for column, cells in columns.items():
@@ -100,14 +102,15 @@ def measure_slices(
             raise DataError(f"slice column '{column}' has {len(cells):,} rows, and there are {len(truth):,} labels")
     if not columns:
         return []
-    if kind == "ranking":
-        raise DataError("a ranking is measured by query, and cannot be sliced by row")
     wanted = [metric(name, kind) for name in names]
-    whole = labelled_rows(kind, labels, scores, threshold=threshold, weights=weights) if rows is None else rows
-    order = row_order(kind, scores)
+    options = {"threshold": threshold, "weights": weights, "groups": groups}
+    whole = labelled_rows(kind, labels, scores, **options) if rows is None else rows
+    order = row_order(kind, scores) if groups is None else _first_items(groups)
     resamples = Resamples(bootstrap, seed, _RESAMPLED_ROWS)
-    found = []
-    for column, one in with_crosses(columns, crosses).items():
+    codes, found = with_crosses(columns, crosses), []
+    if groups is not None:
+        _check_queries(codes, groups)
+    for column, one in codes.items():
         for value, places in _groups(one, order, min_rows):
             metrics = measure_rows(whole.take(places), wanted, resamples)
             found.append(SliceResult(column, value, len(places), metrics))
@@ -127,6 +130,22 @@ def with_crosses(columns: Mapping[str, Column], crosses: Iterable[Sequence[str]]
 def row_order(kind: Kind, scores: npt.ArrayLike) -> Ints | None:
     """The places of the labelled rows among those that were given; None where they are as given."""
     return np.argsort(-np.asarray(scores, np.float64), kind="stable") if kind == "binary" else None
+
+
+def _first_items(groups: npt.ArrayLike) -> Ints:
+    """The place of an item of each query, in the queries' order."""
+    return np.asarray(np.unique(np.asarray(groups), return_index=True)[1])
+
+
+def _check_queries(codes: Mapping[str, Codes], groups: npt.ArrayLike) -> None:
+    query = np.unique(np.asarray(groups), return_inverse=True)[1]
+    first = _first_items(groups)[query]
+    for name, one in codes.items():
+        if (one.places != one.places[first]).any():
+            raise DataError(
+                f"a ranking is sliced by query, and '{name}' differs among the items of one",
+                hint="Slice by what a query has: who asked, when, where.",
+            )
 
 
 def coded(cells: Column, parts: int = 4) -> Codes:

@@ -14,6 +14,7 @@ import polars as pl
 from carrara.core.errors import DataError
 from carrara.core.html import html_table
 from carrara.evaluation import MAIN_METRICS, Kind, measure
+from carrara.monitoring.outcomes import labels_of
 
 Array = npt.NDArray[Any]
 
@@ -90,9 +91,12 @@ def divergence(pairs: Pairs, names: Sequence[str] = ()) -> Divergence:
 
 
 def _metrics(pairs: Pairs, known: pl.DataFrame, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    if known.is_empty():
+    if known.is_empty() or pairs.kind == "ranking":  # a sample of requests holds no whole queries
         return {}
     labels = known["outcome"].to_numpy()
+    if pairs.kind == "multilabel":
+        told = [set(one) for one in labels_of(known["outcome"])]
+        labels = np.array([[name in one for name in pairs.classes] for one in told])
     if pairs.kind == "multiclass":
         labels = np.array([pairs.classes.index(label) if label in pairs.classes else -1 for label in labels])
         known, labels = known.filter(labels >= 0), labels[labels >= 0]

@@ -23,15 +23,15 @@ from carrara.monitoring.domain import usual_auc
 from carrara.monitoring.drift import ReferenceDistribution, one_score
 from carrara.monitoring.estimate import calibration_of, calibrations_of, estimated, estimated_of_classes
 from carrara.monitoring.loss_estimate import estimated_errors
-from carrara.monitoring.outcomes import LABEL, OutcomeRule
+from carrara.monitoring.outcomes import LABEL, OutcomeRule, labels_of
 from carrara.monitoring.tested import Tested, tested_rows
 from carrara.storage import Stores
 
 _TRAINING_ROWS = 4_000
 _RESAMPLED_ROWS = 20_000_000
 _LEAST_SLICE = 200
-_KINDS = ("binary", "multiclass", "regression")
-"""The kinds of labels whose outcome is one value a prediction."""
+_KINDS = ("binary", "multiclass", "multilabel", "regression", "ranking")
+"""The kinds of labels that become known."""
 
 
 @dataclass(frozen=True)
@@ -157,17 +157,18 @@ class Judge:
     def metrics(self, known: pl.DataFrame) -> dict[str, Any] | None:
         """The metrics of rows whose outcome is known; None for none."""
         labels, known = self._labels(known)
-        if known.is_empty() or self.kind not in _KINDS:
+        if known.is_empty() or self.kind not in _KINDS or not self._has_queries(known):
             return None
         resamples = int(np.clip(_RESAMPLED_ROWS // known.height, 20, 200))
-        found = measure(labels, self.scores_of(known), self.names, kind=self.kind, bootstrap=resamples)
+        options: Any = {"kind": self.kind, "bootstrap": resamples, "groups": self._queries(known)}
+        found = measure(labels, self.scores_of(known), self.names, **options)
         return {name: value.as_dict() for name, value in found.items()}
 
     def slices(self, known: pl.DataFrame) -> list[dict[str, Any]]:
         """The main metric of each slice that the evaluation looked at, as far as its column is known."""
         labels, known = self._labels(known)
         columns = {name: known[name] for name in self.rule.slices if name in known.columns}
-        if known.is_empty() or not columns or self.kind not in _KINDS:
+        if known.is_empty() or not columns or self.kind not in _KINDS or not self._has_queries(known):
             return []
         found = measure_slices(
             labels,
@@ -176,6 +177,7 @@ class Judge:
             self.names[:1],
             crosses=[cross for cross in self.rule.crosses if set(cross) <= set(columns)],
             kind=self.kind,
+            groups=self._queries(known),
             min_rows=_LEAST_SLICE,
             bootstrap=50,
         )
@@ -215,8 +217,19 @@ class Judge:
             return False
         return bool(live["high"] < then["low"]) if better else bool(live["low"] > then["high"])
 
+    def _has_queries(self, known: pl.DataFrame) -> bool:
+        return self.rule.group is None or self.rule.group in known.columns
+
+    def _queries(self, known: pl.DataFrame) -> npt.NDArray[Any] | None:
+        """The query of each row of a ranking."""
+        return None if self.rule.group is None else known[self.rule.group].to_numpy()
+
     def _labels(self, known: pl.DataFrame) -> tuple[npt.NDArray[np.float64], pl.DataFrame]:
-        known = known.drop_nulls(LABEL)
+        known = known.drop_nulls([LABEL, *(name for name in [self.rule.group] if name in known.columns)])
+        if self.kind == "multilabel":
+            found = [set(labels) for labels in labels_of(known[LABEL])]
+            told = [[float(name in labels) for name in self.classes] for labels in found]
+            return np.array(told, np.float64).reshape(-1, len(self.classes)), known
         if self.kind != "multiclass":
             return known[LABEL].to_numpy().astype(np.float64), known
         known = known.filter(pl.col(LABEL).is_in(self.classes))

@@ -217,5 +217,6 @@ def live_metrics(
     rows = scan_log(stores, version.model).filter(
         (pl.col("version") == version.version) & (pl.col("logged_at") >= since) & (pl.col(SAMPLED) == "rate")
     )
-    known = join_outcomes(stores, judge.rule, once(rows).collect()).drop_nulls(LABEL)
+    beside = filter(None, [judge.rule.group])
+    known = join_outcomes(stores, judge.rule, once(rows).collect(), slices=tuple(beside)).drop_nulls(LABEL)
     return judge.metrics(known), known.height

@@ -25,7 +25,15 @@ from carrara.storage import Stores
 
 LABEL = "__outcome"
 KNOWN_AT = "__known_at"
-_OUTCOMES: dict[str, Any] = {"binary": pl.Int8(), "multiclass": pl.String(), "regression": pl.Float64()}
+_OUTCOMES: dict[str, Any] = {
+    "binary": pl.Int8(),
+    "multiclass": pl.String(),
+    "multilabel": pl.String(),
+    "regression": pl.Float64(),
+}
+_BETWEEN = "\x1f"
+"""What stands between several labels where they are one value, so that outcomes can be compared: the unit separator."""
+
 _TRUE_OR_FALSE = {"true": 1, "false": 0, "1": 1, "0": 0, "yes": 1, "no": 0, "1.0": 1, "0.0": 0}
 
 
@@ -53,13 +61,14 @@ class OutcomeRule:
 
     model: str
     dataset: str
-    column: str
+    column: str | tuple[str, ...]
     time: str
     known_at: str | None
     kind: Kind
     keys: tuple[str, ...]
     slices: tuple[str, ...]
     crosses: tuple[tuple[str, ...], ...] = ()
+    group: str | None = None
 
     @classmethod
     def of(cls, stores: Stores, version: ModelVersion) -> OutcomeRule:
@@ -69,7 +78,17 @@ class OutcomeRule:
         service = resolve_features(definitions, model.features, where=f"model '{version}'")
         label, slices = model.label, (*model.slice_columns, *model.partition_by)
         where = {name: getattr(label, name) for name in ("dataset", "column", "time", "known_at", "kind")}
-        return cls(version.model, **where, keys=tuple(service.keys), slices=slices, crosses=model.crosses)
+        group = getattr(label, "group", None)
+        return cls(version.model, **where, keys=tuple(service.keys), slices=slices, crosses=model.crosses, group=group)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,) if isinstance(self.column, str) else tuple(self.column)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The columns that are brought along with an outcome: those to slice by, and the query of a ranking."""
+        return tuple(dict.fromkeys((*self.slices, *filter(None, [self.group]))))
 
     @property
     def dtype(self) -> Any:
@@ -161,14 +180,15 @@ def _from_dataset(
     except NotFoundError:
         return []
     there = rows.collect_schema().names()
-    if not keys or not {*keys, rule.time, rule.column} <= set(there):
+    if not keys or not {*keys, rule.time, *rule.columns} <= set(there):
         return []
     known = rule.known_at or rule.time
-    rows = rows.filter(pl.col(known) <= stores.clock()).drop_nulls(rule.column).sort(known)
+    rows = rows.filter(pl.col(known) <= stores.clock()).drop_nulls(rule.columns).sort(known)
+    label = pl.col(rule.columns[0]) if rule.kind != "multilabel" else _as_one(rule.column, rows.collect_schema())
     wanted = rows.select(
         *(pl.col(name).cast(dtype) for name, dtype in keys.items()),
         pl.col(rule.time).cast(UTC_TIME).alias("event_time"),
-        pl.col(rule.column).cast(rule.dtype).alias(LABEL),
+        label.cast(rule.dtype).alias(LABEL),
         pl.col(known).cast(UTC_TIME).alias(KNOWN_AT),
         *(name for name in slices if name in there and name not in keys),
     )
@@ -176,8 +196,31 @@ def _from_dataset(
     return [(on, wanted.unique(on, keep="last", maintain_order=True).collect())]
 
 
+def labels_of(values: pl.Series) -> list[list[str]]:
+    """The labels in outcomes of several: each a list.
+
+    >>> labels_of(pl.Series(["a\x1fb", ""]))
+    [['a', 'b'], []]
+    """
+    return [text.split(_BETWEEN) if text else [] for text in values.to_list()]
+
+
+def _as_one(column: str | tuple[str, ...], schema: pl.Schema) -> pl.Expr:
+    """Several labels as one text: of a list, in the alphabet's order, or of columns of booleans, by their names."""
+    if isinstance(column, str):
+        if schema[column] != pl.List(pl.String):
+            return pl.col(column)
+        return pl.col(column).list.sort().list.join(_BETWEEN)
+    # A when without otherwise is null, which concat_str leaves out.
+    return pl.concat_str(
+        *(pl.when(pl.col(name)).then(pl.lit(name)) for name in sorted(column)), separator=_BETWEEN, ignore_nulls=True
+    )
+
+
 def _typed(rule: OutcomeRule, rows: pl.DataFrame, stores: Stores, where: str) -> pl.DataFrame:
-    renames = {rule.column: "outcome", rule.time: "event_time", rule.known_at or "known_at": "known_at"}
+    if rule.kind == "multilabel":
+        rows = _with_one_outcome(rule, rows)
+    renames = {rule.columns[0]: "outcome", rule.time: "event_time", rule.known_at or "known_at": "known_at"}
     rows = rows.rename({old: new for old, new in renames.items() if old in rows.columns and new not in rows.columns})
     if "outcome" not in rows.columns:
         raise ColumnMissing("outcome", where, rows.columns)
@@ -201,6 +244,21 @@ def _typed(rule: OutcomeRule, rows: pl.DataFrame, stores: Stores, where: str) ->
     # By the machine's clock: of two that are known from the same moment, the one that came last is the correction.
     columns.append(pl.repeat(moment(), rows.height, eager=True).cast(UTC_TIME).alias("received_at"))
     return pl.DataFrame(columns).drop_nulls(LABEL)
+
+
+def _with_one_outcome(rule: OutcomeRule, rows: pl.DataFrame) -> pl.DataFrame:
+    """Lists of labels, texts such as "a;b", or columns of booleans, as one text."""
+    there = set(rows.columns)
+    if "outcome" not in there and not isinstance(rule.column, str) and set(rule.column) <= there:
+        return rows.with_columns(outcome=_as_one(rule.column, rows.schema)).drop(rule.column)
+    name = "outcome" if "outcome" in there else rule.columns[0]
+    if name not in there:
+        return rows
+    if rows.schema[name] == pl.String:
+        rows = rows.with_columns(
+            pl.when(pl.col(name) == "").then(pl.lit([], pl.List(pl.String))).otherwise(pl.col(name).str.split(";"))
+        )
+    return rows.with_columns(_as_one(name, rows.schema).alias(name))
 
 
 def _outcome(values: pl.Series, rule: OutcomeRule, where: str) -> pl.Series:

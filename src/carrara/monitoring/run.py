@@ -137,13 +137,13 @@ def _index(stores: Stores, monitor: Monitor, version: ModelVersion) -> pl.DataFr
     rule, since = OutcomeRule.of(stores, version), _since(stores, monitor, version)
     rows = scan_log(stores, version.model, start=since).filter(pl.col("version") == version.version)
     there = rows.collect_schema().names()
-    keys = [name for name in (*rule.keys, *rule.slices) if name in there]
+    keys = [name for name in (*rule.keys, *rule.beside) if name in there]
     columns = dict.fromkeys(("prediction_id", "version", "event_time", "shadow", SAMPLED, *keys))
     index = once(rows.select(*columns)).collect()
     if index.is_empty():
         others = ", ".join(f"{version.model}@{number}" for number in versions_with_predictions(stores, version.model))
         raise DataError(f"no prediction of {version} is logged yet", hint=f"There are predictions of {others}.")
-    return join_outcomes(stores, rule, index, slices=rule.slices)
+    return join_outcomes(stores, rule, index, slices=rule.beside)
 
 
 def _since(stores: Stores, monitor: Monitor, version: ModelVersion) -> datetime | None:

@@ -17,6 +17,8 @@ from carrara.models.runtimes.base import Servable
 from carrara.storage import Stores
 
 _MOST_ROWS = 20_000
+_KINDS = ("binary", "multiclass", "regression")
+"""The kinds of label whose metrics can be estimated before outcomes are known."""
 
 Array = npt.NDArray[Any]
 
@@ -37,6 +39,8 @@ def tested_rows(
     """Some thousand rows of the test part, evenly drawn; None where the split no longer gives them."""
     model = recorded_definitions(stores, version).of_kind("model")[version.model]
     label, signature = model.label, servable.signature
+    if label.kind not in _KINDS:
+        return None
     try:
         part = split_table(training_set, model.split, time=label.time, known_at=label.known_at)["test"]
         part = part.gather_every(max(part.height // _MOST_ROWS, 1))

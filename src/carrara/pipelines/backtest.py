@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from carrara.core.html import html_table
 from carrara.core.progress import Progress, Step
 from carrara.data import TimeSplit
 from carrara.data.rows import StoredRows, split_table
-from carrara.evaluation import MetricValue, measure
+from carrara.evaluation import Metric, MetricValue, measure, scaled_error
 from carrara.features import TrainingSet, resolve_features
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.runs import run
@@ -28,7 +28,7 @@ from carrara.pipelines.train import assembled
 from carrara.storage import Stores
 from carrara.training import Model
 from carrara.training.fit import prepare
-from carrara.training.labels import encoded
+from carrara.training.labels import encoded, queries
 from carrara.training.partitions import inner_features
 
 
@@ -98,6 +98,7 @@ def backtest(
     with the stretch before the origin as the validation part, and judge it by the rows until the next moment.
 
     `against` names a feature that is taken for the forecast as it is, such as the last value: what has to be beaten.
+    With it there is `mase` beside the model's metrics: the error over that of this forecast on the training rows.
     Raises DataError where the rows do not reach back so far.
     """
     model = definitions.get("model", name, Model)
@@ -148,8 +149,13 @@ def _fold(
     classes = prepared.task.classes or fitted.classes
     truth = encoded(label, parts["test"], classes, f"the rows from {origin:%Y-%m-%d}")
     scores = np.asarray(fitted.predict(prepared.inputs.matrix(parts["test"])), np.float64)
-    found = measure(truth, scores, model.measured, kind=label.kind, threshold=model.threshold, seed=model.seed)
-    compared = {} if against is None else _against(model, parts["test"], truth, against)
+    options: Any = {"threshold": model.threshold, "seed": model.seed}
+    options["groups"] = queries(label, parts["test"], f"the rows from {origin:%Y-%m-%d}")
+    wanted = [*model.measured]
+    if against is not None:
+        wanted.append(scaled_error(_naive_error(model, parts["train"], against)))
+    found = measure(truth, scores, wanted, kind=label.kind, **options)
+    compared = {} if against is None else _against(model, parts["test"], truth, against, wanted)
     named = next(iter(found))
     step.said = f"{named} {found[named].value:.4g} on {parts['test'].height:,} rows"
     if compared:
@@ -157,14 +163,25 @@ def _fold(
     return Fold(origin, end, parts["train"].height, parts["test"].height, found, compared)
 
 
-def _against(model: Model, rows: StoredRows, truth: Any, feature: str) -> dict[str, MetricValue]:
+def _naive_error(model: Model, rows: StoredRows, feature: str) -> float:
+    """The mean absolute error of a feature that is taken for the forecast, on training rows that have one."""
+    assert isinstance(model.label.column, str)
+    require_column(rows.schema, feature, f"the training set of '{model.name}'")
+    table = rows.select([feature, model.label.column])
+    apart = (table[feature].cast(pl.Float64) - table[model.label.column].cast(pl.Float64)).abs()
+    return float(np.nanmean(apart.fill_null(float("nan")).to_numpy())) if apart.count() else float("nan")
+
+
+def _against(
+    model: Model, rows: StoredRows, truth: Any, feature: str, wanted: Sequence[str | Metric]
+) -> dict[str, MetricValue]:
     """A feature's own values as forecasts, where it has one."""
     require_column(rows.schema, feature, f"the training set of '{model.name}'")
     values = rows[feature].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     there = np.isfinite(values)
     if not there.any():
         raise DataError(f"'{feature}' is missing in every row that is to be forecast")
-    return measure(truth[there], values[there], model.measured, kind="regression", bootstrap=0)
+    return measure(truth[there], values[there], wanted, kind="regression", bootstrap=0)
 
 
 def _kept(stores: Stores, run_id: str, number: int, fold: Fold) -> None:

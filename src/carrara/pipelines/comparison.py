@@ -25,7 +25,7 @@ from carrara.pipelines.reproduce import diff_versions
 from carrara.pipelines.scoring import recorded_model, row_columns, version_scores
 from carrara.storage import Stores
 from carrara.training import Imported, Model
-from carrara.training.labels import encoded
+from carrara.training.labels import encoded, queries
 
 MOST_SLICES = 40
 _MOST_CHANGES = 30
@@ -179,16 +179,20 @@ def _beside(
 ) -> Beside:
     kind, weights = one.model.label.kind, metric_weights(one.model, rows)
     options: dict[str, Any] = {"kind": kind, "threshold": one.model.threshold, "seed": one.model.seed}
-    metrics = paired_differences(labels, one.scores, other.scores, one.model.measured, weights=weights, **options)
+    groups = queries(one.model.label, rows, f"the test part of '{one.version}'")
+    metrics = paired_differences(
+        labels, one.scores, other.scores, one.model.measured, weights=weights, groups=groups, **options
+    )
     thresholds = (one.model.threshold, other.model.threshold)
     answers = disagreement(labels, one.scores, other.scores, kind=kind, thresholds=thresholds)
-    shown = rows.select([*row_columns(service, one.model.label.time), one.model.label.column])
+    shown = rows.select([*row_columns(service, one.model.label.time), *one.model.label.columns])
     examples = [
         {**shown.row(place, named=True), "one": _plain(one.scores[place]), "other": _plain(other.scores[place])}
         for place in answers.farthest
     ]
     slices = sorted(
-        _slices(one, other, rows, labels, weights, options), key=lambda found: (found.verdict == "even", -found.rows)
+        _slices(one, other, rows, labels, {"weights": weights, "groups": groups}, options),
+        key=lambda found: (found.verdict == "even", -found.rows),
     )
     configuration = diff_versions(stores, one.version, other.version)
     return Beside(
@@ -197,7 +201,12 @@ def _beside(
 
 
 def _slices(
-    one: _Asked, other: _Asked, rows: StoredRows, labels: Any, weights: Any, options: Mapping[str, Any]
+    one: _Asked,
+    other: _Asked,
+    rows: StoredRows,
+    labels: Any,
+    beside: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> Iterator[SliceDifference]:
     main = _main_metric(one.model)
     sign = 1 if main.greater_is_better else -1
@@ -216,8 +225,7 @@ def _slices(
                 one.scores[these],
                 other.scores[these],
                 [main],
-                weights=None if weights is None else weights[these],
-                **options,
+                **{**options, **{name: None if v is None else v[these] for name, v in beside.items()}},
             )[main.name]
             verdict = "even" if not found.differs else "wins" if sign * found.difference > 0 else "loses"
             yield SliceDifference(column, value, count, verdict, found)

@@ -24,7 +24,7 @@ from carrara.pipelines.explain import explained
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage import Stores
 from carrara.training import Imported, Model
-from carrara.training.labels import encoded
+from carrara.training.labels import encoded, queries
 
 _MOST_SEARCHED = 1_000_000
 """Among how many test rows weak slices are searched: their features are held in memory."""
@@ -43,10 +43,11 @@ def evaluate_step(
     def judge() -> dict[str, Any]:
         classes, where = tuple(fitted["classes"]), f"part of '{model.name}'"
         labels = {name: encoded(model.label, parts[name], classes, f"the {name} {where}") for name in parts}
+        groups = {name: queries(model.label, parts[name], f"the {name} {where}") for name in ("validation", "test")}
         servable = open_fitted(stores, fitted)
         try:
             scores = {name: scores_of(servable, parts[name]) for name in ("validation", "test")}
-            explanations = explained(stores, model, servable, fitted, parts["test"], labels["test"])
+            explanations = explained(stores, model, servable, fitted, parts["test"], labels["test"], groups["test"])
         finally:
             servable.close()
         step_of_rows = max(1, parts["test"].height // _MOST_SEARCHED)
@@ -63,6 +64,7 @@ def evaluate_step(
             baseline_scores=_baseline_scores(model, parts, labels, classes) if model.baseline else None,
             threshold=model.threshold,
             weights=metric_weights(model, parts["test"]),
+            groups=groups["test"],
             seed=model.seed,
         )
         validation = measure(
@@ -72,6 +74,7 @@ def evaluate_step(
             kind=model.label.kind,
             threshold=model.threshold,
             weights=metric_weights(model, parts["validation"]),
+            groups=groups["validation"],
         )
         result = {
             "evaluation": evaluation.as_dict(),
@@ -93,7 +96,7 @@ def evaluate_step(
 def _overlap(work: TrainingWork, parts: Mapping[str, Rows]) -> dict[str, Any]:
     if isinstance(work.model.trainer, Imported):  # it has learned from rows that nobody here knows
         return {"rows": 0, "share": 0.0, "repeated": 0.0, "suspicious": False}
-    columns = [*work.service.features, *filter(None, [work.model.label.column])]
+    columns = [*work.service.features, *_comparable(work.model, parts["test"])]
     return overlap(parts["train"], parts["test"], columns)
 
 
@@ -118,6 +121,11 @@ def scores_of(servable: Servable, rows: Rows) -> Any:
     return np.concatenate([servable.run(signature.tensors(one))[signature.outputs[0].name] for one in read])
 
 
+def _comparable(model: Model, rows: Rows) -> tuple[str, ...]:
+    """The columns of the label that rows can be told by; lists are none."""
+    return tuple(name for name in model.label.columns if not rows.schema[name].is_nested())
+
+
 def _searched(work: TrainingWork, rows: Rows, step: int) -> dict[str, pl.Series]:
     """The features and the slice columns of every `step`-th row."""
     few = rows.gather_every(step)
@@ -130,5 +138,8 @@ def _baseline_scores(
     columns = {part: {name: parts[part][name].to_numpy() for name in model.baseline} for part in ("train", "test")}
     if not classes:
         return RateBaseline.fit(columns["train"], labels["train"]).score(columns["test"])
-    one_each = [labels["train"] == place for place in range(len(classes))]
+    if labels["train"].ndim == 2:
+        one_each = list(labels["train"].T)
+    else:
+        one_each = [labels["train"] == place for place in range(len(classes))]
     return np.column_stack([RateBaseline.fit(columns["train"], one).score(columns["test"]) for one in one_each])

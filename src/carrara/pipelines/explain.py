@@ -23,7 +23,7 @@ _ROWS, _CONTRIBUTED_ROWS = 50_000, 400
 
 
 def explained(
-    stores: Stores, model: Model, servable: Servable, fitted: Mapping[str, Any], test: Rows, labels: Any
+    stores: Stores, model: Model, servable: Servable, fitted: Mapping[str, Any], test: Rows, labels: Any, groups: Any
 ) -> dict[str, Any]:
     """What `evaluation.explanations` finds of the model, as plain data; empty where no metric has a direction."""
     by = _by(model)
@@ -31,17 +31,25 @@ def explained(
         return {}
     signature = servable.signature
     step = max(1, test.height // _ROWS)
-    rows = test.gather_every(step).select([spec.name for spec in signature.inputs])
+    names = [spec.name for spec in signature.inputs]
+    if groups is None or step == 1:
+        rows = test.gather_every(step).select(names)
+        labels = labels[::step]
+    else:
+        # Every n-th query, with all of its items.
+        taken = groups % step == 0
+        rows, labels, groups = test.select(names).filter(taken), labels[taken], groups[taken]
     found = explain(
         lambda asked: servable.run(signature.tensors(asked))[signature.outputs[0].name],
         rows,
-        labels[::step],
+        labels,
         fitted["importance"],
         by,
         kind=model.label.kind,
         classes=tuple(fitted["classes"]),
         contributions=_of_trees(stores, fitted, signature, rows),
         threshold=model.threshold,
+        groups=groups,
         seed=model.seed,
     )
     return found.as_dict()

@@ -201,7 +201,7 @@ def _neighbours(judge: Judge, features: pl.DataFrame) -> list[dict[str, Any]]:
     if found is None:
         return []
     kept, table = found
-    drawn = table.select(*judge.features, judge.rule.column, judge.rule.time).gather_every(
+    drawn = table.select(*judge.features, *judge.rule.columns, judge.rule.time).gather_every(
         max(kept.rows // _MOST_TRAINING_ROWS, 1)
     )
     rows = drawn.collect()
@@ -213,7 +213,7 @@ def _neighbours(judge: Judge, features: pl.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "distance": float(np.sqrt(distance[place])),
-            "label": rows[judge.rule.column][int(place)],
+            "label": _label(rows, judge.rule.columns, int(place)),
             "time": rows[judge.rule.time][int(place)],
             "features": {name: rows[name][int(place)] for name in most},
         }
@@ -233,3 +233,11 @@ def _apart(values: pl.Series, one: pl.Series) -> npt.NDArray[np.float64]:
     apart = np.square((numbers - wanted) / (spread or 1.0))
     both = np.isnan(numbers) & np.isnan(wanted)
     return np.where(both, 0.0, np.where(np.isnan(apart), 1.0, apart))
+
+
+def _label(rows: pl.DataFrame, columns: tuple[str, ...], place: int) -> Any:
+    """The label of a row; of several columns those that are true."""
+    if len(columns) > 1:
+        return [name for name in columns if rows[name][place]]
+    found = rows[columns[0]][place]
+    return found.to_list() if isinstance(found, pl.Series) else found

@@ -22,7 +22,7 @@ from carrara.pipelines.evaluate_step import metric_weights, open_fitted, scores_
 from carrara.pipelines.scoring import recorded_model, row_columns, version_scores
 from carrara.pipelines.steps import TrainingWork
 from carrara.serving.trial import MOST_ROWS, try_to_serve
-from carrara.training.labels import encoded
+from carrara.training.labels import encoded, queries
 
 _BESIDE = (NotWorseThanChampion, NoSliceWorseThanChampion)
 
@@ -83,6 +83,7 @@ def _beside(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows, current: 
     labels = encoded(model.label, rows, classes, f"the test part of '{model.name}'")
     options: dict[str, Any] = {"kind": model.label.kind, "threshold": model.threshold, "seed": model.seed}
     options["weights"] = metric_weights(model, rows)
+    options["groups"] = queries(model.label, rows, f"the test part of '{model.name}'")
     whole = paired_differences(labels, theirs, ours, model.measured, **options)
     by_slice = [gate for gate in model.gates if isinstance(gate, NoSliceWorseThanChampion)]
     if not by_slice:

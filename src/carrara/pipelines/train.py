@@ -171,7 +171,15 @@ def _training_set(work: TrainingWork, step: Step) -> TrainingSet:
 def carried_columns(model: Model) -> tuple[str, ...]:
     """The columns of the labels that a training set carries beside keys, times and features."""
     sliced = (column for column in model.slice_columns if column not in (*model.partition_by, *model.features))
-    named = (model.label.column, model.label.known_at, model.weight, model.metric_weight, *sliced, *model.baseline)
+    named = (
+        *model.label.columns,
+        model.label.group,
+        model.label.known_at,
+        model.weight,
+        model.metric_weight,
+        *sliced,
+        *model.baseline,
+    )
     return tuple(dict.fromkeys(column for column in named if column))
 
 

@@ -35,19 +35,28 @@ def predict_batch(stores: Stores, version: ModelVersion, source: Path, target: P
     features = join_features(stores, service, typed, EVENT_TIME, where=str(source))
     with opened(stores, version) as servable:
         outputs = servable.run(servable.signature.tensors(features))
-    classes = read_record(stores, version)["parameters"].get("classes", [])
-    _write(rows.with_columns(*_columns(outputs, classes)), target)
+    record = read_record(stores, version)
+    classes = record["parameters"].get("classes", [])
+    several = record["configuration"]["label"].get("kind") == "multilabel"
+    threshold = float(record["configuration"].get("threshold", 0.5)) if several else None
+    _write(rows.with_columns(*_columns(outputs, classes, threshold)), target)
     return rows.height
 
 
-def _columns(outputs: Mapping[str, np.ndarray[Any, Any]], classes: Sequence[str]) -> Iterator[pl.Series]:
-    """Outputs as columns: of several classes the probability of each, and the most probable one."""
+def _columns(
+    outputs: Mapping[str, np.ndarray[Any, Any]], classes: Sequence[str], threshold: float | None
+) -> Iterator[pl.Series]:
+    """Outputs as columns: of several classes the probability of each, and the most probable one, or, of several labels,
+    all from the threshold on."""
     for name, values in outputs.items():
         if values.ndim == 1:
             yield pl.Series(name, values)
             continue
         yield from (pl.Series(f"{name}:{label}", values[:, place]) for place, label in enumerate(classes))
-        if name == "probabilities":
+        if name == "probabilities" and threshold is not None:
+            named = [[classes[place] for place in np.flatnonzero(row).tolist()] for row in values >= threshold]
+            yield pl.Series("predicted", named, dtype=pl.List(pl.String))
+        elif name == "probabilities":
             yield pl.Series("predicted", [classes[place] for place in values.argmax(axis=1)])
 
 
@@ -77,7 +86,8 @@ def _write(rows: pl.DataFrame, target: Path) -> None:
         if target.suffix == ".parquet":
             rows.write_parquet(partial)
         else:
-            rows.write_csv(partial)
+            # A CSV has no lists.
+            rows.with_columns(pl.col(pl.List(pl.String)).list.join(";")).write_csv(partial)
         os.replace(partial, target)
     except OSError as error:
         partial.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from carrara.training.trainers.linear import Linear
 from carrara.training.trainers.sklearn import Sklearn
 from carrara.training.trainers.torch import Torch
 from carrara.training.trainers.xgboost import XGBoost
+from carrara.training.transforms.hashes import Hash
 from carrara.training.transforms.numbers import Bucketise, Clip, Impute, Log, Standardise
 from carrara.training.transforms.texts import Cross, NGrams, OneHot, Vocabulary
 from carrara.training.transforms.tokens import Tokens
@@ -29,6 +30,7 @@ __all__ = [
     "Cross",
     "Fitted",
     "FittedModel",
+    "Hash",
     "Imported",
     "Impute",
     "KMeans",

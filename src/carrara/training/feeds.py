@@ -50,7 +50,7 @@ def tf_dataset(part: Part, batch_rows: int = 1_024, *, seed: int = 0) -> Any:
     another order, read ahead while the model computes."""
     tensorflow = require("tensorflow", extra="tensorflow", purpose="a dataset for TensorFlow")
     columns, epochs = part.features.shape[1], iter(range(1, 2**31))
-    shapes = ((None, columns), (None,), (None,))
+    shapes = ((None, columns), (None, *part.labels.shape[1:]), (None,))
     return tensorflow.data.Dataset.from_generator(
         lambda: _arrays(part, batch_rows, seed, next(epochs)),
         output_signature=tuple(tensorflow.TensorSpec(shape, tensorflow.float32) for shape in shapes),

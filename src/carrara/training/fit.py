@@ -19,7 +19,7 @@ from carrara.models.signature import Signature, TensorSpec
 from carrara.training.checkpoints import Checkpoint, NoCheckpoint
 from carrara.training.cluster.supervisor import fit_together
 from carrara.training.inputs import Inputs, fit_inputs
-from carrara.training.labels import classes_of, encoded
+from carrara.training.labels import classes_of, encoded, queries
 from carrara.training.model import Model
 from carrara.training.proof import exported
 from carrara.training.stages import Stage
@@ -126,15 +126,16 @@ def fit_prepared(model: Model, prepared: Prepared) -> FittedModel:
 
 def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
     kind, inputs, classes = model.label.kind, prepared.inputs, prepared.task.classes or fitted.classes
-    graph, proof = exported(fitted, kind, prepared.validation.features)
-    if graph is not None:
-        files = {"model.onnx": graph if inputs.graph is None else joined(inputs.graph, graph, FEATURES)}
-    else:
-        files = {**fitted.native, **({} if inputs.graph is None else {TRANSFORMS: inputs.graph})}
+    export = exported(fitted, kind, prepared.validation.features)
+    files = dict(export.files)
+    if inputs.graph is not None and export.graph is not None:
+        files = {"model.onnx": joined(inputs.graph, export.graph, FEATURES)}
+    elif inputs.graph is not None:
+        files |= {TRANSFORMS: inputs.graph}
     shape = (None, len(classes)) if classes else (None,)
     summary = {**fitted.summary, "columns": len(inputs.names)}
     return FittedModel(
-        format="onnx" if graph is not None else fitted.format,
+        format=export.format,
         files=files,
         learned={**fitted.learned, **inputs.files()},
         signature=Signature(inputs.features, (TensorSpec(OUTPUTS[kind], "float32", shape), *fitted.outputs)),
@@ -142,7 +143,7 @@ def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
         importance=inputs.importance(fitted.importance),
         curve=fitted.curve,
         summary={**summary, "classes": list(classes)} if classes else summary,
-        export=proof,
+        export=export.proof,
         libraries=fitted.libraries,
         warnings=prepared.warnings,
     )
@@ -151,11 +152,28 @@ def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
 def _part(model: Model, inputs: Inputs, classes: tuple[str, ...], rows: Rows, name: str, folder: Path | None) -> Part:
     where = f"the {name} part of '{model.name}'"
     labels = encoded(model.label, rows, classes, where)
-    if model.label.column and (not len(labels) or labels.min() == labels.max()):
-        said = f"every label in {where} is {rows[model.label.column][0]}" if len(labels) else f"{where} has no rows"
+    if said := _without_differences(model, labels, classes, rows, name, where):
         raise TrainingError(said, hint="A model learns from differences; move the split's times.")
     weights = None if model.weight is None else _weights(rows[model.weight], where)
-    return Part(inputs.matrix(rows, folder), labels.astype(np.float32), weights)
+    groups = queries(model.label, rows, where)
+    return Part(inputs.matrix(rows, folder), labels.astype(np.float32), weights, groups)
+
+
+def _without_differences(
+    model: Model, labels: Array, classes: tuple[str, ...], rows: Rows, name: str, where: str
+) -> str:
+    """What is wrong with labels that are all the same; of several labels each must differ in the train part."""
+    if not len(labels):
+        return f"{where} has no rows" if model.label.column else ""
+    if model.label.kind == "multilabel":
+        same = np.flatnonzero(labels.min(axis=0) == labels.max(axis=0))
+        if name != "train" or not len(same):
+            return ""
+        told = "true" if labels[0, same[0]] else "false"
+        return f"the label '{classes[same[0]]}' is {told} in every row of {where}"
+    if model.label.column and labels.min() == labels.max():
+        return f"every label in {where} is {rows[model.label.columns[0]][0]}"
+    return ""
 
 
 def class_weights(asked: str | Mapping[Any, float], train: Part, classes: tuple[str, ...]) -> Array:
@@ -193,7 +211,10 @@ def _checked(model: Model, inputs: Inputs, train: Part) -> tuple[str, ...]:
     said, step = [], max(1, len(train.labels) // _LOOKED_AT)
     for place, name in enumerate(inputs.names):
         values = train.features[:, place]
-        if np.array_equal(values[::step], train.labels[::step]) and np.array_equal(values, train.labels):
+        if any(
+            np.array_equal(values[::step], labels[::step]) and np.array_equal(values, labels)
+            for labels in (train.labels.T if train.labels.ndim == 2 else (train.labels,))
+        ):
             raise TrainingError(
                 f"the feature '{name}' is the label itself", hint="It is not known when a prediction is asked for."
             )
@@ -205,13 +226,13 @@ def _checked(model: Model, inputs: Inputs, train: Part) -> tuple[str, ...]:
 
 def _alone(model: Model, values: Array, labels: Array) -> float | None:
     """How much a column tells alone: of a binary label the area under the curve, of a number the correlation."""
+    if model.label.kind in ("multiclass", "multilabel"):
+        return None
     known = ~np.isnan(values)
     values, labels = values[known], labels[known]
-    if model.label.kind == "multiclass" or len(values) < 2 or values.min() == values.max():
+    if len(values) < 2 or values.min() == values.max() or labels.min() == labels.max():
         return None
-    if labels.min() == labels.max():
-        return None
-    if model.label.kind == "regression":
+    if model.label.kind in ("regression", "ranking"):
         return float(abs(np.corrcoef(values, labels)[0, 1]))
     order = np.argsort(-values, kind="stable")
     ranked = RankedRows(labels[order].astype(float), values[order].astype(float))

@@ -22,17 +22,20 @@ from carrara.training.transforms.base import Transform
 @dataclass(frozen=True)
 class Label:
     """What is to be predicted: a column of a dataset, by its `kind`: "binary" (a boolean), "multiclass" (texts or whole
-    numbers, each a class), or "regression" (a number).
+    numbers, each a class), "regression" (a number), "multilabel" (lists of texts, or several columns of booleans, each
+    a label that is true or not), or "ranking" (how relevant an item is, 0 and more, among the items of its `group`:
+    the column that names the query).
 
     `time` is the moment at which each row is predicted, `known_at` the one at which its label became known;
     `known_at` is also what joins outcomes to logged predictions.
     """
 
     dataset: str
-    column: str
+    column: str | tuple[str, ...]
     time: str
     known_at: str | None = None
     kind: Kind = "binary"
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in OUTPUTS:
@@ -40,9 +43,27 @@ class Label:
         if bool(self.column) == (self.kind == "clustering"):
             said = "names no column" if not self.column else "of a clustering is no label: there is none"
             raise DefinitionError(f"the label of '{self.dataset}' {said}", hint="carrara.Unlabelled(dataset=…, time=…)")
+        if bool(self.group) != (self.kind == "ranking"):
+            said = "is one of a ranking, and names no group" if not self.group else f"names a group, and is {self.kind}"
+            raise DefinitionError(
+                f"the label of '{self.dataset}' {said}", hint='Label(…, kind="ranking", group="search_id")'
+            )
+        if not isinstance(self.column, str) and self.kind != "multilabel":
+            raise DefinitionError(
+                f"the label of '{self.dataset}' names {len(self.column)} columns, and is {self.kind}",
+                hint='Several columns of booleans are kind="multilabel".',
+            )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the label is made of; of a clustering none."""
+        return ((self.column,) if self.column else ()) if isinstance(self.column, str) else self.column
 
     def spec(self) -> dict[str, Any]:
-        return dict(vars(self))
+        column = self.column if isinstance(self.column, str) else list(self.column)
+        found = {**vars(self), "column": column}
+        # What was trained before there were rankings keeps its digest.
+        return found if self.group else {name: value for name, value in found.items() if name != "group"}
 
 
 def Unlabelled(dataset: str, time: str, known_at: str | None = None) -> Label:  # noqa: N802  # reads as Label does
@@ -112,6 +133,12 @@ class Model:
             raise DefinitionError(f"model '{self.name}' is partitioned, and reads scores: it can do one of them")
         if self.baseline and not self.label.column:
             raise DefinitionError(f"model '{self.name}' has no label, of which a baseline could be the mean")
+        kinds: tuple[Kind, ...] = getattr(self.trainer, "kinds", tuple(OUTPUTS))
+        if self.label.kind not in kinds:
+            raise DefinitionError(
+                f"the trainer '{self.trainer.name}' of model '{self.name}' learns no {self.label.kind} label",
+                hint=f"It learns: {', '.join(kinds)}.",
+            )
         self._check_class_weights()
         for name in self.metrics:
             metric(name, self.label.kind)

@@ -9,6 +9,7 @@ from carrara.evaluation.metrics import Kind
 from carrara.training.trainers.base import OUTPUTS
 
 OPSET = 20
+_NUMBERS = ("regression", "ranking")
 IR_VERSION = 10
 
 
@@ -22,12 +23,12 @@ def with_output(model: Any, kind: Kind, source: str, *, columns: int) -> bytes:
     if any(name in node.output for node in graph.node):
         free = _renamed(graph, name)
         source = free if source == name else source
-    if kind == "regression" or columns == 1:
-        flat = name if kind == "regression" else "carrara.one"
+    if kind in _NUMBERS or (kind == "binary" and columns == 1):
+        flat = name if kind in _NUMBERS else "carrara.one"
         graph.initializer.append(helper.make_tensor("carrara.flat", onnx.TensorProto.INT64, [1], [-1]))
         graph.node.append(helper.make_node("Reshape", [source, "carrara.flat"], [flat]))
         source = flat
-    if kind != "regression":
+    if kind not in _NUMBERS:
         if kind == "binary" and columns > 1:
             graph.initializer.append(helper.make_tensor("carrara.positive", onnx.TensorProto.INT64, [], [1]))
             graph.node.append(helper.make_node("Gather", [source, "carrara.positive"], ["carrara.one"], axis=1))
@@ -39,7 +40,7 @@ def with_output(model: Any, kind: Kind, source: str, *, columns: int) -> bytes:
         graph.node.append(helper.make_node("Max", [source, "carrara.least"], ["carrara.not_below"]))
         graph.node.append(helper.make_node("Min", ["carrara.not_below", "carrara.most"], [name]))
     del graph.output[:]
-    shape = [None, columns] if kind == "multiclass" else [None]
+    shape = [None, columns] if kind in ("multiclass", "multilabel") else [None]
     graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
     # These are of the standard operators, which a converter of trees has no need to import.
     if all(opset.domain for opset in model.opset_import):

@@ -50,9 +50,8 @@ def fit_partitioned(
     Raises TrainingError where the root cannot be learned; a node that cannot is left to its parent, and told.
     """
     _check(model, parts["train"].schema)
-    needed = dict.fromkeys(
-        (*features, *([model.label.column] if model.label.column else []), *([model.weight] if model.weight else []))
-    )
+    beside = filter(None, (*model.label.columns, model.label.group, model.weight))
+    needed = dict.fromkeys((*features, *beside))
     tables = {name: part.select(list(needed)) for name, part in parts.items()}
     nodes = [_Node((), parts["train"].height, fit_prepared(model, root))]
     left: dict[str, str] = {}

@@ -148,7 +148,8 @@ def _tried(
         fitted = with_parameters(model.trainer, parameters).fit(prepared.train, prepared.validation, task)
         scores = np.asarray(fitted.predict(prepared.validation.features), np.float64)
         labels = prepared.validation.labels
-        value = measure(labels, scores, [by], kind=model.label.kind, bootstrap=0)[by.name].value
+        groups = prepared.validation.groups
+        value = measure(labels, scores, [by], kind=model.label.kind, bootstrap=0, groups=groups)[by.name].value
     except Pruned:
         rounds.tell(watched, state=optuna.trial.TrialState.PRUNED)
         return Trial(dict(parameters), "pruned", None, losses)

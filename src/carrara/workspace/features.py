@@ -73,7 +73,7 @@ class Features:
         stores, definitions = self.workspace.stores, self.workspace.definitions
         dataset, column = label_of(label)
         models = definitions.of_kind("model").values()
-        known = [m.label.time for m in models if (m.label.dataset, m.label.column) == (dataset, column)]
+        known = [m.label.time for m in models if m.label.dataset == dataset and column in m.label.columns]
         if time is None and not known:
             raise CarraraError(f"no model says when '{label}' is predicted", hint="Name the column: --time COLUMN.")
         return suggest(stores, definitions, dataset, column, time or known[0], most=most)

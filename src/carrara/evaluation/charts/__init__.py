@@ -11,8 +11,10 @@ from typing import Any
 
 from carrara.evaluation.charts.binary import binary_charts
 from carrara.evaluation.charts.by_kind import multiclass_charts, regression_charts
+from carrara.evaluation.charts.by_label import multilabel_charts
 from carrara.evaluation.charts.clusters import cluster_charts
 from carrara.evaluation.charts.features import dependence, dependence_of_pair, distribution, shap_summary
+from carrara.evaluation.charts.rankings import ranking_charts
 from carrara.evaluation.charts.slices import slice_bars
 from carrara.evaluation.charts.training import by_version, feature_importance, learning_curve
 from carrara.evaluation.charts.vega import Spec, theme
@@ -30,6 +32,8 @@ __all__ = [
     "feature_importance",
     "learning_curve",
     "multiclass_charts",
+    "multilabel_charts",
+    "ranking_charts",
     "regression_charts",
     "shap_summary",
     "slice_bars",
@@ -38,11 +42,13 @@ __all__ = [
 
 
 def charts_of(kind: Kind, rows: Any, classes: Sequence[str] = ()) -> dict[str, Spec]:
-    """The charts of labelled rows, by name; none for a kind that has no standard ones."""
+    """The charts of labelled rows, by name."""
     if kind == "binary":
         return binary_charts(rows)
     if kind == "regression":
         return regression_charts(rows)
     if kind == "clustering":
         return cluster_charts(rows)
-    return multiclass_charts(rows, classes) if kind == "multiclass" else {}
+    if kind == "ranking":
+        return ranking_charts(rows)
+    return multilabel_charts(rows, classes) if kind == "multilabel" else multiclass_charts(rows, classes)

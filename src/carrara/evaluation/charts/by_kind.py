@@ -24,7 +24,9 @@ from carrara.evaluation.charts.vega import (
 )
 from carrara.evaluation.metrics import rows_weights
 from carrara.evaluation.multiclass import ClassifiedRows, accuracy, macro_roc_auc
+from carrara.evaluation.ranked import RankedRows
 from carrara.evaluation.regression import PredictedRows, rmse
+from carrara.evaluation.weighing import Floats, Ints
 
 _GROUPS, _BINS, _MOST_CLASSES = 20, 40, 24
 _COLORS = (BLUE, ORANGE, GREEN, "#8d5fb8", "#c2483b", GREY)
@@ -45,11 +47,20 @@ def multiclass_charts(rows: ClassifiedRows, classes: Sequence[str] = ()) -> dict
 def roc_curves(rows: ClassifiedRows, names: Sequence[str]) -> Spec:
     """True against false positive rate of each of the most frequent classes, against the rest."""
     weights, counts = rows_weights(rows), np.bincount(rows.labels, minlength=rows.classes)
-    drawn = [place for place in np.argsort(-counts, kind="stable")[: len(_COLORS)] if 0 < counts[place] < len(rows)]
+    said = f"each class against the rest; mean area {macro_roc_auc(rows, weights):.3f}"
+    return curves_of(rows.ranked, counts, weights, names, said)
+
+
+def curves_of(
+    ranked: Sequence[tuple[Ints, RankedRows]], counts: Ints | Floats, weights: Floats, names: Sequence[str], said: str
+) -> Spec:
+    """The ROC curves of the six outputs that most rows have."""
+    rows = len(weights)
+    drawn = [place for place in np.argsort(-counts, kind="stable")[: len(_COLORS)] if 0 < counts[place] < rows]
     points = []
     for place in drawn:
-        order, ranked = rows.ranked[place]
-        hits, alarms = ranked.curve(weights[order])
+        order, one = ranked[place]
+        hits, alarms = one.curve(weights[order])
         x, y = np.append(0.0, alarms / alarms[-1]), np.append(0.0, hits / hits[-1])
         kept = thinned(x + y, 100)
         points += columns_to_points(x=x[kept], y=y[kept], label=[names[place]] * len(kept))
@@ -62,8 +73,7 @@ def roc_curves(rows: ClassifiedRows, names: Sequence[str]) -> Spec:
     }
     return chart(
         "ROC curves",
-        f"each class against the rest; mean area {macro_roc_auc(rows, weights):.3f}"
-        + (f" · {left_out} rarer classes are not drawn" if left_out > 0 else ""),
+        said + (f" · {left_out} rarer ones are not drawn" if left_out > 0 else ""),
         [guide(columns_to_points(x=[0, 1], y=[0, 1])), curves],
         {"x": share_axis("x", "False positive rate"), "y": share_axis("y", "True positive rate")},
     )

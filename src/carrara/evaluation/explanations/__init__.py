@@ -17,7 +17,7 @@ from carrara.evaluation.explanations.dependence import Predict, grid, partial_de
 from carrara.evaluation.explanations.permutation import permutation_importance
 from carrara.evaluation.explanations.shapley import Contributions, sampled_contributions, summary
 from carrara.evaluation.metrics import Kind, Metric
-from carrara.evaluation.weighing import Floats
+from carrara.evaluation.weighing import Floats, Ints
 
 __all__ = [
     "Contributions",
@@ -66,14 +66,16 @@ def explain(
     classes: Sequence[str] = (),
     contributions: Contributions | None = None,
     threshold: float = 0.5,
+    groups: Ints | None = None,
     seed: int = 0,
 ) -> Explained:
     """Explain a model on a sample of labelled `rows` of features; `importance` says which are looked at, if not all.
 
-    `contributions` are the exact ones of the first rows, where the model is of trees; else they are sampled.
+    `contributions` are the exact ones of the first rows, where the model is of trees; else they are sampled. `groups`
+    are the queries of a ranking, which are looked at whole.
     """
     order = sorted(rows.columns, key=lambda name: -importance.get(name, 0.0))
-    chosen = np.sort(np.random.default_rng(seed).permutation(rows.height)[:_PERMUTED_ROWS])
+    chosen = np.sort(_drawn(np.arange(rows.height) if groups is None else groups, seed))
     sample, truth = rows[chosen], labels[chosen]
     few = sample.gather_every(max(1, sample.height // _DEPENDENCE_ROWS)).head(_DEPENDENCE_ROWS)
     shown = [name for name in order[:_DEPENDENCE_FEATURES] if grid(rows[name])]
@@ -81,12 +83,28 @@ def explain(
         contributions = sampled_contributions(predict, sample.head(_SHAPLEY_ROWS), few, seed=seed)
     return Explained(
         permutation=permutation_importance(
-            predict, sample, truth, order[:_PERMUTED_FEATURES], by, kind=kind, threshold=threshold, seed=seed
+            predict,
+            sample,
+            truth,
+            order[:_PERMUTED_FEATURES],
+            by,
+            kind=kind,
+            threshold=threshold,
+            groups=None if groups is None else groups[chosen],
+            seed=seed,
         ),
         dependence={name: _dependence(predict, few, rows, name, classes) for name in shown},
         shap={} if contributions is None else summary(contributions),
         pairs=[_pair(predict, few.head(_PAIR_ROWS), rows, pair) for pair in _pairs(shown[:3]) if not classes],
     )
+
+
+def _drawn(groups: Ints, seed: int) -> Ints:
+    """The places of some thousand rows, all of a group or none."""
+    _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    taken = order[: max(1, int((np.cumsum(sizes[order]) <= _PERMUTED_ROWS).sum()))]
+    return np.flatnonzero(np.isin(codes, taken))
 
 
 def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from carrara.evaluation.explanations.dependence import Predict
 from carrara.evaluation.metrics import Kind, Metric, labelled_rows, rows_weights
-from carrara.evaluation.weighing import Floats
+from carrara.evaluation.weighing import Floats, Ints
 
 _TIMES = 3
 
@@ -24,6 +24,7 @@ def permutation_importance(
     *,
     kind: Kind = "binary",
     threshold: float = 0.5,
+    groups: Ints | None = None,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """Of each feature the mean fall of the metric over three shuffles (a rise of one where less is better), and the
@@ -31,7 +32,7 @@ def permutation_importance(
     random, sign = np.random.default_rng(seed), 1 if by.greater_is_better else -1
 
     def measured(asked: pl.DataFrame) -> float:
-        found = labelled_rows(kind, labels, predict(asked), threshold=threshold)
+        found = labelled_rows(kind, labels, predict(asked), threshold=threshold, groups=groups)
         return float(by.kernel(found, rows_weights(found)))
 
     whole, found = measured(rows), {}

@@ -9,7 +9,7 @@ import numpy as np
 from carrara.core.errors import CarraraError
 from carrara.models.learned.forest import Floats, Forest, Ints, Tree
 
-_LINKS = {"binary": "sigmoid", "multiclass": "softmax", "regression": "identity"}
+_LINKS = {"binary": "sigmoid", "multiclass": "softmax", "regression": "identity", "lambdarank": "identity"}
 _CATEGORIES, _LEFT = 1, 2
 
 

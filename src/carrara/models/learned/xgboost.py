@@ -14,7 +14,12 @@ from carrara.models.learned.ubjson import decode
 
 JSON_START, UBJ_START = b'{"learner"', b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner"
 
-_LINKS = {"binary:logistic": "sigmoid", "multi:softprob": "softmax", "reg:squarederror": "identity"}
+_LINKS = {
+    "binary:logistic": "sigmoid",
+    "multi:softprob": "softmax",
+    "reg:squarederror": "identity",
+    "rank:ndcg": "identity",
+}
 
 
 def read(data: bytes) -> Forest:

@@ -25,10 +25,12 @@ OUTPUTS: Mapping[Kind, str] = {
     "binary": "probability",
     "multiclass": "probabilities",
     "regression": "prediction",
+    "multilabel": "probabilities",
+    "ranking": "score",
     "clustering": "distances",
 }
-"""What a model gives: the probability of true, of shape (rows,), or of each class, (rows, classes), or a number, or the
-distance to each cluster's centre, (rows, clusters)."""
+"""What a model gives: the probability of true, of shape (rows,), or of each class or each of several labels, (rows,
+classes), or a number, or what items are ordered by, or the distance to each cluster's centre, (rows, clusters)."""
 
 FEATURES = "features"
 """The input of a trainer's ONNX graph: float32 of shape (rows, features)."""
@@ -41,12 +43,14 @@ MOST_IN_MEMORY = 250_000_000
 @dataclass(frozen=True)
 class Part:
     """One part of a training set: `features` float32 of shape (rows, features), in a file where they are more than
-    MOST_IN_MEMORY; `labels` float32 of shape (rows,): 0 and 1, places of classes, or numbers; `weights` float32 of
-    shape (rows,), or None where all rows count the same."""
+    MOST_IN_MEMORY; `labels` float32 of shape (rows,): 0 and 1, places of classes, or numbers, and of several labels 0
+    and 1 of shape (rows, labels); `weights` float32 of shape (rows,), or None where all rows count the same; `groups`
+    int64 of shape (rows,), the query of each row of a ranking."""
 
     features: Array
     labels: Array
     weights: Array | None = None
+    groups: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ class Fitted:
 
     `predict` scores rows of features as the trainer's own object does, in the shape of the kind's output. `to_onnx`
     makes the graph from FEATURES to that output, and raises where there is none; `native` are the files of the
-    runtime called `format`, for a model without an equal graph, and empty where only the graph can be kept. `edges`
+    runtime called `format`, for a model without an equal graph, and empty where only the graph can be kept; `to_native`
+    makes them where they are dear to make. `edges`
     are rows of features at which the model's answer jumps, for the proof. `learned` holds the full learned parameters
     in a form that needs no framework; `importance` is each column's share (sum 1); `curve` the loss of each round;
     `libraries` what made it. `classes` are the columns of the output where the task knows of none, and `outputs` what
@@ -117,6 +122,7 @@ class Fitted:
     libraries: tuple[str, ...]
     format: str = "onnx"
     native: Mapping[str, bytes] = field(default_factory=dict)
+    to_native: Callable[[], Mapping[str, bytes]] | None = None
     edges: Array | None = None
     curve: Mapping[str, list[float]] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -125,7 +131,7 @@ class Fitted:
 
 
 class Trainer(Protocol):
-    """Hyper-parameters that can be fitted."""
+    """Hyper-parameters that can be fitted; `kinds`, where a trainer has it, are the kinds of label that it learns."""
 
     @property
     def name(self) -> str: ...

@@ -7,7 +7,7 @@ process or several.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,9 +38,11 @@ class Epochs(Protocol):
 
 
 class Net(Protocol):
-    """A net in a framework, with its optimiser; `shape` is that of dense layers, or None."""
+    """A net in a framework, with its optimiser; `shape` is that of dense layers, or None, and `format` the runtime of
+    its native form."""
 
     shape: Shape | None
+    format: str
 
     def begin(self, epoch: int) -> None:
         """Seed what is random in an epoch, so that one that is begun again is the same."""
@@ -65,6 +67,9 @@ class Net(Protocol):
 
     def graph(self) -> bytes:
         """An ONNX model from FEATURES to MARGINS, of what `weights` are now. Raises where there is none."""
+
+    def native(self, scale: Scale) -> Mapping[str, bytes]:
+        """The files of the framework's own form, from FEATURES to the kind's output."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ workers that mirror one another, nor with parameter servers (3.15)."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -16,9 +16,10 @@ from carrara.training.cluster.devices import placement
 from carrara.training.cluster.evaluator import Evaluator, measure_states
 from carrara.training.trainers.base import FEATURES, Array, Fitted, Part, Task
 from carrara.training.trainers.blocks import NUMBERS, blocks_of
-from carrara.training.trainers.epochs import MARGINS, run_epochs, scaled
+from carrara.training.trainers.epochs import MARGINS, Scale, run_epochs, scaled
 from carrara.training.trainers.keras_strategies import Alone, Coordinated, Strategy, joined_strategy
 from carrara.training.trainers.net_graph import dense_graph
+from carrara.training.trainers.net_native import saved_model
 from carrara.training.trainers.nets import NetTrainer, fit_net, refuse_missing
 from carrara.training.trainers.shape import Shape
 
@@ -79,6 +80,8 @@ def _libraries() -> tuple[Any, Any]:
 
 
 class _KerasNet:
+    format = "tensorflow"
+
     def __init__(self, tensorflow: Any, keras: Any, trainer: NetTrainer, task: Task, strategy: Strategy) -> None:
         self._tensorflow, self._keras, self._task, self._strategy = tensorflow, keras, task, strategy
         self.shape = Shape.of(trainer.layers, task) if trainer.build is None else None
@@ -94,8 +97,10 @@ class _KerasNet:
             "binary": keras.losses.BinaryCrossentropy(from_logits=True),
             "multiclass": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             "regression": keras.losses.MeanSquaredError(),
+            "multilabel": keras.losses.BinaryCrossentropy(from_logits=True),
         }[task.kind]
-        kinds = [(None, len(task.names)), (None,), (None,), ()]
+        labels = (None, task.outputs) if task.kind == "multilabel" else (None,)
+        kinds = [(None, len(task.names)), labels, (None,), ()]
         specs = [tensorflow.TensorSpec(kind, tensorflow.float32) for kind in kinds]
         self._step = tensorflow.function(strategy.wrapped(self._stepped), input_signature=specs)
         self._loss = tensorflow.function(strategy.summed(self._measured), input_signature=specs[:3])
@@ -141,6 +146,9 @@ class _KerasNet:
             return dense_graph(self.shape, self.weights(), len(self._task.names))
         return _exported(self._tensorflow, self._model, len(self._task.names))
 
+    def native(self, scale: Scale) -> Mapping[str, bytes]:
+        return saved_model(self._tensorflow, self._model, scale, self._task)
+
     def _learned(self) -> list[Any]:
         """All that the margins depend on: of a net of dense layers its weights, else also what layers count."""
         if self.shape is not None:
@@ -169,7 +177,7 @@ class _KerasNet:
     def _weighted(self, features: Any, labels: Any, weights: Any, *, training: bool) -> Any:
         """The sum of the rows' losses by their weights."""
         margins, math = self._model(features, training=training), self._tensorflow
-        truth = labels if self._task.kind == "multiclass" else math.expand_dims(labels, 1)
+        truth = labels if self._task.kind in ("multiclass", "multilabel") else math.expand_dims(labels, 1)
         return math.reduce_sum(math.reshape(self._losses.call(truth, margins), (-1,)) * weights)
 
 

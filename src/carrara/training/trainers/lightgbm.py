@@ -10,26 +10,36 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 
+from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
+from carrara.evaluation.metrics import Kind
 from carrara.models.learned.lightgbm import read
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Fitted, Part, Task, started
 from carrara.training.trainers.forest_graph import forest_graph
+from carrara.training.trainers.ranking import by_query
 from carrara.training.trainers.trees import Rounds, edge_rows
 
 _OBJECTIVES = {
     "binary": {"objective": "binary", "metric": "binary_logloss"},
     "multiclass": {"objective": "multiclass", "metric": "multi_logloss"},
     "regression": {"objective": "regression", "metric": "rmse"},
+    "ranking": {"objective": "lambdarank", "metric": "ndcg"},
 }
+
+_MOST_RELEVANT = 10_000
+_WHOLE_ORDER = 1_000_000_000
+"""As many places of an order as no query has items."""
 
 
 @dataclass(frozen=True)
 class LightGBM:
-    """Gradient-boosted trees of at most `leaves` leaves, for labels of any kind.
+    """Gradient-boosted trees of at most `leaves` leaves, for labels of any kind but several at once; items are ranked
+    by LambdaMART on NDCG, with whole numbers as relevances.
 
-    `trees` is the most that are grown (of several classes: for each); growing stops when the validation loss has not
-    fallen for `early_stopping` trees. `row_share` and `column_share` are sampled for each tree.
+    `trees` is the most that are grown (of several classes: for each); growing stops when the validation loss (of a
+    ranking 1 - NDCG) has not fallen for `early_stopping` trees. `row_share` and `column_share` are sampled for each
+    tree.
     """
 
     trees: int = 500
@@ -42,6 +52,7 @@ class LightGBM:
     early_stopping: int = 30
 
     name = "lightgbm"
+    kinds: ClassVar[tuple[Kind, ...]] = ("binary", "multiclass", "regression", "ranking")
     space: ClassVar[Mapping[str, Space]] = {
         "leaves": Between(4, 128, log=True),
         "learning_rate": Between(0.01, 0.3, log=True),
@@ -79,16 +90,16 @@ class LightGBM:
         grown: Any = before if rounds.model is None else lightgbm.Booster(model_str=rounds.model.decode())
         best = before.current_iteration() if before is not None else 0
         if rounds.left:
-            data = lightgbm.Dataset(train.features, train.labels, weight=train.weights, params={"verbosity": -1})
-            held = data.create_valid(validation.features, validation.labels, weight=validation.weights)
+            gains = _gains(train, validation) if task.kind == "ranking" else {}
+            data, held = _datasets(lightgbm, train, validation)
             grown = lightgbm.train(
-                self._parameters(task),
+                {**self._parameters(task), **gains},
                 data,
                 num_boost_round=rounds.left,
                 init_model=grown,
                 valid_sets=[data, held],
                 valid_names=["train", "validation"],
-                callbacks=[_watched(lightgbm, rounds)],
+                callbacks=[_watched(lightgbm, rounds, task)],
             )
         text: str = grown.model_to_string(num_iteration=best + rounds.best)
         # LightGBM writes how many rounds its last call had, which is another number where a fit was gone on with.
@@ -112,9 +123,33 @@ class LightGBM:
         }
 
 
-def _watched(lightgbm: Any, rounds: Rounds) -> Callable[[Any], None]:
+def _datasets(lightgbm: Any, train: Part, validation: Part) -> tuple[Any, Any]:
+    sizes, held_sizes = None, None
+    if train.groups is not None:
+        first, second = by_query(train), by_query(validation)
+        train, sizes, validation, held_sizes = first.part, first.sizes, second.part, second.sizes
+    quiet = {"verbosity": -1}
+    data = lightgbm.Dataset(train.features, train.labels, weight=train.weights, group=sizes, params=quiet)
+    held = data.create_valid(validation.features, validation.labels, weight=validation.weights, group=held_sizes)
+    return data, held
+
+
+def _gains(*parts: Part) -> dict[str, Any]:
+    """An item's gain is its relevance, as in our metric, over the whole order. TrainingError for other numbers."""
+    labels = np.concatenate([part.labels for part in parts])
+    if (labels != np.floor(labels)).any() or labels.max() > _MOST_RELEVANT:
+        raise TrainingError(
+            f"LightGBM ranks by whole numbers up to {_MOST_RELEVANT:,}, and some relevances are none",
+            hint="Round them, or take XGBoost.",
+        )
+    return {"label_gain": list(range(int(labels.max()) + 1)), "eval_at": [_WHOLE_ORDER]}
+
+
+def _watched(lightgbm: Any, rounds: Rounds, task: Task) -> Callable[[Any], None]:
     def after(state: Any) -> None:
         losses = {part: loss for part, _, loss, *_ in state.evaluation_result_list}
+        if task.kind == "ranking":
+            losses = {part: 1 - ndcg for part, ndcg in losses.items()}
         written = lambda: state.model.model_to_string(num_iteration=-1).encode()  # noqa: E731
         if rounds.ended(losses["train"], losses["validation"], written):
             raise lightgbm.callback.EarlyStopException(state.iteration, state.evaluation_result_list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -11,43 +11,41 @@ import numpy as np
 
 from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
+from carrara.evaluation.metrics import Kind
 from carrara.training.onnx_graphs import IR_VERSION, OPSET
-from carrara.training.search import Between, OneOf, Space
+from carrara.training.search import Between, Space
 from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Logistic regression of a class, ridge regression of a number; `l2` is the weight of the penalty.
+    """Logistic regression of a class, or of each of several labels, ridge regression of a number; `l2` is the weight of
+    the penalty.
 
-    `balanced` counts each class the same, however many rows it has. It takes no missing numbers, and learns best from
-    standardised ones: `transforms=(carrara.Impute(), carrara.Standardise())`.
+    It takes no missing numbers, and learns best from standardised ones: `transforms=(carrara.Impute(),
+    carrara.Standardise())`.
     """
 
     l2: float = 1.0
-    balanced: bool = False
     iterations: int = 1_000
 
     name = "linear"
-    space: ClassVar[Mapping[str, Space]] = {"l2": Between(0.0001, 1000.0, log=True), "balanced": OneOf((True, False))}
+    kinds: ClassVar[tuple[Kind, ...]] = ("binary", "multiclass", "regression", "multilabel")
+    space: ClassVar[Mapping[str, Space]] = {"l2": Between(0.0001, 1000.0, log=True)}
 
     def spec(self) -> dict[str, Any]:
         return asdict(self)
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         require("sklearn", extra="sklearn", purpose="the trainer 'linear'")
-        from sklearn.linear_model import LogisticRegression, Ridge
-
         if task.start:
             raise TrainingError(f"the trainer '{self.name}' cannot go on from another version")
         _refuse_missing(train, task)
-        if task.kind == "regression":
-            model = Ridge(alpha=self.l2)
-        else:
-            weight = "balanced" if self.balanced else None
-            model = LogisticRegression(C=1 / self.l2, class_weight=weight, max_iter=self.iterations)
-        model.fit(train.features.astype(np.float64), train.labels, sample_weight=train.weights)
-        weights, intercepts = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+        features = train.features.astype(np.float64)
+        labels = train.labels.T if task.kind == "multilabel" else [train.labels]
+        models = [self._model(task).fit(features, one, sample_weight=train.weights) for one in labels]
+        weights = np.concatenate([np.atleast_2d(model.coef_) for model in models])
+        intercepts = np.concatenate([np.atleast_1d(model.intercept_) for model in models])
         sizes = np.abs(weights).mean(axis=0) * train.features.std(axis=0)
         learned = {
             "features": list(task.names),
@@ -57,13 +55,24 @@ class Linear:
         }
         task.advance(1, 1)
         return Fitted(
-            predict=lambda rows: _predict(model, rows, task),
+            predict=lambda rows: _predict(models, rows, task),
             to_onnx=lambda: _graph(weights, intercepts, task),
             learned={"learned.json": msgspec.json.encode(learned)},
             importance=dict(zip(task.names, (sizes / (sizes.sum() or 1.0)).tolist(), strict=True)),
-            summary={"coefficients": int(weights.size), "iterations": int(np.max(model.n_iter_ or 1))},
+            summary={"coefficients": int(weights.size), "iterations": max(_iterations(model) for model in models)},
             libraries=("scikit-learn", "onnx"),
         )
+
+    def _model(self, task: Task) -> Any:
+        from sklearn.linear_model import LogisticRegression, Ridge
+
+        if task.kind == "regression":
+            return Ridge(alpha=self.l2)
+        return LogisticRegression(C=1 / self.l2, max_iter=self.iterations)
+
+
+def _iterations(model: Any) -> int:
+    return 1 if model.n_iter_ is None else int(np.max(model.n_iter_))
 
 
 def _refuse_missing(train: Part, task: Task) -> None:
@@ -76,11 +85,14 @@ def _refuse_missing(train: Part, task: Task) -> None:
         )
 
 
-def _predict(model: Any, rows: Array, task: Task) -> Array:
+def _predict(models: Sequence[Any], rows: Array, task: Task) -> Array:
+    features = rows.astype(np.float64)
     if task.kind == "regression":
-        return np.asarray(model.predict(rows.astype(np.float64)))
-    scores = np.asarray(model.predict_proba(rows.astype(np.float64)))
-    return scores if task.kind == "multiclass" else scores[:, 1]
+        return np.asarray(models[0].predict(features))
+    if task.kind == "multiclass":
+        return np.asarray(models[0].predict_proba(features))
+    scores = np.column_stack([model.predict_proba(features)[:, 1] for model in models])
+    return scores if task.kind == "multilabel" else scores[:, 0]
 
 
 def _graph(weights: Array, intercepts: Array, task: Task) -> bytes:
@@ -91,12 +103,14 @@ def _graph(weights: Array, intercepts: Array, task: Task) -> bytes:
     name, columns = OUTPUTS[task.kind], weights.shape[0]
     if task.kind == "multiclass":
         nodes.append(helper.make_node("Softmax", ["margins"], [name], axis=1))
+    elif task.kind == "multilabel":
+        nodes.append(helper.make_node("Sigmoid", ["margins"], [name]))
     else:
         constants["flat"] = np.array([-1], np.int64)
         nodes.append(helper.make_node("Reshape", ["margins", "flat"], ["margin"]))
         operator = "Sigmoid" if task.kind == "binary" else "Identity"
         nodes.append(helper.make_node(operator, ["margin"], [name]))
-    shape = [None, columns] if task.kind == "multiclass" else [None]
+    shape = [None, columns] if task.kind in ("multiclass", "multilabel") else [None]
     graph = helper.make_graph(
         nodes,
         "model",

@@ -70,6 +70,8 @@ def answer_graph(scale: Scale, task: Task) -> bytes:
     add, constant = nodes.add, nodes.constant
     if task.kind == "multiclass":
         flow = add("Softmax", MARGINS, axis=1)
+    elif task.kind == "multilabel":
+        flow = add("Sigmoid", MARGINS)
     else:
         flow = add("Reshape", MARGINS, constant([-1], np.int64))
         if task.kind == "binary":

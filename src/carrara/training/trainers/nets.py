@@ -11,6 +11,7 @@ import numpy as np
 
 from carrara.core.digests import digest_function
 from carrara.core.errors import TrainingError
+from carrara.evaluation.metrics import Kind
 from carrara.models.learned.net import SHAPE as NET_SHAPE
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Array, Fitted, Part, Task
@@ -42,6 +43,7 @@ class NetTrainer:
     early_stopping: int = 3
     build: Callable[..., Any] | None = None
 
+    kinds: ClassVar[tuple[Kind, ...]] = ("binary", "multiclass", "regression", "multilabel")
     space: ClassVar[Mapping[str, Space]] = {
         "dropout": Between(0.0, 0.5),
         "learning_rate": Between(0.0001, 0.01, log=True),
@@ -62,6 +64,8 @@ def fit_net(trainer: NetTrainer, net: Net, train: Part, validation: Part, task: 
     return Fitted(
         predict=lambda rows: scale.up(_activated(net.predict(rows), task)),
         to_onnx=lambda: joined(net.graph(), answer_graph(scale, task), MARGINS, "net/"),
+        format=net.format,
+        to_native=lambda: net.native(scale),
         learned={"learned.npz": packed(learned), **_described(net.shape, scale)},
         importance=_importance(net, Part(validation.features, scale.down(validation.labels)), task),
         curve=curve,
@@ -95,6 +99,8 @@ def _activated(margins: Array, task: Task) -> Array:
     if task.kind == "multiclass":
         grown = np.exp(margins - margins.max(axis=1, keepdims=True))
         return np.asarray(grown / grown.sum(axis=1, keepdims=True))
+    if task.kind == "multilabel":
+        return np.asarray(1 / (1 + np.exp(-margins)))
     flat = margins[:, 0]
     return np.asarray(1 / (1 + np.exp(-flat))) if task.kind == "binary" else flat
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 
 from carrara.core.errors import DefinitionError, TrainingError
 from carrara.core.plugins import require
+from carrara.evaluation.metrics import Kind
 from carrara.training.onnx_graphs import OPSET, with_output
 from carrara.training.trainers.base import FEATURES, Array, Fitted, Part, Task
 
@@ -25,6 +26,7 @@ class Sklearn:
     estimator: Any
 
     name = "sklearn"
+    kinds: ClassVar[tuple[Kind, ...]] = ("binary", "multiclass", "regression", "multilabel")
 
     def __post_init__(self) -> None:
         if not (hasattr(self.estimator, "fit") and hasattr(self.estimator, "get_params")):
@@ -86,8 +88,12 @@ def fitted_estimator(model: Any, task: Task) -> Fitted:
 def _predict(model: Any, rows: Array, task: Task) -> Array:
     if task.kind == "regression":
         return np.asarray(model.predict(rows)).reshape(len(rows))
-    scores = np.asarray(model.predict_proba(rows))
-    return scores if task.kind == "multiclass" else scores[:, 1]
+    found = model.predict_proba(rows)
+    if isinstance(found, list):
+        # Forests and MultiOutputClassifier give two columns for each label.
+        return np.column_stack([label[:, 1] for label in found])
+    scores = np.asarray(found)
+    return scores[:, 1] if task.kind == "binary" else scores
 
 
 def _graph(model: Any, task: Task) -> bytes:
@@ -106,7 +112,27 @@ def _graph(model: Any, task: Task) -> bytes:
     converted = skl2onnx.to_onnx(model, initial_types=types, options=options, target_opset=min(OPSET, 18))
     if task.kind == "regression":
         return with_output(converted, task.kind, converted.graph.output[0].name, columns=1)
-    return with_output(converted, task.kind, converted.graph.output[1].name, columns=len(task.classes) or 2)
+    source = converted.graph.output[1].name
+    if task.kind == "multilabel":
+        source = _one_table(converted, model, len(task.names))
+    return with_output(converted, task.kind, source, columns=len(task.classes) or 2)
+
+
+def _one_table(converted: Any, model: Any, columns: int) -> str:
+    """The tensor with a column for each label: where an estimator gives two columns for each, the second of each."""
+    onnx = require("onnx", extra="sklearn", purpose="the export to ONNX")
+    helper, graph = onnx.helper, converted.graph
+    output = graph.output[1]
+    source: str = output.name
+    if not isinstance(model.predict_proba(np.zeros((1, columns), np.float32)), list):
+        return source
+    if output.type.WhichOneof("value") == "sequence_type":
+        graph.node.append(helper.make_node("ConcatFromSequence", [source], ["carrara.stacked"], axis=0, new_axis=1))
+        source = "carrara.stacked"
+    graph.initializer.append(helper.make_tensor("carrara.true", onnx.TensorProto.INT64, [], [1]))
+    graph.node.append(helper.make_node("Gather", [source, "carrara.true"], ["carrara.by_label"], axis=2))
+    graph.node.append(helper.make_node("Transpose", ["carrara.by_label"], ["carrara.labels"], perm=[1, 0]))
+    return "carrara.labels"
 
 
 def _parts(model: Any) -> list[Any]:

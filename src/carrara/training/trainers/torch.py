@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,8 +15,9 @@ import numpy as np
 from carrara.core.plugins import require
 from carrara.training.cluster.cores import cores
 from carrara.training.trainers.base import Array, Fitted, Part, Task
-from carrara.training.trainers.epochs import run_epochs
+from carrara.training.trainers.epochs import Scale, run_epochs
 from carrara.training.trainers.net_graph import dense_graph
+from carrara.training.trainers.net_native import torch_program
 from carrara.training.trainers.nets import NetTrainer, fit_net, refuse_missing
 from carrara.training.trainers.shape import Shape
 from carrara.training.trainers.torch_modules import built, dense, exported
@@ -95,6 +96,8 @@ class _Group:
 
 
 class _TorchNet:
+    format = "torch"
+
     def __init__(self, torch: Any, trainer: Torch, task: Task, group: _Group) -> None:
         self._torch, self._task, self._group = torch, task, group
         self.shape = Shape.of(trainer.layers, task) if trainer.build is None else None
@@ -181,6 +184,9 @@ class _TorchNet:
             return dense_graph(self.shape, self.weights(), len(self._task.names))
         return exported(self._torch, self._module.eval(), len(self._task.names))
 
+    def native(self, scale: Scale) -> Mapping[str, bytes]:
+        return torch_program(self._torch, self._module.eval(), scale, self._task)
+
     def _tensors(self) -> list[Any]:
         """All that the margins depend on: parameters, then what layers count, such as a mean of batches."""
         return [*self._module.parameters(), *self._module.buffers()]
@@ -196,6 +202,8 @@ class _TorchNet:
         margins, truth = self._module(torch.from_numpy(features)), torch.from_numpy(labels)
         if self._task.kind == "multiclass":
             each = functional.cross_entropy(margins, truth.long(), reduction="none")
+        elif self._task.kind == "multilabel":
+            each = functional.binary_cross_entropy_with_logits(margins, truth, reduction="none").mean(dim=1)
         elif self._task.kind == "binary":
             each = functional.binary_cross_entropy_with_logits(margins[:, 0], truth, reduction="none")
         else:

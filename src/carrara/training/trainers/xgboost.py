@@ -13,6 +13,7 @@ import numpy as np
 
 from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
+from carrara.evaluation.metrics import Kind
 from carrara.models.learned.xgboost import read
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Fitted, Part, Task, started
@@ -21,19 +22,23 @@ from carrara.training.trainers.trees import Rounds, edge_rows
 from carrara.training.trainers.xgboost_collective import communicator
 from carrara.training.trainers.xgboost_data import quantised
 
-_OBJECTIVES = {
+_OBJECTIVES: Mapping[str, Mapping[str, Any]] = {
     "binary": {"objective": "binary:logistic", "eval_metric": "logloss"},
     "multiclass": {"objective": "multi:softprob", "eval_metric": "mlogloss"},
     "regression": {"objective": "reg:squarederror", "eval_metric": "rmse"},
+    "multilabel": {"objective": "binary:logistic", "eval_metric": "logloss"},
+    # An item's gain is its relevance, as in our metric, and not 2^relevance - 1.
+    "ranking": {"objective": "rank:ndcg", "eval_metric": "ndcg", "ndcg_exp_gain": False},
 }
 
 
 @dataclass(frozen=True)
 class XGBoost:
-    """Gradient-boosted trees, for labels of any kind.
+    """Gradient-boosted trees, for labels of any kind; items are ranked by LambdaMART (Burges, 2010) on NDCG.
 
-    `trees` is the most that are grown (of several classes: for each); growing stops when the validation loss has not
-    fallen for `early_stopping` trees. `row_share` and `column_share` are sampled for each tree.
+    `trees` is the most that are grown (of several classes or labels: for each); growing stops when the validation loss
+    (of a ranking 1 - NDCG) has not fallen for `early_stopping` trees. `row_share` and `column_share` are sampled for
+    each tree.
     """
 
     trees: int = 500
@@ -47,6 +52,7 @@ class XGBoost:
 
     name = "xgboost"
     distributed: ClassVar[bool] = True
+    kinds: ClassVar[tuple[Kind, ...]] = ("binary", "multiclass", "regression", "multilabel", "ranking")
     space: ClassVar[Mapping[str, Space]] = {
         "depth": Between(2, 10),
         "learning_rate": Between(0.01, 0.3, log=True),
@@ -79,6 +85,8 @@ class XGBoost:
 
     def join(self, train: Part, validation: Part, task: Task) -> None:
         xgboost = require("xgboost", extra="xgboost", purpose="the trainer 'xgboost'")
+        if task.kind == "ranking":
+            raise TrainingError("a ranking is learned in one process", hint="Train without --workers.")
         rounds = Rounds(task, self.trees, self.early_stopping)
         with communicator() as share, tempfile.TemporaryDirectory(prefix="quantised-") as folder:
             data = quantised(xgboost, share(train), share(validation), Path(folder))
@@ -101,7 +109,7 @@ class XGBoost:
             data,
             num_boost_round=rounds.left,
             evals=[(data, "train"), (held, "validation")],
-            callbacks=[_watched(xgboost, rounds)],
+            callbacks=[_watched(xgboost, rounds, task)],
             verbose_eval=False,
             xgb_model=grown,
         )
@@ -135,10 +143,12 @@ def _before(xgboost: Any, task: Task) -> Any:
     return booster
 
 
-def _watched(xgboost: Any, rounds: Rounds) -> Any:
+def _watched(xgboost: Any, rounds: Rounds, task: Task) -> Any:
     class Watched(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
             train, validation = (next(iter(evals_log[part].values()))[-1] for part in ("train", "validation"))
+            if task.kind == "ranking":
+                train, validation = 1 - train, 1 - validation
             return rounds.ended(train, validation, lambda: bytes(model.save_raw("ubj")))
 
     return Watched()

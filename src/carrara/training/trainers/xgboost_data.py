@@ -7,12 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from carrara.training.trainers.base import MOST_IN_MEMORY, Part
+from carrara.training.trainers.ranking import by_query
 
 _BATCH_ROWS = 1_048_576
 
 
 def quantised(xgboost: Any, train: Part, validation: Part, folder: Path) -> tuple[Any, Any]:
-    """Both parts, the second by the quantiles of the first; files of large ones are in `folder`."""
+    """Both parts, the second by the quantiles of the first; files of large ones are in `folder`, and those of a ranking
+    in memory, by query."""
+    if train.groups is not None:
+        first, second = by_query(train), by_query(validation)
+        data = xgboost.QuantileDMatrix(
+            first.part.features, first.part.labels, qid=first.part.groups, weight=first.weights
+        )
+        return data, xgboost.QuantileDMatrix(
+            second.part.features, second.part.labels, qid=second.part.groups, weight=second.weights, ref=data
+        )
     if train.features.size <= MOST_IN_MEMORY:
         data = xgboost.QuantileDMatrix(train.features, train.labels, weight=train.weights)
         return data, xgboost.QuantileDMatrix(

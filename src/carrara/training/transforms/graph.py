@@ -14,6 +14,7 @@ from carrara.training.onnx_graphs import IR_VERSION, OPSET
 from carrara.training.trainers.base import Array
 
 ML_DOMAIN = "ai.onnx.ml"
+ORT_DOMAIN = "com.microsoft"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Graph:
             initializer=[constant for name, constant in self.constants.items() if name in used],
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML_DOMAIN, 3)]
+        if any(node.domain == ORT_DOMAIN for node in needed):
+            opsets.append(helper.make_opsetid(ORT_DOMAIN, 1))
         return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString())
 
     def _tensor(self, name: str, values: Array) -> Any:
