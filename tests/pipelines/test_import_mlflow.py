@@ -78,6 +78,7 @@ def test_an_unmeasured_version_is_tried_on_its_example_before_it_may_live(import
     record = imported.models.record("churn@1")
     assert (record["gates"]["passed"], record["gates"]["trial"]["rows"]) == (True, 2)
     assert record["metrics"]["test"] == {}
+    assert {one["statistics"]["rows"] for one in record["features"]} == {0}
 
 
 def test_a_measured_version_has_metrics_slices_charts_and_explanations_of_its_own(imported):

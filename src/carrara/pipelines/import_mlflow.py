@@ -223,7 +223,7 @@ def _feature(name: str, imported: ImportedModel) -> dict[str, Any]:
         "dtype": imported.fields[name.partition(":")[2]],
         "importance": imported.importance[name],
         **dict.fromkeys(told),
-        "statistics": {},
+        "statistics": {"rows": 0, "nulls": 0},  # nobody has seen a row
         "parts": {},
     }
 
