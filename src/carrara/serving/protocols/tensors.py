@@ -52,11 +52,12 @@ def from_tensor(name: str, tensor: Any) -> Array:
     if tensor.dtype not in DTYPES:
         raise RequestError(f"input '{name}' has the type number {tensor.dtype}, which is not supported", field=name)
     dtype, field = DTYPES[tensor.dtype]
-    if tensor.tensor_content:
-        if len(tensor.tensor_content) != size * dtype.itemsize:
-            found, wanted = len(tensor.tensor_content), size * dtype.itemsize
+    # Each look at the field copies its bytes.
+    if content := tensor.tensor_content:
+        if len(content) != size * dtype.itemsize:
+            found, wanted = len(content), size * dtype.itemsize
             raise RequestError(f"input '{name}' has {found} bytes, and its shape needs {wanted}", field=name)
-        return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
+        return np.frombuffer(content, dtype).reshape(shape)
     return _filled(name, _listed(name, getattr(tensor, field), dtype, field), shape, size)
 
 
