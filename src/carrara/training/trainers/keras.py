@@ -153,8 +153,8 @@ class _KerasNet:
         """All that the margins depend on: of a net of dense layers its weights, else also what layers count."""
         if self.shape is not None:
             return list(self._model.trainable_variables)
-        seeds = [variable for variable in self._model.variables if "seed" in variable.path]
-        return [variable for variable in self._model.variables if variable not in seeds]
+        # By its path: variables compare by their values, as tensors do.
+        return [variable for variable in self._model.variables if "seed" not in variable.path]
 
     def _variables(self) -> list[Any]:
         return [*self._model.variables, *self._optimiser.variables]
