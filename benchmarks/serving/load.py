@@ -50,6 +50,8 @@ def h2load(url: str, body: bytes, options: tuple[str, ...], connections: int, se
         counts = re.search(r"requests: .* (\d+) failed, (\d+) errored, (\d+) timeout", done.stdout)
         if per_second is None or counts is None:
             raise RuntimeError(f"h2load said nothing of its requests: {done.stdout}{done.stderr}")
+        if not log.stat().st_size:
+            raise RuntimeError("no request was answered")
         status, took = np.loadtxt(log, usecols=(1, 2), unpack=True, ndmin=2)
     failed = sum(map(int, counts.groups())) + int(np.sum(status != 200))
     p50, p99 = np.percentile(took, (50, 99))
