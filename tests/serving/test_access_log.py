@@ -154,7 +154,7 @@ def test_a_log_that_is_moved_away_goes_on_in_a_new_file(tmp_path):
     path = tmp_path / "access.jsonl"
     log = AccessLog(path)
     log.ended(0.0, "HTTP", "GET", 200, {}, "", path="/first")
-    log._flush()
+    log._outbox.flush()
     path.rename(tmp_path / "access.jsonl.1")
     log.ended(0.0, "HTTP", "GET", 200, {}, "", path="/second")
     log.close()

@@ -94,7 +94,7 @@ def test_a_file_that_is_full_is_followed_by_another_and_a_lost_disk_costs_record
     request = Request(Choice("doubling"), {"x": np.array([1.0], np.float32), "name": np.array(["a"], dtype=object)})
     for _ in range(2):
         inference.answer(request)
-        log._flush()
+        log._outbox.flush()
     assert len(list(tmp_path.glob("kept-*"))) == 2
     logged["doubling"] = Logging(str(tmp_path / "nowhere" / "kept"), 1.0)
     inference.answer(request)

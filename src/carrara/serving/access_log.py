@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +18,7 @@ import msgspec
 
 from carrara.core.errors import ConfigurationError
 from carrara.core.stages import Stage
+from carrara.serving.outbox import Outbox
 
 _FLUSH_SECONDS = 0.2
 _MOST_WAITING = 100_000
@@ -127,8 +126,6 @@ class AccessLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._waiting: deque[Access] = deque()
-        self._lost = 0
         try:
             self._file = _opened(path)
         except OSError as error:
@@ -136,9 +133,13 @@ class AccessLog:
                 f"the access log {path} cannot be written: {error.strerror}",
                 hint="Name a file whose folder is there.",
             ) from None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="access-log", daemon=True)
-        self._thread.start()
+        self._outbox = Outbox(
+            "access-log",
+            self._deliver,
+            most=_MOST_WAITING,
+            seconds=_FLUSH_SECONDS,
+            told="the access log lacks %d requests",
+        )
 
     def ended(
         self,
@@ -153,40 +154,26 @@ class AccessLog:
         subject: Subject | None = None,
     ) -> None:
         """Take a request that began at `began` of `time.perf_counter` and has ended now. Thread-safe."""
-        if len(self._waiting) >= _MOST_WAITING:
-            self._lost += 1
-            return
         seconds = time.perf_counter() - began
         ids = (str(headers.get(name) or "") for name in ("x-request-id", "traceparent"))
         came = time.time() - seconds
-        self._waiting.append(Access(came, protocol, method, path, status, seconds, subject, client, *ids))
+        self._outbox.put(Access(came, protocol, method, path, status, seconds, subject, client, *ids))
 
     def close(self) -> None:
         """Write what waits."""
-        self._stop.set()
-        self._thread.join()
+        self._outbox.close()
         os.close(self._file)
 
-    def _work(self) -> None:
-        while not self._stop.wait(_FLUSH_SECONDS):
-            self._flush()
-        self._flush()
-
-    def _flush(self) -> None:
-        count = len(self._waiting)
-        lines = [self._waiting.popleft().line() for _ in range(count)]
-        if not count:
-            return
+    def _deliver(self, requests: list[Access]) -> int:
+        lines = [one.line() for one in requests]
         try:
             self._follow()
-            for start in range(0, count, _LINES_TOGETHER):
+            for start in range(0, len(lines), _LINES_TOGETHER):
                 _write(self._file, b"".join(lines[start : start + _LINES_TOGETHER]))
         except OSError as error:
-            self._lost += count
             _logger.warning("the access log %s is not written: %s", self._path, error)
-        if self._lost:
-            _logger.warning("the access log lacks %d requests", self._lost)
-            self._lost = 0
+            return len(lines)
+        return 0
 
     def _follow(self) -> None:
         """Open the file again where it was moved away, as logrotate does."""

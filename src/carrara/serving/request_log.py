@@ -8,9 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import random
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 
 from carrara.serving.contract import Prediction
 from carrara.serving.inference import Answer, Request, rows_of
+from carrara.serving.outbox import Outbox
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.tensorflow_serving import encode_predict, encode_request
 from carrara.serving.warm_up import write_record
@@ -67,12 +66,14 @@ class RequestLog:
 
     def __init__(self, logged: Callable[[], Mapping[str, Logging]], seed: int | None = None) -> None:
         self._logged, self._random = logged, random.Random(seed)
-        self._waiting: deque[_Kept] = deque()
         self._files: dict[str, Path] = {}
-        self._lost = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="request-log", daemon=True)
-        self._thread.start()
+        self._outbox = Outbox(
+            "request-log",
+            self._deliver,
+            most=_MOST_WAITING,
+            seconds=_FLUSH_SECONDS,
+            told="the request logs lack %d requests",
+        )
 
     def ran(
         self, requests: Sequence[Request], inputs: Mapping[str, Array], prediction: Prediction, version: int
@@ -86,29 +87,19 @@ class RequestLog:
             rows = rows_of(request) // request.calls
             for _ in range(request.calls):
                 if self._random.random() < found.share:
-                    self._take(_Kept(found, request, inputs, prediction, version, (start, rows) if calls > 1 else None))
+                    self._outbox.put(
+                        _Kept(found, request, inputs, prediction, version, (start, rows) if calls > 1 else None)
+                    )
                 start += rows
 
     def close(self) -> None:
         """Write what waits."""
-        self._stop.set()
-        self._thread.join()
+        self._outbox.close()
 
-    def _take(self, kept: _Kept) -> None:
-        if len(self._waiting) >= _MOST_WAITING:
-            self._lost += 1
-        else:
-            self._waiting.append(kept)
-
-    def _work(self) -> None:
-        while not self._stop.wait(_FLUSH_SECONDS):
-            self._flush()
-        self._flush()
-
-    def _flush(self) -> None:
+    def _deliver(self, calls: list[_Kept]) -> int:
+        lost = 0
         records: dict[Path, list[bytes]] = {}
-        for _ in range(len(self._waiting)):
-            kept = self._waiting.popleft()
+        for kept in calls:
             path = self._file(kept.logging.prefix, kept.request.choice.endpoint)
             records.setdefault(path, []).append(write_record(_record(kept)))
         for path, written in records.items():
@@ -116,11 +107,9 @@ class RequestLog:
                 with path.open("ab") as file:
                     file.write(b"".join(written))
             except OSError as error:
-                self._lost += len(written)
+                lost += len(written)
                 _logger.warning("the request log %s is not written: %s", path, error)
-        if self._lost:
-            _logger.warning("the request logs lack %d requests", self._lost)
-            self._lost = 0
+        return lost
 
     def _file(self, prefix: str, endpoint: str) -> Path:
         """The file that takes a model's records now."""

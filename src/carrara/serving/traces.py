@@ -6,12 +6,9 @@ Names follow the semantic conventions of HTTP and RPC.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +17,7 @@ from carrara.core.errors import ConfigurationError
 from carrara.core.plugins import require
 from carrara.core.stages import Stage
 from carrara.serving.access_log import Headers, Subject
+from carrara.serving.outbox import Outbox
 
 _FLUSH_SECONDS = 0.2
 _MOST_WAITING = 20_000
@@ -32,8 +30,6 @@ _NAMES = re.compile(r"(?<=/models/)[^/:]+|(?<=/versions/)\d+|(?<=/labels/)[^/:]+
 _PEER = re.compile(r"(?:ipv[46]:)?(?:\[|%5B)?(.*?)(?:\]|%5D)?:(\d+)")
 _FAULTS = ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
 """The codes that are a server's errors, as the conventions have it."""
-
-_logger = logging.getLogger("carrara.serving")
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,13 @@ class Traces:
         self._trace, self._provider, self._scheme = trace, provider, scheme
         self._tracer = provider.get_tracer("carrara.serving")
         self._context = propagation.TraceContextTextMapPropagator()
-        self._waiting: deque[_Ended] = deque()
-        self._lost = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="traces", daemon=True)
-        self._thread.start()
+        self._outbox = Outbox(
+            "traces",
+            self._deliver,
+            most=_MOST_WAITING,
+            seconds=_FLUSH_SECONDS,
+            told="%d requests were not traced, since there are too many: sample fewer",
+        )
 
     def ended(
         self,
@@ -77,9 +75,6 @@ class Traces:
         subject: Subject | None = None,
     ) -> None:
         """Take a request that began at `began` of `time.perf_counter` and has ended now. Thread-safe."""
-        if len(self._waiting) >= _MOST_WAITING:
-            self._lost += 1
-            return
         end = time.time_ns()
         start = end - int((time.perf_counter() - began) * 1e9)
         carried = {name: str(headers.get(name) or "") for name in ("traceparent", "tracestate")}
@@ -93,30 +88,21 @@ class Traces:
         if subject is not None:
             about |= {"carrara.endpoint": subject.endpoint, "carrara.rows": subject.rows or 0}
         run = None if subject is None else subject.run
-        self._waiting.append(_Ended(name, about, carried, start, end, error, run))
+        self._outbox.put(_Ended(name, about, carried, start, end, error, run))
 
     def close(self) -> None:
         """Send what waits."""
-        self._stop.set()
-        self._thread.join()
+        self._outbox.close()
         self._provider.shutdown()
 
-    def _work(self) -> None:
-        while not self._stop.wait(_FLUSH_SECONDS):
-            self._flush()
-        self._flush()
-
-    def _flush(self) -> None:
-        made = 0
-        for _ in range(len(self._waiting)):
-            one = self._waiting.popleft()
+    def _deliver(self, requests: list[_Ended]) -> int:
+        made = lost = 0
+        for one in requests:
             if made >= _MOST_TOGETHER:
-                self._lost += 1
+                lost += 1
             else:
                 made += self._tell(one)
-        if self._lost:
-            _logger.warning("%d requests were not traced, since there are too many: sample fewer", self._lost)
-            self._lost = 0
+        return lost
 
     def _tell(self, one: _Ended) -> bool:
         """Make the spans of a request, if it is sampled."""
