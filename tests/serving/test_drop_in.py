@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
-import grpc
-import numpy as np
 import pytest
 from servers import Served, publish, served, times
 
@@ -18,7 +14,6 @@ from carrara.cli.serve import _set_threads
 from carrara.cli.serving_flags import HONOURED, IGNORED, NEEDLESS, parse_flags
 from carrara.core.errors import ConfigurationError
 from carrara.serving.model_config import read_batching, read_metrics_path, read_models, read_tls, without_effect
-from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.version_sources import LocalVersions, RemoteVersions
 from carrara.serving.versions import All, Latest, Specific
 
@@ -242,30 +237,3 @@ def test_versions_lie_at_an_address_that_fsspec_opens(tmp_path):
     with source.opened(2) as folder:
         assert (Path(folder) / "model.onnx").read_bytes() == times(2)
     assert not Path(folder).exists()
-
-
-def test_grpc_is_encrypted_by_a_file_of_pem_texts_and_clients_must_show_who_they_are(tmp_path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"]
-    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
-    texts = {
-        "server_key": key.read_text(),
-        "server_cert": certificate.read_text(),
-        "custom_ca": certificate.read_text(),
-    }
-    file = tmp_path / "ssl.config"
-    file.write_text("".join(f"{name}: {json.dumps(text)}\n" for name, text in texts.items()) + "client_verify: true")
-    publish(tmp_path / "model", 3)
-    data = wire.encode_request("default", {"x": np.array([2.0], np.float32)})
-    with served(f"--model_base_path={tmp_path / 'model'}", f"--ssl_config_file={file}", cwd=tmp_path) as server:
-        address = f"127.0.0.1:{server.grpc_port}"
-        known = grpc.ssl_channel_credentials(certificate.read_bytes(), key.read_bytes(), certificate.read_bytes())
-        with grpc.secure_channel(address, known) as channel:
-            _, outputs = wire.decode_response(channel.unary_unary(wire.PREDICT)(data, timeout=20))
-            assert outputs["y"].tolist() == [6.0]
-        unknown = grpc.ssl_channel_credentials(certificate.read_bytes())
-        for channel in (grpc.secure_channel(address, unknown), grpc.insecure_channel(address)):
-            with channel, pytest.raises(grpc.RpcError) as raised:
-                channel.unary_unary(wire.PREDICT)(data, timeout=20)
-            assert raised.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -7,23 +7,25 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import grpc
 import pytest
 from doubling import Doubling, endpoint
+from pem import certificate
 
 import carrara
 from carrara.core.errors import ConfigurationError, StorageError, Unauthenticated
 from carrara.metadata.access import Authenticator, create_token, revoke_token
 from carrara.metadata.store import Metadata
+from carrara.serving.certificates import Certificates, read_pem
 from carrara.serving.client.base import Busy, Refused
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.guard import OPEN_METHODS, OPEN_PATHS, Guard, require_safe
 from carrara.serving.manager import ModelManager
 from carrara.serving.options import Wire
 from carrara.serving.server import ModelServer
-from carrara.serving.transports.base import Tls
 
 ROW = {"x": [1.0], "name": ["a"]}
 
@@ -41,14 +43,9 @@ def token(metadata) -> str:
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory) -> Tls:
+def tls(tmp_path_factory) -> tuple[Path, Path]:
     """A key and a certificate that signs itself, for 127.0.0.1."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, certificate = folder / "key.pem", folder / "cert.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"]
-    subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"], check=True, capture_output=True)
-    return Tls(key.read_bytes(), certificate.read_bytes(), files=(key, certificate))
+    return certificate(tmp_path_factory.mktemp("tls"))
 
 
 def serve(**options) -> ModelServer:
@@ -67,7 +64,9 @@ def guarded(metadata):
 
 @pytest.fixture(scope="module")
 def encrypted(metadata, tls):
-    made = serve(guard=Guard(Authenticator(metadata, seconds=0)), wire=Wire(tls=tls))
+    made = serve(
+        guard=Guard(Authenticator(metadata, seconds=0)), wire=Wire(tls=Certificates(partial(read_pem, *tls), tls))
+    )
     yield made
     made.stop()
 
@@ -140,7 +139,7 @@ def test_a_valid_token_passes_and_a_wrong_or_revoked_one_does_not(guarded, metad
 @pytest.mark.parametrize("scheme", ["grpcs", "https"])
 def test_both_ports_are_encrypted_and_a_stranger_is_not_trusted(encrypted, tls, token, scheme):
     address = f"{scheme}://127.0.0.1:{encrypted.grpc_port if scheme == 'grpcs' else encrypted.rest_port}"
-    roots = tls.files[1]
+    roots = tls[1]
     with carrara.Client(address, token=token, certificates=roots) as client:
         assert client.predict("doubling", ROW).outputs["doubled"].tolist() == [2.0]
     with carrara.Client(address, token=token, retries=0) as client, pytest.raises(Busy):

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 
 def serve(
     context: typer.Context,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", help="The address to listen on: by default as carrara.toml says, or loopback."),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Let others than this machine ask, with neither TLS nor tokens; said hourly."),
+    ] = False,
     grpc_port: Annotated[
         int | None, typer.Option("--grpc-port", "--port", help="By default as carrara.toml says; 0 for a free one.")
     ] = None,
@@ -110,6 +119,8 @@ def serve(
         _tell_without_effect(flags)
     with_folders = bool(model_base_path or flags.text("model_config_file"))
     options = ServerOptions(
+        host=host or "127.0.0.1",
+        insecure=insecure,
         grpc_port=8500 if grpc_port is None else grpc_port,
         rest_port=8501 if rest_port is None else rest_port,
         poll_seconds=poll_seconds,
@@ -132,12 +143,13 @@ def serve(
         return
     with open_workspace(workspace) as ws:
         named = ws.configuration.serving
+        at = host or named.host
         options = replace(
             options,
-            host=named.host,
+            host=at,
             grpc_port=named.grpc_port if grpc_port is None else grpc_port,
             rest_port=named.rest_port if rest_port is None else rest_port,
-            tokens=named.tokens or not is_loopback(named.host),
+            tokens=named.tokens or not (insecure or is_loopback(at)),
             wire=replace(_with_tls(options.wire, ws.root, named), limits=_limits(named)),
             access_log=access_log or (ws.root / named.access_log if named.access_log else None),
         )
@@ -153,18 +165,12 @@ def serve(
 
 def _with_tls(wire: Wire, root: Path, named: ServingSection) -> Wire:
     """The wire with the key and the certificate that carrara.toml names."""
-    from carrara.serving.transports.base import Tls
+    from carrara.serving.certificates import Certificates, read_pem
 
     if not named.tls_certificate and not named.tls_key:
         return wire
     files = root / named.tls_key, root / named.tls_certificate
-    try:
-        key, certificate = (path.read_bytes() for path in files)
-    except OSError as error:
-        raise ConfigurationError(
-            f"[serving] tls_key or tls_certificate cannot be read: {error}", hint="Both are PEM files."
-        ) from None
-    return replace(wire, tls=Tls(key, certificate, files=files))
+    return replace(wire, tls=Certificates(partial(read_pem, *files), files))
 
 
 def _limits(named: ServingSection) -> dict[str, Limit]:
@@ -185,6 +191,7 @@ def _serve_processes(count: int, options: ServerOptions, ready: Callable[[Worker
 
 
 def _wire(flags: Flags) -> Wire:
+    from carrara.serving.certificates import Certificates
     from carrara.serving.model_config import read_batching, read_metrics_path, read_tls
     from carrara.serving.options import DEFAULT_WIRE, Wire
 
@@ -197,7 +204,7 @@ def _wire(flags: Flags) -> Wire:
         body_seconds=flags.number("rest_api_timeout_in_ms", DEFAULT_WIRE.body_seconds * 1000) / 1000,
         cors=flags.switch("rest_api_enable_cors_support"),
         metrics_path=read_metrics_path(Path(monitoring)) if monitoring else "",
-        tls=read_tls(Path(tls)) if tls else None,
+        tls=Certificates(partial(read_tls, Path(tls)), [Path(tls)]) if tls else None,
         socket_path=flags.text("grpc_socket_path"),
     )
 
@@ -265,9 +272,14 @@ def _retry(usual: Retry, most: int | None, micros: int | None) -> Retry:
 
 
 def _ready(server: ModelServer | Workers, endpoints: list[str]) -> None:
-    say(f"gRPC on 127.0.0.1:{server.grpc_port}, REST on 127.0.0.1:{server.rest_port}")
+    from carrara.serving.transports.base import address_of
+
+    grpc, rest = (address_of(server.host, port) for port in (server.grpc_port, server.rest_port))
+    say(f"gRPC on {grpc}, REST on {rest}")
     say(f"endpoints: {', '.join(endpoints) or 'none yet; carrara deploy adds one'}. Stop with Ctrl-C.")
 
 
 def _ready_json(server: ModelServer | Workers, endpoints: list[str]) -> None:
-    print_json({"grpc_port": server.grpc_port, "rest_port": server.rest_port, "endpoints": endpoints})
+    print_json(
+        {"host": server.host, "grpc_port": server.grpc_port, "rest_port": server.rest_port, "endpoints": endpoints}
+    )

@@ -20,6 +20,9 @@ OPEN_PATHS = frozenset({LIVE, "/v2/health/ready"})
 
 OPEN_METHODS = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
 
+OPEN_TO_ALL = "insecure: whoever reaches '%s' may ask, and can read what others ask"
+"""What is said every hour where somebody has insisted."""
+
 _BEARER = "bearer "
 _MOST_KNOWN = 10_000
 
@@ -72,5 +75,5 @@ def require_safe(host: str, *, guarded: bool, encrypted: bool) -> None:
     raise ConfigurationError(
         f"the server does not listen on '{host}' without {' and '.join(lacks)}",
         hint='In carrara.toml: [serving] tls_certificate = "cert.pem", tls_key = "key.pem"; carrara token create NAME. '
-        'Or keep host = "127.0.0.1".',
+        "A folder's server: --ssl_config_file with client_verify. Or keep 127.0.0.1, or insist with --insecure.",
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from carrara.core.errors import ConfigurationError
+from carrara.serving.certificates import Tls
 from carrara.serving.inference import MOST_ROWS
 from carrara.serving.protocols.messages import message
 from carrara.serving.request_log import Logging
-from carrara.serving.transports.base import Tls
 from carrara.serving.versions import All, Latest, Specific, VersionPolicy
 
 _logger = logging.getLogger("carrara.serving")

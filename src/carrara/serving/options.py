@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from carrara.serving.certificates import Certificates
 from carrara.serving.inference import MOST_ROWS
 from carrara.serving.limits import Limit
 from carrara.serving.residency import NO_BOUNDS, Bounds
 from carrara.serving.slots import DEFAULT_RETRY, Retry
-from carrara.serving.transports.base import Tls
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,17 @@ class Wire:
     """How the ports behave.
 
     `most_rows` are joined in one run, 1 joins nothing; a body may take `body_seconds`; `cors` lets browsers of other
-    origins ask; `metrics_path` is where Prometheus' metrics are found besides /metrics; with `tls` gRPC is encrypted.
-    `shared` processes listen at the same ports, 0 for one alone, and each has its part of the `limits` of endpoints.
-    With `watch` it is told what runs spend their time on. In `metrics_folder` several processes add up what they count.
-    At `socket_path` gRPC is answered as well.
+    origins ask; `metrics_path` is where Prometheus' metrics are found besides /metrics; with `tls` both ports are
+    encrypted. `shared` processes listen at the same ports, 0 for one alone, and each has its part of the `limits` of
+    endpoints. With `watch` it is told what runs spend their time on. In `metrics_folder` several processes add up what
+    they count. At `socket_path` gRPC is answered as well.
     """
 
     most_rows: int = MOST_ROWS
     body_seconds: float = 30.0
     cors: bool = False
     metrics_path: str = ""
-    tls: Tls | None = None
+    tls: Certificates | None = None
     shared: int = 0
     watch: bool = False
     metrics_folder: Path | None = None
@@ -43,7 +43,8 @@ DEFAULT_WIRE = Wire()
 class ServerOptions:
     """Port 0 takes a free one; `until_eof` stops the server as well when standard input ends.
 
-    With `tokens` whoever asks must show a valid one; `access_log` is where a line for each request goes.
+    With `tokens` whoever asks must show a valid one; `access_log` is where a line for each request goes. `insecure`
+    lets others reach ports that ask for nothing.
     """
 
     host: str = "127.0.0.1"
@@ -57,3 +58,4 @@ class ServerOptions:
     bounds: Bounds = NO_BOUNDS
     tokens: bool = False
     access_log: Path | None = None
+    insecure: bool = False

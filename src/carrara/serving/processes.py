@@ -50,6 +50,7 @@ class Workers:
     """`count` processes of `command`, which is `carrara serve` with its ports to be added; they end with this one."""
 
     def __init__(self, command: Sequence[str], count: int, host: str, grpc_port: int, rest_port: int) -> None:
+        self.host = host
         self._held = [hold_port(host, port) for port in (grpc_port, rest_port)]
         self.grpc_port, self.rest_port = (int(one.getsockname()[1]) for one in self._held)
         ports = ["--grpc-port", str(self.grpc_port), "--rest-port", str(self.rest_port)]

@@ -17,7 +17,7 @@ from typing import Any
 from carrara.core.errors import CarraraError
 from carrara.serving.access_log import AccessLog, Listener, Listeners
 from carrara.serving.folders import Folders
-from carrara.serving.guard import Guard
+from carrara.serving.guard import OPEN_TO_ALL, Guard, is_loopback
 from carrara.serving.inference import Log, Taken
 from carrara.serving.manager import Desired, Load, ModelManager, Unloaded
 from carrara.serving.observed import Observed
@@ -31,6 +31,8 @@ from carrara.serving.server import ModelServer
 from carrara.serving.traces import Traces, open_traces
 
 _logger = logging.getLogger("carrara.serving")
+
+_REMIND_SECONDS = 3600.0
 
 Ready = Callable[[ModelServer, list[str]], None]
 
@@ -75,6 +77,7 @@ def serve(
     server = ModelServer(
         manager,
         host=options.host,
+        insecure=options.insecure,
         grpc_port=options.grpc_port,
         rest_port=options.rest_port,
         log=log,
@@ -98,7 +101,9 @@ def serve(
     for name in sorted(set(options.wire.limits) - set(manager.endpoints())):
         _logger.warning("there is a limit for endpoint '%s', which is not served now", name)
     ready(server, manager.endpoints())
-    told.wait()
+    while not told.wait(_REMIND_SECONDS):
+        if options.insecure and not is_loopback(options.host):
+            _logger.warning(OPEN_TO_ALL, options.host)
     server.stop()
     if access is not None:
         access.close()
@@ -113,7 +118,7 @@ def _metrics_folder() -> Path | None:
 def _traces(options: ServerOptions) -> Traces | None:
     """Traces where the environment asks for them; a server serves whether or not they can be had."""
     try:
-        return open_traces("https" if options.wire.tls is not None and options.wire.tls.files else "http")
+        return open_traces("https" if options.wire.tls is not None else "http")
     except CarraraError as error:
         _logger.warning("there are no traces: %s. %s", error.message, error.hint)
         return None

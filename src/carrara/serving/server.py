@@ -40,6 +40,7 @@ class ModelServer:
         manager: ModelManager,
         *,
         host: str = "127.0.0.1",
+        insecure: bool = False,
         grpc_port: int = 8500,
         rest_port: int = 8501,
         log: Log | None = None,
@@ -52,8 +53,10 @@ class ModelServer:
         access: Listener | None = None,
         taken: Taken | None = None,
     ) -> None:
-        encrypted = wire.tls is not None and wire.tls.files is not None
-        require_safe(host, guarded=guard is not None, encrypted=encrypted)
+        if not insecure:
+            knows_clients = guard is not None or (wire.tls is not None and wire.tls.verifies_clients)
+            require_safe(host, guarded=knows_clients, encrypted=wire.tls is not None)
+        self.host = host
         self.manager, self._read_features, self._take_outcomes = manager, read_features, take_outcomes
         limits = Limits({name: limit.shared_by(max(1, wire.shared)) for name, limit in wire.limits.items()})
         self.inference = Inference(

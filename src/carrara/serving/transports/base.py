@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from carrara.serving.access_log import Subject
@@ -44,19 +43,6 @@ Handler = Callable[[Sequence[tuple[str, bytes]]], list[Result]]
 
 Stream = Callable[[Iterable[bytes], Callable[[], bool]], Iterator[bytes]]
 """Answers a stream of messages with one, as long as the function that it is given says that the client is there."""
-
-
-@dataclass(frozen=True)
-class Tls:
-    """What an encrypted port needs: PEM texts. With `client_ca` clients must show a certificate of that authority.
-
-    `files` are where key and certificate lie; HTTP is encrypted with them.
-    """
-
-    key: bytes
-    certificate: bytes
-    client_ca: bytes = b""
-    files: tuple[Path, Path] | None = None
 
 
 def address_of(host: str, port: int) -> str:

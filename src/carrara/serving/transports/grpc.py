@@ -10,10 +10,11 @@ from typing import Any
 from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
 from carrara.serving.access_log import Listener, Subject
+from carrara.serving.certificates import Certificates
 from carrara.serving.guard import OPEN_METHODS, Guard
 from carrara.serving.metrics import CODES
 from carrara.serving.protocols.status import RETRY_SECONDS
-from carrara.serving.transports.base import CANCELLED, MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, Tls, address_of
+from carrara.serving.transports.base import CANCELLED, MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, address_of
 from carrara.serving.transports.grpc_streams import stream_handlers
 
 _THREADS = 8
@@ -30,7 +31,7 @@ class GrpcTransport:
         handler: Handler,
         streams: Mapping[str, Stream] | None = None,
         *,
-        tls: Tls | None = None,
+        tls: Certificates | None = None,
         shared: bool = False,
         guard: Guard | None = None,
         access: Listener | None = None,
@@ -51,18 +52,26 @@ class GrpcTransport:
                 f"gRPC cannot listen on {host}:{port}: {error}", hint="Stop what is there, or choose --grpc-port."
             ) from error
 
-    def _bind(self, grpc: Any, address: str, tls: Tls | None) -> int:
+    def _bind(self, grpc: Any, address: str, tls: Certificates | None) -> int:
         if tls is None:
             return int(self._server.add_insecure_port(address))
-        pair = [(tls.key, tls.certificate)]
-        credentials = grpc.ssl_server_credentials(pair, tls.client_ca or None, bool(tls.client_ca))
-        return int(self._server.add_secure_port(address, credentials))
+        return int(self._server.add_secure_port(address, _credentials(grpc, tls)))
 
     def start(self) -> None:
         self._server.start()
 
     def stop(self, grace_seconds: float) -> None:
         self._server.stop(grace_seconds).wait()
+
+
+def _credentials(grpc: Any, tls: Certificates) -> Any:
+    """grpcio's credentials, which every new connection asks for the certificate that holds."""
+
+    def now() -> Any:
+        held = tls.current()
+        return grpc.ssl_server_certificate_configuration([(held.key, held.certificate)], held.client_ca or None)
+
+    return grpc.dynamic_ssl_server_credentials(now(), now, tls.verifies_clients)
 
 
 def _handlers(grpc: Any, method: str, handler: Handler, access: Listener | None) -> Any:

@@ -7,11 +7,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
 from carrara.serving.access_log import Listener
+from carrara.serving.certificates import LOOK_SECONDS, Certificates, as_files
 from carrara.serving.guard import LIVE, OPEN_PATHS, Guard
 from carrara.serving.protocols.http import HttpRequest, Reply, timeout_of
 from carrara.serving.protocols.problem import problem_of
@@ -22,7 +25,6 @@ from carrara.serving.transports.base import (
     MOST_WAITING,
     MOST_WAITING_BYTES,
     OVERLOADED,
-    Tls,
 )
 from carrara.serving.transports.lane import Lane
 
@@ -51,12 +53,12 @@ class HttpTransport:
         body_seconds: float = 30.0,
         shared: bool = False,
         guard: Guard | None = None,
-        tls: Tls | None = None,
+        tls: Certificates | None = None,
         access: Listener | None = None,
     ) -> None:
         require("granian", extra="serve", purpose="REST serving")
         self._host, self._body_seconds = host, body_seconds
-        self._guard, self._tls = guard, tls.files if tls is not None else None
+        self._guard, self._tls = guard, tls
         self._access = access
         self._waiting = self._bytes = 0
         self._draining = False
@@ -98,7 +100,6 @@ class HttpTransport:
         from granian.server.embed import Server
 
         asyncio.set_event_loop(self._loop)
-        key, certificate = self._tls or (None, None)
         self._server = Server(
             self._application,
             self._host,
@@ -108,10 +109,30 @@ class HttpTransport:
             backlog=_BACKLOG,
             # What it is by default, 128 connections (2.8), a single client that idles would use up.
             backpressure=_MOST_CONNECTIONS,
-            ssl_cert=certificate,
-            ssl_key=key,
         )
-        self._loop.run_until_complete(self._server.serve())
+        self._loop.run_until_complete(self._server.serve() if self._tls is None else self._encrypted(self._tls))
+
+    async def _encrypted(self, certificates: Certificates) -> None:
+        """Serve with the certificate that holds: a new one makes a new worker at the same socket, and the old one
+        finishes what it has."""
+        with ExitStack() as files:
+            held = certificates.current()
+            self._show(*files.enter_context(as_files(held)))
+            # Between the start of a new worker and the end of the old one.
+            self._server.respawn_interval = _FLUSH_SECONDS
+            serving = asyncio.ensure_future(self._server.serve())
+            while not (await asyncio.wait({serving}, timeout=LOOK_SECONDS))[0]:
+                if certificates.current() is not held:
+                    held = certificates.current()
+                    self._show(*files.enter_context(as_files(held)))
+                    self._server.reload()
+            serving.result()
+
+    def _show(self, key: Path, certificate: Path, authority: Path | None) -> None:
+        """What the next worker shows, and whether it asks clients for theirs."""
+        from granian.constants import SSLProtocols
+
+        self._server.build_ssl_context(certificate, key, None, SSLProtocols.tls13, authority, [], authority is not None)
 
     async def _application(self, scope: Any, protocol: Any) -> None:
         began = time.perf_counter()
