@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 from metadata_servers import METADATA_KINDS, new_database, postgresql
 from online_servers import KINDS, empty, serving
 from trips import write_workspace

@@ -11,7 +11,7 @@ import typer.main
 import carrara
 from carrara.cli.main import app
 from carrara.core.definitions import load_recorded_definitions
-from carrara.features import resolve_features
+from carrara.features.service import resolve_features
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]

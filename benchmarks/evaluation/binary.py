@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
-from carrara.evaluation import MAIN_METRICS, evaluate, measure
+from carrara.evaluation.evaluate import evaluate
+from carrara.evaluation.metrics import MAIN_METRICS, measure
 
 FEATURES = 20
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
-from carrara.evaluation import measure
+from carrara.evaluation.metrics import measure
 
 ROWS, RUNS = 60_000, 5
 

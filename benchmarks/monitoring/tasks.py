@@ -19,9 +19,9 @@ from carrara.monitoring.logged_predictions import LoggedPredictions
 from carrara.monitoring.outcomes import OutcomeRule, join_outcomes
 from carrara.monitoring.prediction_log import PredictionLog
 from carrara.monitoring.profile import batches_of, profile_rows
-from carrara.storage import Stores
 from carrara.storage.artifacts import ArtifactStore
 from carrara.storage.lake import Lake
+from carrara.storage.stores import Stores
 
 AT = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1e6)
 

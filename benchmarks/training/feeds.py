@@ -20,7 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from harness import table
 
-from carrara.training import Part, feeds, tf_dataset, torch_dataset
+from carrara.training import feeds
+from carrara.training.feeds import tf_dataset, torch_dataset
+from carrara.training.trainers.base import Part
 
 COLUMNS, PASSES = 30, 3
 

@@ -66,7 +66,7 @@ def _net_by_hand(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> 
 
 def by_carrara(trainer: str, train: pl.DataFrame, held: pl.DataFrame) -> Any:
     import carrara
-    from carrara.training import fit_model
+    from carrara.training.fit import fit_model
 
     trainers = {
         "xgboost": lambda: carrara.XGBoost(trees=TREES, early_stopping=TREES),

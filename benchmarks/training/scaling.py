@@ -23,10 +23,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from harness import table
 
 import carrara
-from carrara.training import Part
 from carrara.training.cluster.supervisor import fit_together
 from carrara.training.cluster.team import Team
-from carrara.training.trainers.base import Task
+from carrara.training.trainers.base import Part, Task
 
 COLUMNS, EPOCHS = 64, 3
 TRAINERS = {"torch": carrara.Torch, "keras": carrara.Keras}

@@ -27,7 +27,7 @@ from carrara.core.identity import new_ids
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import lineage, run_metrics, runs, versions
 from carrara.ui.server import UiServer
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 from trips import write_workspace
 
 VIEWS = 100

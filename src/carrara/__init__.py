@@ -12,92 +12,73 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from carrara.core.errors import CarraraError
-    from carrara.data import (
-        Ahead,
-        Dataset,
-        DuckDB,
-        HashSplit,
-        NoSplit,
-        RollingSplit,
-        Sql,
-        StratifiedSplit,
-        TimeSplit,
-        dataset,
-    )
-    from carrara.evaluation import (
+    from carrara.data.ahead import Ahead
+    from carrara.data.dataset import Dataset, dataset
+    from carrara.data.sources.duckdb import DuckDB
+    from carrara.data.sources.sql import Sql
+    from carrara.data.splits import HashSplit, NoSplit, RollingSplit, StratifiedSplit, TimeSplit
+    from carrara.evaluation.gates import (
         at_least,
         at_most,
         better_than_baseline,
-        cost,
-        data_validated,
-        latency_at_most,
-        metric,
         no_slice_above,
         no_slice_below,
-        no_slice_worse_than_champion,
         not_worse_than_champion,
-        safe_to_serve,
-        size_at_most,
     )
-    from carrara.features import (
+    from carrara.evaluation.own import cost, metric
+    from carrara.evaluation.paired_slices import no_slice_worse_than_champion
+    from carrara.evaluation.serving_gates import data_validated, latency_at_most, safe_to_serve, size_at_most
+    from carrara.features.aggregates import (
         AggregateView,
-        Entity,
-        Feature,
-        FeatureService,
-        FeatureView,
-        Folder,
-        Kafka,
         count,
         distinct,
-        feature_view,
         first,
         lags,
         last,
         maximum,
         mean,
         minimum,
-        on_demand_view,
         rate,
         std,
         top_k,
         total,
     )
-    from carrara.monitoring import Agreement, Alertmanager, Email, Monitor, Sampling, ToFile, ToLog, Webhook, alert
+    from carrara.features.entities import Entity
+    from carrara.features.feature import Feature
+    from carrara.features.on_demand import on_demand_view
+    from carrara.features.service import FeatureService
+    from carrara.features.streams.folder import Folder
+    from carrara.features.streams.kafka import Kafka
+    from carrara.features.views import FeatureView, feature_view
+    from carrara.monitoring.agreement import Agreement
+    from carrara.monitoring.alert import alert
+    from carrara.monitoring.monitor import Monitor
+    from carrara.monitoring.notify.alertmanager import Alertmanager
+    from carrara.monitoring.notify.email import Email
+    from carrara.monitoring.notify.file import ToFile
+    from carrara.monitoring.notify.log import ToLog
+    from carrara.monitoring.notify.webhook import Webhook
+    from carrara.monitoring.sampling import Sampling
     from carrara.serving.client import Client
-    from carrara.training import (
-        Between,
-        Bucketise,
-        Clip,
-        Cross,
-        Fitted,
-        Hash,
-        Imported,
-        Impute,
-        Keras,
-        KMeans,
-        Label,
-        LightGBM,
-        Linear,
-        Log,
-        Model,
-        NGrams,
-        OneHot,
-        OneOf,
-        Part,
-        Retrain,
-        Sklearn,
-        Standardise,
-        Task,
-        Tokens,
-        Torch,
-        Unlabelled,
-        Vocabulary,
-        XGBoost,
-        tf_dataset,
-        torch_dataset,
-        trainer,
-    )
-    from carrara.workspace import Workspace
+    from carrara.training.feeds import tf_dataset, torch_dataset
+    from carrara.training.model import Label, Model, Unlabelled
+    from carrara.training.retrain import Retrain
+    from carrara.training.search import Between, OneOf
+    from carrara.training.trainers.base import Fitted, Part, Task
+    from carrara.training.trainers.function import trainer
+    from carrara.training.trainers.imported import Imported
+    from carrara.training.trainers.keras import Keras
+    from carrara.training.trainers.kmeans import KMeans
+    from carrara.training.trainers.lightgbm import LightGBM
+    from carrara.training.trainers.linear import Linear
+    from carrara.training.trainers.sklearn import Sklearn
+    from carrara.training.trainers.torch import Torch
+    from carrara.training.trainers.xgboost import XGBoost
+    from carrara.training.transforms.hashes import Hash
+    from carrara.training.transforms.numbers import Bucketise, Clip, Impute, Log, Standardise
+    from carrara.training.transforms.texts import Cross, NGrams, OneHot, Vocabulary
+    from carrara.training.transforms.tokens import Tokens
+    from carrara.workspace.workspace import Workspace
 
 _HOMES = {
     "carrara.core.errors": ("CarraraError",),

@@ -12,7 +12,7 @@ from carrara.cli.main import app
 from carrara.core.errors import CarraraError, CheckFailed
 from carrara.serving.folder import VersionFolder
 from carrara.serving.version_sources import version_source
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 
 def carrara(fresh: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from carrara.core.definitions import load_definitions, load_recorded_definitions, spec_digest
 from carrara.core.errors import DefinitionError, DuplicateDefinition, NotFoundError
-from carrara.data import Dataset
+from carrara.data.dataset import Dataset
 
 ONE = 'import carrara\nflights = carrara.Dataset("flights", source="flights.csv")\n'
 

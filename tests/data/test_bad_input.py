@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from carrara.core.errors import ColumnTypeMismatch, TimeWithoutZone
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 
 @pytest.fixture

@@ -20,8 +20,10 @@ from carrara.core.errors import (
     Overtaken,
     StorageError,
 )
-from carrara.data import Dataset, HashSplit, StratifiedSplit, profile
-from carrara.workspace import Workspace
+from carrara.data.dataset import Dataset
+from carrara.data.splits import HashSplit, StratifiedSplit
+from carrara.data.statistics import profile
+from carrara.workspace.workspace import Workspace
 
 
 @pytest.fixture

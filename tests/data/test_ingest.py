@@ -12,7 +12,7 @@ import pytest
 
 from carrara.core.errors import CheckFailed, ColumnMissing, ColumnTypeMismatch, DataError, TimeWithoutZone
 from carrara.data.column_statistics import column_statistics
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 CSV = "name,n,at\na,1,2024-01-01T00:00:00Z\nb,NA,2024-01-01T02:00:00+01:00\n"
 DATASET = 'import carrara\nt = carrara.Dataset("t", source="{file}", types={types}, null_values=("NA",))\n'

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from carrara.core.errors import ColumnMissing
-from carrara.data import HashSplit, StratifiedSplit, TimeSplit
 from carrara.data import rows as module
 from carrara.data.rows import batches, split_table
+from carrara.data.splits import HashSplit, StratifiedSplit, TimeSplit
 
 RANDOM = np.random.default_rng(0)
 ROWS = 5_000

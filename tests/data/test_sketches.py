@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from carrara.core.errors import DataError
 from carrara.core.hashing import hash_keys, hash_numbers, hash_texts
-from carrara.data.sketches import DistinctSketch, FrequentSketch, Moments, QuantileSketch
 from carrara.data.sketches import frequent as frequent_module
 from carrara.data.sketches import quantiles as quantiles_module
-from carrara.data.sketches.quantiles import decoded, order_codes
+from carrara.data.sketches.distinct import DistinctSketch
+from carrara.data.sketches.frequent import FrequentSketch
+from carrara.data.sketches.moments import Moments
+from carrara.data.sketches.quantiles import QuantileSketch, decoded, order_codes
 
 PINNED = ["0xa706dd2f4d197e6f", "0x5e025f9ade9eaf3e", "0xe28fe9e7e601eab3", "0x243f379456a54245"]
 PINNED_KEY = "0xc9432f2866ec8e07"

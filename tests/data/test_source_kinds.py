@@ -22,9 +22,11 @@ from polars.testing import assert_frame_equal
 
 from carrara.core.errors import ConfigurationError, DataError, MalformedFile
 from carrara.data.dataset import Dataset
-from carrara.data.sources import DuckDB, Frame, Sql
+from carrara.data.sources.duckdb import DuckDB
+from carrara.data.sources.frames import Frame
+from carrara.data.sources.sql import Sql
 from carrara.data.storable import storable, storable_schema
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 ROWS = pl.DataFrame(
     {

@@ -23,7 +23,7 @@ from carrara.data.storable import storable, storable_schema
 from carrara.data.table_digest import digest_frame
 from carrara.metadata import lineage
 from carrara.metadata.runs import list_runs
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from carrara.features import read_training_set
-from carrara.workspace import Workspace
+from carrara.features.training_set import read_training_set
+from carrara.workspace.workspace import Workspace
 
 
 def command(folder: Path) -> list[str]:

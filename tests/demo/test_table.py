@@ -11,7 +11,7 @@ from carrara.core.definitions import load_recorded_definitions
 from carrara.core.errors import ColumnMissing, ColumnTypeMismatch, DataError, NotFoundError
 from carrara.demo.table import TRAINERS, Table, definitions_of
 from carrara.demo.template import write_workspace
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 RANDOM = np.random.default_rng(5)
 ROWS = 400

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from carrara.core.errors import ColumnMissing, DataError
-from carrara.evaluation import RateBaseline
-from carrara.evaluation.baseline import SMOOTHING
+from carrara.evaluation.baseline import SMOOTHING, RateBaseline
 
 CARRIER = np.array(["AA", "AA", "UA", None], dtype=object)
 HOUR = np.array([6, 6, 7, 7], dtype=np.int32)

@@ -9,10 +9,10 @@ import pytest
 import vl_convert
 from sklearn import metrics as judge
 
-from carrara.evaluation import charts_of, feature_importance, learning_curve, measure_slices, slice_bars, theme
-from carrara.evaluation.charts import by_version
+from carrara.evaluation.charts import by_version, charts_of, feature_importance, learning_curve, slice_bars, theme
 from carrara.evaluation.charts.vega import POINTS
 from carrara.evaluation.metrics import labelled_rows
+from carrara.evaluation.slices import measure_slices
 
 RANDOM = np.random.default_rng(0)
 SCORES = RANDOM.random(5_000)

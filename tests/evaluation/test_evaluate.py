@@ -6,7 +6,10 @@ import json
 
 import numpy as np
 
-from carrara.evaluation import Evaluation, Evidence, RateBaseline, better_than_baseline, evaluate
+from carrara.evaluation.baseline import RateBaseline
+from carrara.evaluation.evaluate import Evaluation, evaluate
+from carrara.evaluation.evidence import Evidence
+from carrara.evaluation.gates import better_than_baseline
 
 RANDOM = np.random.default_rng(0)
 HOUR = RANDOM.integers(0, 24, 3_000)

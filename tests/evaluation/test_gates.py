@@ -7,11 +7,9 @@ import math
 import pytest
 
 from carrara.core.errors import DefinitionError, NotFoundError
-from carrara.evaluation import (
-    Evaluation,
-    Evidence,
-    MetricValue,
-    SliceResult,
+from carrara.evaluation.evaluate import Evaluation
+from carrara.evaluation.evidence import Evidence
+from carrara.evaluation.gates import (
     at_least,
     at_most,
     better_than_baseline,
@@ -19,6 +17,8 @@ from carrara.evaluation import (
     no_slice_below,
     not_worse_than_champion,
 )
+from carrara.evaluation.metrics import MetricValue
+from carrara.evaluation.slices import SliceResult
 
 
 def values(**metrics):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from carrara.evaluation import measure
 from carrara.evaluation.intervals import Resamples
-from carrara.evaluation.metrics import measure_rows, metric
+from carrara.evaluation.metrics import measure, measure_rows, metric
 from carrara.evaluation.ranked import rank
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as judge
 
 from carrara.core.errors import DataError, NotFoundError
-from carrara.evaluation import DEFAULT_METRICS, METRICS, MetricValue, measure
+from carrara.evaluation.metrics import DEFAULT_METRICS, METRICS, MetricValue, measure
 
 JUDGES = {
     "roc_auc": judge.roc_auc_score,

@@ -9,8 +9,7 @@ import pytest
 from sklearn import metrics as judge
 
 from carrara.core.errors import DataError
-from carrara.evaluation import METRICS_OF, measure
-from carrara.evaluation.metrics import metric
+from carrara.evaluation.metrics import METRICS_OF, measure, metric
 
 RANDOM = np.random.default_rng(0)
 ROWS = 600

@@ -8,8 +8,9 @@ from sklearn.metrics import fbeta_score
 
 import carrara
 from carrara.core.errors import DataError, DefinitionError
-from carrara.evaluation import evaluate, measure
+from carrara.evaluation.evaluate import evaluate
 from carrara.evaluation.evidence import Evidence
+from carrara.evaluation.metrics import measure
 
 RANDOM = np.random.default_rng(0)
 SCORES = RANDOM.random(400)

@@ -7,16 +7,12 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from carrara.core.errors import DataError, DefinitionError
-from carrara.evaluation import (
-    Evaluation,
-    Evidence,
-    MetricValue,
-    measure,
-    no_slice_worse_than_champion,
-    not_worse_than_champion,
-    paired_differences,
-)
-from carrara.evaluation.paired_slices import paired_slices
+from carrara.evaluation.evaluate import Evaluation
+from carrara.evaluation.evidence import Evidence
+from carrara.evaluation.gates import not_worse_than_champion
+from carrara.evaluation.metrics import MetricValue, measure
+from carrara.evaluation.paired import paired_differences
+from carrara.evaluation.paired_slices import no_slice_worse_than_champion, paired_slices
 
 RANDOM = np.random.default_rng(3)
 TRUTH = RANDOM.random(2_000)

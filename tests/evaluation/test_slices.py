@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from carrara.core.errors import DataError
-from carrara.evaluation import METRICS, measure_slices
-from carrara.evaluation.slices import MISSING, OTHER, SliceResult
+from carrara.evaluation.metrics import METRICS
+from carrara.evaluation.slices import MISSING, OTHER, SliceResult, measure_slices
 
 RANDOM = np.random.default_rng(0)
 SCORES = RANDOM.random(1_000)

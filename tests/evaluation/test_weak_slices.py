@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from carrara.core.errors import DataError
-from carrara.evaluation import compare_slices, differences, measure_slices, row_losses, segments, weakest_slices
+from carrara.evaluation.fairness import compare_slices, differences
+from carrara.evaluation.losses import row_losses
+from carrara.evaluation.segments import segments
+from carrara.evaluation.slices import measure_slices
+from carrara.evaluation.weak_slices import weakest_slices
 
 ROWS = 8_000
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -20,22 +20,15 @@ from carrara.core.clock import duration, microseconds
 from carrara.core.columns import UTC_TIME
 from carrara.core.config import read_configuration
 from carrara.core.definitions import Definitions, load_definitions
-from carrara.data import ingest
-from carrara.data.ingest import in_order
-from carrara.features import (
-    AggregateView,
-    Entity,
-    FeatureTable,
-    Materialised,
-    ResolvedFeatures,
-    Retriever,
-    compute_feature_table,
-    join_features,
-    materialise,
-    resolve_features,
-)
-from carrara.features.service import StoredView
-from carrara.storage import Stores, open_stores
+from carrara.data.ingest import in_order, ingest
+from carrara.features.aggregates import AggregateView
+from carrara.features.entities import Entity
+from carrara.features.materialise import Materialised, materialise
+from carrara.features.offline import FeatureTable, compute_feature_table
+from carrara.features.retrieval import Retriever
+from carrara.features.service import ResolvedFeatures, StoredView, resolve_features
+from carrara.features.training_set import join_features
+from carrara.storage.stores import Stores, open_stores
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -13,7 +13,7 @@ import pytest
 from carrara.core.errors import CarraraError, DataError, NotFoundError
 from carrara.features.catalogue import CatalogueEntry, search
 from carrara.features.suggestion import choose
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 DEFINITIONS = """
 import carrara

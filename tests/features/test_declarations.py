@@ -11,8 +11,11 @@ from feature_room import UTC_TIME, Room, minute, open_room, table
 
 from carrara.core.errors import DataError, DefinitionError, NotFoundError, RequestError, StorageError
 from carrara.core.metrics import FEATURE_FALLBACKS
-from carrara.features import Feature, FeatureService, FeatureView, Retriever
 from carrara.features import fallback as fallback_module
+from carrara.features.feature import Feature
+from carrara.features.retrieval import Retriever
+from carrara.features.service import FeatureService
+from carrara.features.views import FeatureView
 
 DEFINITIONS = """
 thing = carrara.Entity("thing", keys=("name", "number"))

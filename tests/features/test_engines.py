@@ -14,11 +14,11 @@ from polars.testing import assert_frame_equal
 
 from carrara.core.config import EngineSection
 from carrara.core.errors import ConfigurationError, DataError, NotFoundError
-from carrara.features import FeatureTable
 from carrara.features.engines.base import feature_engine
+from carrara.features.offline import FeatureTable
 from carrara.features.pushes import push
 from carrara.features.verification import verify
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs a JVM")
 

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from carrara.core.definitions import Definitions, load_definitions, load_recorded_definitions
 from carrara.core.errors import DataError, NotFoundError
-from carrara.features import join_features, resolve_features
 from carrara.features.feast import FeastImport, import_feast
 from carrara.features.feast.registry import read_registry
-from carrara.workspace import Workspace
+from carrara.features.service import resolve_features
+from carrara.features.training_set import join_features
+from carrara.workspace.workspace import Workspace
 
 REPOSITORY = Path(__file__).with_name("feast_repository")
 

@@ -9,8 +9,7 @@ import pytest
 from feature_room import UTC_TIME, Room, minute, open_room, table
 
 from carrara.core.errors import ColumnMissing, ColumnTypeMismatch, DataError, NotFoundError, TimeWithoutZone
-from carrara.features import compute_feature_table, list_feature_tables
-from carrara.features.offline import current_table, scan_table
+from carrara.features.offline import compute_feature_table, current_table, list_feature_tables, scan_table
 from carrara.features.rows import EVENT_TIME, KNOWN_AT
 
 VIEW = """

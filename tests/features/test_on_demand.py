@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from carrara.core.errors import DataError, DefinitionError, NotFoundError
-from carrara.features import OnDemandView, on_demand_view
-from carrara.features.on_demand import run_on_demand
+from carrara.features.on_demand import OnDemandView, on_demand_view, run_on_demand
 
 X = np.array([1.0, np.nan, 3.0])
 

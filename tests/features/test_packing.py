@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carrara.core.clock import microseconds
-from carrara.features import FeatureView
 from carrara.features.packing import RowLayout, pack_events, pack_rows, unpack_events, unpack_rows
 from carrara.features.rows import EVENT_TIME, KNOWN_AT
+from carrara.features.views import FeatureView
 from carrara.features.windows import Events
 
 TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)).map(lambda time: time.replace(tzinfo=UTC))

@@ -10,7 +10,7 @@ import pytest
 from feature_room import UTC_TIME, Room, minute, open_room, table
 
 from carrara.core.errors import DataError
-from carrara.features import Retriever
+from carrara.features.retrieval import Retriever
 
 DEFINITIONS = """
 thing = carrara.Entity("thing", keys=("name", "number"))

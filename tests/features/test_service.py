@@ -7,7 +7,7 @@ from feature_room import PRELUDE
 
 from carrara.core.definitions import Definitions, load_recorded_definitions
 from carrara.core.errors import DefinitionCycle, DefinitionError, NotFoundError
-from carrara.features import resolve_features
+from carrara.features.service import resolve_features
 
 DEFINITIONS = """
 driver = carrara.Entity("driver", keys=("driver",))

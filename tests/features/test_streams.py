@@ -20,8 +20,8 @@ import pytest
 from feature_room import UTC_TIME, Room, open_room, reopen, table
 
 from carrara.core.errors import ConfigurationError, DefinitionError, MissingExtra, UnavailableError
-from carrara.features import Kafka
 from carrara.features.pushes import push
+from carrara.features.streams.kafka import Kafka
 from carrara.features.streams.run import Streamed, dead_letters, run_stream
 from kafka_broker import make_topic, produce, running_broker
 

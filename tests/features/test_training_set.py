@@ -7,8 +7,8 @@ import pytest
 from feature_room import UTC_TIME, Room, minute, open_room, table
 
 from carrara.core.errors import ColumnMissing, ColumnTypeMismatch, DataError, NotFoundError, TimeWithoutZone
-from carrara.data import dataset_version
-from carrara.features import TrainingSet, build_training_set, read_training_set
+from carrara.data.versions import dataset_version
+from carrara.features.training_set import TrainingSet, build_training_set, read_training_set
 from carrara.metadata.lineage import upstream
 from carrara.metadata.runs import run
 from carrara.metadata.versions import list_versions

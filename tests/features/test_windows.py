@@ -12,7 +12,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carrara.core.errors import ConfigurationError, DefinitionError
-from carrara.features import AggregateView, count, distinct, first, last, maximum, mean, minimum, rate, std, total
+from carrara.features.aggregates import (
+    AggregateView,
+    count,
+    distinct,
+    first,
+    last,
+    maximum,
+    mean,
+    minimum,
+    rate,
+    std,
+    total,
+)
 from carrara.features.windows import Events, window_values
 
 DEFINITIONS = """

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from carrara.metadata.openlineage import OpenLineage
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 
 def opened_with(workspace: Workspace, target: str) -> Workspace:

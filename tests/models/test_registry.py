@@ -29,7 +29,7 @@ from carrara.metadata.versions import list_versions
 from carrara.models.deletion import delete
 from carrara.models.registry import list_models, opened, read_record, register_files, resolve, written_record
 from carrara.pipelines.garbage import collect
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 from tiny_models import add_tiny, doubling, stores_at
 
 HERE = Path(tiny_models.__file__).parent

@@ -7,13 +7,12 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from carrara.features import join_features
-from carrara.features.training_set import as_numpy
+from carrara.features.training_set import as_numpy, join_features
 from carrara.models.registry import opened
 from carrara.monitoring.logged_predictions import LoggedPredictions
 from carrara.monitoring.parity import service_of
 from carrara.monitoring.prediction_log import PredictionLog
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 
 def trips_between(workspace: Workspace, start: datetime, end: datetime) -> pl.DataFrame:

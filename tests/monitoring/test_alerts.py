@@ -16,11 +16,16 @@ from served import log_trips, trips_between
 
 from carrara.core.errors import DefinitionError, StorageError
 from carrara.core.outbound import _is_public, check_url, post
-from carrara.monitoring import Alertmanager, Email, Monitor, ToFile, Webhook, alert
+from carrara.monitoring.alert import alert
 from carrara.monitoring.alerting import Judged, standing
+from carrara.monitoring.monitor import Monitor
+from carrara.monitoring.notify.alertmanager import Alertmanager
+from carrara.monitoring.notify.email import Email
+from carrara.monitoring.notify.file import ToFile
+from carrara.monitoring.notify.webhook import Webhook
 from carrara.monitoring.rule import Facts, check_rule, evaluate_rule
 from carrara.monitoring.run import run_monitor
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 FROM = datetime(2024, 1, 22, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -12,15 +12,18 @@ from served import log_trips, trips_between
 from test_prediction_log import predictions
 
 from carrara.metadata.prediction_losses import list_losses
-from carrara.monitoring import Monitor, ToFile, alert, prediction_log
+from carrara.monitoring import prediction_log
+from carrara.monitoring.alert import alert
 from carrara.monitoring.domain import domain_shift
 from carrara.monitoring.drift import ReferenceDistribution, drift_of
 from carrara.monitoring.effect import moved_to
 from carrara.monitoring.journal import Journal
+from carrara.monitoring.monitor import Monitor
+from carrara.monitoring.notify.file import ToFile
 from carrara.monitoring.prediction_log import PredictionLog, read_log
 from carrara.monitoring.profile import Profile, profile_rows
 from carrara.monitoring.run import run_monitor
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 FROM = datetime(2024, 1, 22, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from carrara.evaluation import measure
+from carrara.evaluation.metrics import measure
 from carrara.monitoring.estimate import calibrations_of, estimated, estimated_of_classes
 from carrara.monitoring.loss_estimate import estimated_errors
 

@@ -11,7 +11,7 @@ from served import log_trips, trips_between
 
 from carrara.core.errors import NotFoundError
 from carrara.pipelines import contributions
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 FROM = datetime(2024, 1, 22, tzinfo=UTC)
 

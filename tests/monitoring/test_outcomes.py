@@ -10,7 +10,7 @@ from served import log_trips, trips_between
 
 from carrara.core.errors import ColumnMissing, DataError
 from carrara.monitoring.outcomes import LABEL, OutcomeRule, join_outcomes
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 FROM = datetime(2024, 1, 22, tzinfo=UTC)
 

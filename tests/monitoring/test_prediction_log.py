@@ -24,7 +24,7 @@ from carrara.monitoring.journal import Journal, abandoned, read_segment, segment
 from carrara.monitoring.logged_predictions import LoggedPredictions
 from carrara.monitoring.prediction_log import PredictionLog, journals, read_log, scan_log
 from carrara.monitoring.sampling import Sampling
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 AT = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1e6)
 

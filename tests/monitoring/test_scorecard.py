@@ -12,7 +12,7 @@ from carrara.cli.main import app
 from carrara.core.errors import DefinitionError
 from carrara.monitoring.agreement import Agreement
 from carrara.monitoring.scorecard import scorecard
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 FROM, DAY = datetime(2024, 1, 22, tzinfo=UTC), timedelta(days=1)
 

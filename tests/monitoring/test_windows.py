@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from carrara.core.errors import DataError
 from carrara.monitoring.monitor import Monitor, window_of
 from carrara.monitoring.run import run_monitor
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 FROM = datetime(2024, 1, 22, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from selenium.webdriver.common.by import By
 
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from carrara.core.errors import CarraraError, MissingExtra
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 EXTRA = """
 @carrara.dataset(inputs=("trips",))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from carrara.core.errors import TrainingError
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 TRAINER = "trainer=carrara.XGBoost(trees=40, depth=3),"
 ROLLING = 'split=carrara.RollingSplit(validation="4d", test="4d"),'

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 MORE = '''
 @carrara.metric(greater_is_better=False, per_row=True)

@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 
 from carrara.core.errors import DataError, DefinitionError, RequestError
-from carrara.data import Ahead
-from carrara.features import lags
-from carrara.workspace import Workspace
+from carrara.data.ahead import Ahead
+from carrara.features.aggregates import lags
+from carrara.workspace.workspace import Workspace
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DEFINITIONS = """

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from carrara.cli.main import app
 from carrara.core.errors import CarraraError
 from carrara.demo.template import write_template
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 from mlflow_models import FOLDERS, database, expected
 
 DEFINITIONS = """

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import accuracy_score, mean_squared_error
 
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 from trips import write_workspace
 
 MORE = '''

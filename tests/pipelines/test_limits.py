@@ -12,7 +12,7 @@ import pytest
 
 from carrara.core.errors import ConfigurationError, TrainingError
 from carrara.core.memory import bytes_of, resident_bytes, watched
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 TRAINER = '''
 

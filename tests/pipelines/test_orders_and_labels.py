@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import f1_score, ndcg_score, roc_auc_score
 
 from carrara.core.errors import DefinitionError
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 DEFINITIONS = '''
 import carrara

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from carrara.core.errors import CarraraError, DefinitionCycle, NotFoundError
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 
 def reopened(workspace: Workspace, before: str, after: str) -> Workspace:

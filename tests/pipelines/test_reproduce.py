@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from carrara.pipelines import reproduce as reproducing
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 TRAINERS = {
     "xgboost": "carrara.XGBoost(trees=20, depth=3, row_share=0.7)",

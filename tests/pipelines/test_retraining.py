@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from carrara.core.errors import DefinitionError
-from carrara.training import Retrain
-from carrara.workspace import Workspace
+from carrara.training.retrain import Retrain
+from carrara.workspace.workspace import Workspace
 
 
 def declared(folder: Path, retrain: str) -> None:
@@ -68,7 +68,7 @@ def test_a_retrain_that_could_not_be_is_refused():
 
 
 def test_a_rolling_split_moves_on_with_its_rows(tmp_path):
-    from carrara.data import RollingSplit
+    from carrara.data.splits import RollingSplit
 
     days = pl.DataFrame({"at": [datetime(2024, 1, day, tzinfo=UTC) for day in range(1, 31)]})
     split = RollingSplit(validation="5d", test="3d")

@@ -15,7 +15,7 @@ import pytest
 
 from carrara.core.errors import NotFoundError, TrainingError, UnavailableError
 from carrara.core.processes import Process
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 SLOW = """trainer=carrara.Torch(epochs=2_000, early_stopping=2_000, batch_rows=4),
     transforms=(carrara.Impute(), carrara.Standardise()),"""

@@ -18,7 +18,7 @@ from carrara.core.clock import now
 from carrara.metadata.intervals import Claim, claim, list_intervals
 from carrara.metadata.runs import list_runs
 from carrara.pipelines.scheduler import KIND, due, run_due
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 DAY = timedelta(days=1)
 START = datetime(2024, 1, 10, 12, tzinfo=UTC)

@@ -12,9 +12,10 @@ from carrara.core.clock import parse_time
 from carrara.core.errors import DefinitionError, TrainingError
 from carrara.features.training_set import read_training_set
 from carrara.models.registry import learned_files, opened
-from carrara.training import Label, LightGBM, Model
 from carrara.training.inputs import Inputs
-from carrara.workspace import Workspace
+from carrara.training.model import Label, Model
+from carrara.training.trainers.lightgbm import LightGBM
+from carrara.workspace.workspace import Workspace
 from trips import write_workspace
 
 FIRST = """

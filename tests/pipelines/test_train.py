@@ -15,7 +15,7 @@ from carrara.core.errors import CheckFailed, DataError, NotFoundError
 from carrara.core.failpoints import ENVIRONMENT
 from carrara.core.progress import Progress
 from carrara.models.registry import opened
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 KEYS = (
     *("trained_by", "started_at", "ended_at", "configuration", "datasets", "features", "metrics", "charts"),
@@ -104,7 +104,7 @@ def test_the_record_holds_every_item_and_each_is_filled(trained):
 def test_what_is_measured_is_what_is_served(trained):
     version = trained.models.get("late@1")
     training_set = trained.models.record("late@1")["datasets"]["training_set"]
-    from carrara.features import read_training_set
+    from carrara.features.training_set import read_training_set
 
     found, rows = read_training_set(trained.stores, "late", training_set["version"])
     assert found.digest == training_set["digest"]
@@ -120,7 +120,7 @@ def test_what_is_measured_is_what_is_served(trained):
 
 def test_no_feature_of_a_training_row_was_known_after_its_time(trained):
     """Recompute some rows by hand, from the raw files, with nothing later than the row's own time."""
-    from carrara.features import read_training_set
+    from carrara.features.training_set import read_training_set
 
     _, rows = read_training_set(trained.stores, "late", 1)
     sample = rows.collect().sample(200, seed=3)

@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 from carrara.core.errors import CarraraError, ColumnMissing, NotFoundError
-from carrara.features import read_training_set
+from carrara.features.training_set import read_training_set
 from carrara.models.registry import opened
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 MORE = """
 SPLIT = carrara.TimeSplit(validation_from="2024-01-15", test_from="2024-01-20")

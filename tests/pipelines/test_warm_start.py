@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from carrara.core.errors import TrainingError
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 LONG = {
     "torch": "carrara.Torch(epochs=15, early_stopping=15, batch_rows=64)",

@@ -11,7 +11,7 @@ import pytest
 import carrara
 from carrara.core.errors import NotFoundError, RequestError
 from carrara.demo.parity import compare_with_offline
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 AT = datetime(2024, 1, 20, tzinfo=UTC)
 ENTITY = {"driver": "d1", "depot": "p0", "city": "c0", "distance": 80.0, "event_time": AT}

@@ -30,8 +30,8 @@ from carrara.serving.inference import Answer, Inference, Request
 from carrara.serving.manager import ModelManager
 from carrara.serving.observed import Observed
 from carrara.serving.rollouts import Rollouts
-from carrara.storage import Stores
-from carrara.workspace import Workspace
+from carrara.storage.stores import Stores
+from carrara.workspace.workspace import Workspace
 
 AT = np.datetime64("2024-01-20T00:00:00", "us")
 Fault = Callable[[Prediction], Prediction]

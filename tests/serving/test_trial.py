@@ -12,7 +12,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from carrara.core.failpoints import ENVIRONMENT
-from carrara.evaluation import Evaluation, Evidence, latency_at_most, safe_to_serve, size_at_most
+from carrara.evaluation.evaluate import Evaluation
+from carrara.evaluation.evidence import Evidence
+from carrara.evaluation.serving_gates import latency_at_most, safe_to_serve, size_at_most
 from carrara.models.signature import TensorSpec
 from carrara.serving.trial import try_to_serve
 from tiny_models import SIGNATURE, doubling

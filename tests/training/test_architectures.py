@@ -10,12 +10,18 @@ import polars as pl
 import pytest
 
 from carrara.core.errors import DataError, TrainingError
-from carrara.data import TimeSplit
+from carrara.data.splits import TimeSplit
 from carrara.models.runtimes.base import open_servable
-from carrara.training import Impute, Keras, Label, Linear, Model, Standardise, Tokens, Torch, Vocabulary
 from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.cluster.team import Team
 from carrara.training.fit import fit_model, fit_prepared, prepare
+from carrara.training.model import Label, Model
+from carrara.training.trainers.keras import Keras
+from carrara.training.trainers.linear import Linear
+from carrara.training.trainers.torch import Torch
+from carrara.training.transforms.numbers import Impute, Standardise
+from carrara.training.transforms.texts import Vocabulary
+from carrara.training.transforms.tokens import Tokens
 
 RANDOM = np.random.default_rng(0)
 ROWS, SIZE = 1_500, 6

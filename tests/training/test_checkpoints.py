@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from carrara.core.errors import TrainingError
-from carrara.training import LightGBM, XGBoost
 from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.trainers import trees
 from carrara.training.trainers.base import Part, Task
-from carrara.workspace import Workspace
+from carrara.training.trainers.lightgbm import LightGBM
+from carrara.training.trainers.xgboost import XGBoost
+from carrara.workspace.workspace import Workspace
 
 RANDOM = np.random.default_rng(1)
 FEATURES = RANDOM.normal(size=(1_000, 4)).astype(np.float32)

@@ -13,9 +13,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 
 from carrara.core.errors import DefinitionError, NotFoundError
-from carrara.data import TimeSplit
-from carrara.training import Label, LightGBM, Linear, Model, Sklearn, XGBoost
+from carrara.data.splits import TimeSplit
 from carrara.training.fit import prepare
+from carrara.training.model import Label, Model
+from carrara.training.trainers.lightgbm import LightGBM
+from carrara.training.trainers.linear import Linear
+from carrara.training.trainers.sklearn import Sklearn
+from carrara.training.trainers.xgboost import XGBoost
 
 ROWS = 2_000
 RANDOM = np.random.default_rng(9)

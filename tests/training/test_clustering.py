@@ -15,10 +15,10 @@ from sklearn.metrics import silhouette_score
 
 from carrara.core.errors import DataError, DefinitionError, TrainingError
 from carrara.evaluation.metrics import METRICS_OF, measure
-from carrara.training import KMeans, Label, Unlabelled
+from carrara.training.model import Label, Unlabelled
 from carrara.training.trainers.base import Part, Task
-from carrara.training.trainers.kmeans import distances
-from carrara.workspace import Workspace
+from carrara.training.trainers.kmeans import KMeans, distances
+from carrara.workspace.workspace import Workspace
 from trips import write_workspace
 
 MODEL = """

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from carrara.training import Part, feeds, tf_dataset, torch_dataset
-from carrara.training.feeds import batches
+from carrara.training import feeds
+from carrara.training.feeds import batches, tf_dataset, torch_dataset
+from carrara.training.trainers.base import Part
 
 ROWS = 10_000
 PART = Part(np.arange(ROWS * 3, dtype=np.float32).reshape(ROWS, 3), np.arange(ROWS, dtype=np.float32))

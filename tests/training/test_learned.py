@@ -8,14 +8,21 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from test_trainers import KINDS, PARTS, fit, scores
 
-from carrara.models.learned import read_forest
+from carrara.models.learned.forest import read_forest
 from carrara.models.learned.linear import read_linear
 from carrara.models.learned.net import read_net
 from carrara.models.learned.parameters import told_parameters
 from carrara.models.learned.shap import by_feature, tree_contributions
 from carrara.models.runtimes.base import COLUMNS, TRANSFORMS
 from carrara.pipelines.trees import matrix_of
-from carrara.training import Impute, Keras, LightGBM, Linear, Sklearn, Standardise, Torch, Vocabulary, XGBoost
+from carrara.training.trainers.keras import Keras
+from carrara.training.trainers.lightgbm import LightGBM
+from carrara.training.trainers.linear import Linear
+from carrara.training.trainers.sklearn import Sklearn
+from carrara.training.trainers.torch import Torch
+from carrara.training.trainers.xgboost import XGBoost
+from carrara.training.transforms.numbers import Impute, Standardise
+from carrara.training.transforms.texts import Vocabulary
 
 TEST = PARTS["test"]
 TREES = {"xgboost": XGBoost(trees=40, depth=3), "lightgbm": LightGBM(trees=40, leaves=7)}

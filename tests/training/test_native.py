@@ -11,11 +11,15 @@ import polars as pl
 import pytest
 
 from carrara.core.errors import TrainingError
-from carrara.data import TimeSplit
+from carrara.data.splits import TimeSplit
 from carrara.models.runtimes.base import TRANSFORMS, open_servable
-from carrara.training import Keras, Label, Model, Standardise, Torch, XGBoost
 from carrara.training.fit import fit_prepared, prepare
+from carrara.training.model import Label, Model
 from carrara.training.proof import exported, said
+from carrara.training.trainers.keras import Keras
+from carrara.training.trainers.torch import Torch
+from carrara.training.trainers.xgboost import XGBoost
+from carrara.training.transforms.numbers import Standardise
 
 RANDOM = np.random.default_rng(1)
 ROWS = 600

@@ -17,10 +17,13 @@ import pytest
 from test_trainers import FEATURES_OF, KINDS, PARTS, fit, model, quality, scores
 
 from carrara.core.errors import TrainingError
-from carrara.training import Impute, Keras, Standardise, Torch, Vocabulary, fit_model
 from carrara.training.checkpoints import FileCheckpoint
-from carrara.training.fit import fit_prepared, prepare
-from carrara.workspace import Workspace
+from carrara.training.fit import fit_model, fit_prepared, prepare
+from carrara.training.trainers.keras import Keras
+from carrara.training.trainers.torch import Torch
+from carrara.training.transforms.numbers import Impute, Standardise
+from carrara.training.transforms.texts import Vocabulary
+from carrara.workspace.workspace import Workspace
 
 TRANSFORMS = (Impute(), Standardise(), Vocabulary())
 NETS = {

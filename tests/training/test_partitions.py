@@ -11,10 +11,12 @@ from test_trainers import START, model
 
 from carrara.core.errors import TrainingError
 from carrara.models.runtimes.base import open_servable
-from carrara.training import Linear, OneHot, XGBoost, fit_model
-from carrara.training.fit import prepare
+from carrara.training.fit import fit_model, prepare
 from carrara.training.partitions import fit_partitioned, inner_features
-from carrara.workspace import Workspace
+from carrara.training.trainers.linear import Linear
+from carrara.training.trainers.xgboost import XGBoost
+from carrara.training.transforms.texts import OneHot
+from carrara.workspace.workspace import Workspace
 from trips import write_workspace
 
 RANDOM = np.random.default_rng(1)

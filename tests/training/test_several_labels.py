@@ -15,12 +15,17 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier
 
 from carrara.core.errors import ColumnTypeMismatch, TrainingError
-from carrara.data import TimeSplit
+from carrara.data.splits import TimeSplit
 from carrara.models.learned.forest import read_forest
 from carrara.models.runtimes.base import open_servable
-from carrara.training import Keras, Label, Linear, Model, Sklearn, Torch, XGBoost
 from carrara.training.fit import fit_model, prepare
 from carrara.training.labels import queries
+from carrara.training.model import Label, Model
+from carrara.training.trainers.keras import Keras
+from carrara.training.trainers.linear import Linear
+from carrara.training.trainers.sklearn import Sklearn
+from carrara.training.trainers.torch import Torch
+from carrara.training.trainers.xgboost import XGBoost
 
 RANDOM = np.random.default_rng(2)
 ROWS, NAMES = 900, ("big", "far", "rare")

@@ -20,28 +20,23 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from carrara.core.errors import DefinitionError, StorageError, TrainingError
-from carrara.data import TimeSplit, rows
+from carrara.data import rows
+from carrara.data.splits import TimeSplit
 from carrara.models.runtimes.base import open_servable
-from carrara.training import (
-    Fitted,
-    FittedModel,
-    Impute,
-    Label,
-    LightGBM,
-    Linear,
-    Model,
-    OneHot,
-    Sklearn,
-    Standardise,
-    Torch,
-    XGBoost,
-    fit_model,
-    inputs,
-    trainer,
-)
-from carrara.training.fit import fit_prepared, prepare
+from carrara.training import inputs
+from carrara.training.fit import FittedModel, fit_model, fit_prepared, prepare
+from carrara.training.model import Label, Model
 from carrara.training.trainers import xgboost_data
+from carrara.training.trainers.base import Fitted
 from carrara.training.trainers.forest_graph import forest_graph
+from carrara.training.trainers.function import trainer
+from carrara.training.trainers.lightgbm import LightGBM
+from carrara.training.trainers.linear import Linear
+from carrara.training.trainers.sklearn import Sklearn
+from carrara.training.trainers.torch import Torch
+from carrara.training.trainers.xgboost import XGBoost
+from carrara.training.transforms.numbers import Impute, Standardise
+from carrara.training.transforms.texts import OneHot
 
 RANDOM = np.random.default_rng(0)
 ROWS = 3_000

@@ -13,8 +13,10 @@ from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from sklearn.utils import murmurhash3_32
 
 from carrara.core.errors import ColumnTypeMismatch, DefinitionError, NotFoundError, TrainingError
-from carrara.training import Bucketise, Clip, Cross, Hash, Impute, Log, NGrams, OneHot, Standardise, Vocabulary
 from carrara.training.inputs import Inputs, fit_inputs
+from carrara.training.transforms.hashes import Hash
+from carrara.training.transforms.numbers import Bucketise, Clip, Impute, Log, Standardise
+from carrara.training.transforms.texts import Cross, NGrams, OneHot, Vocabulary
 
 RANDOM = np.random.default_rng(3)
 ROWS = 500

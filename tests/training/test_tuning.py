@@ -14,10 +14,15 @@ import pytest
 from test_trainers import FEATURES_OF, PARTS, model
 
 from carrara.core.errors import DefinitionError, NotFoundError, TrainingError
-from carrara.training import Between, Fitted, Linear, OneOf, Sklearn, XGBoost, trainer
 from carrara.training.fit import prepare
+from carrara.training.search import Between, OneOf
+from carrara.training.trainers.base import Fitted
+from carrara.training.trainers.function import trainer
+from carrara.training.trainers.linear import Linear
+from carrara.training.trainers.sklearn import Sklearn
+from carrara.training.trainers.xgboost import XGBoost
 from carrara.training.tuning import Trial, tune
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 
 @trainer

@@ -28,7 +28,7 @@ from carrara.serving.manager import ModelManager
 from carrara.serving.observed import Observed
 from carrara.serving.rollouts import Rollouts
 from carrara.ui.server import UiServer
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 HARM = "<img src=x onerror=document.title='broken'>/🙂 & \"quotes\".json"
 LONG = "n" * 4_096

@@ -13,7 +13,7 @@ from carrara.metadata.audit import list_entries
 from carrara.ui.access import OPEN
 from carrara.ui.app import routes_of
 from carrara.ui.server import UiServer
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 
 def filled(path: str) -> str:

@@ -17,7 +17,7 @@ from pages_served import HARM
 from carrara.core.palette import DARK, LIGHT
 from carrara.metadata.runs import list_runs
 from carrara.ui.server import UiServer
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 AXE = Path(axe_core_python.__file__).parent / "axe.min.js"
 

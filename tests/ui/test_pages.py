@@ -17,7 +17,7 @@ from carrara.core.palette import DARK, LIGHT
 from carrara.metadata.audit import list_entries
 from carrara.metadata.intervals import Claim, claim, finish
 from carrara.ui.pages import PAGES
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 
 def links_of(text: str) -> list[str]:

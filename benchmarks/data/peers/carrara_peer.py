@@ -13,8 +13,9 @@ from pathlib import Path
 
 import polars as pl
 
-from carrara.data import examine, infer_schema, profile, validate
-from carrara.data.validation import Baselines
+from carrara.data.schema_inference import infer_schema
+from carrara.data.statistics import profile
+from carrara.data.validation import Baselines, examine, validate
 
 
 def main(reference: Path, current: Path, output: Path) -> None:

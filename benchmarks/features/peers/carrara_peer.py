@@ -16,10 +16,12 @@ import numpy as np
 import polars as pl
 
 import carrara
-from carrara.features import Retriever, join_features, resolve_features
 from carrara.features.on_demand import run_on_demand
+from carrara.features.retrieval import Retriever
+from carrara.features.service import resolve_features
+from carrara.features.training_set import join_features
 from carrara.features.windows import Events, window_values
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tables import ENTITIES, FEATURES, SPAN, VIEWS, WIDE, write_wide_table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from carrara.workspace import Workspace
+    from carrara.workspace.workspace import Workspace
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="The workspace's folder, or one below it.", envvar="CARRARA_WORKSPACE")
@@ -20,7 +20,7 @@ HERE = Path(".")
 
 def open_workspace(path: Path) -> Workspace:
     """The workspace at or above a folder; imported now, so that `--help` need not wait for it."""
-    from carrara.workspace import Workspace
+    from carrara.workspace.workspace import Workspace
 
     return Workspace(path)
 

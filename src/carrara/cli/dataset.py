@@ -12,7 +12,8 @@ from carrara.cli.dataset_schema import app as schema_app
 from carrara.cli.output import TerminalProgress, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from carrara.data import Anomaly, DatasetVersion
+    from carrara.data.anomalies import Anomaly
+    from carrara.data.versions import DatasetVersion
 
 app = typer.Typer(help="Versioned tables: ingest, look, validate, compare.", no_args_is_help=True)
 app.add_typer(schema_app, name="schema")

@@ -13,7 +13,7 @@ from carrara.cli.output import print_json, say
 from carrara.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from carrara.pipelines import Plan
+    from carrara.pipelines.plan import Plan
 
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 

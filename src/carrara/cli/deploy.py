@@ -14,7 +14,7 @@ from carrara.core.shares import share_of, shares_of
 
 if TYPE_CHECKING:
     from carrara.metadata.deployments import Deployment
-    from carrara.workspace import Workspace
+    from carrara.workspace.workspace import Workspace
 
 
 def deploy(

@@ -13,7 +13,7 @@ from carrara.cli.output import print_json, say
 from carrara.core.errors import CarraraError
 
 if TYPE_CHECKING:
-    from carrara.workspace import Workspace
+    from carrara.workspace.workspace import Workspace
 
 _EXTRAS = {
     "xgboost": ("xgboost", "onnx"),

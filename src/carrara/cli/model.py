@@ -17,7 +17,7 @@ from carrara.cli.model_tree import tree
 from carrara.cli.output import TerminalProgress, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from carrara.evaluation import MetricValue
+    from carrara.evaluation.metrics import MetricValue
 
 app = typer.Typer(help="Model versions: list, show, look into, report.", no_args_is_help=True)
 app.command("tree")(tree)

@@ -10,7 +10,9 @@ from carrara.data.dataset import Dataset, DerivedDataset, dataset
 from carrara.data.ingest import Ingested, ingest, ingest_all, ingest_dataset
 from carrara.data.schema import Schema
 from carrara.data.schema_inference import infer_schema
-from carrara.data.sources import DuckDB, Files, Sql
+from carrara.data.sources.duckdb import DuckDB
+from carrara.data.sources.files import Files
+from carrara.data.sources.sql import Sql
 from carrara.data.splits import HashSplit, NoSplit, RollingSplit, StratifiedSplit, TimeSplit
 from carrara.data.statistics import Statistics, profile
 from carrara.data.validation import examine, validate

@@ -13,7 +13,8 @@ from carrara.data.anomalies import Anomaly
 from carrara.data.dataset import Dataset
 from carrara.data.schema import Schema
 from carrara.data.schema_file import proposed, schema_file, schema_of, schema_text, text_diff
-from carrara.data.sources import Files, Frame
+from carrara.data.sources.files import Files
+from carrara.data.sources.frames import Frame
 from carrara.data.statistics import Statistics
 from carrara.data.storable import storable, storable_schema
 from carrara.data.validation import Baselines, Examined, examine, validate
@@ -27,7 +28,7 @@ from carrara.data.versions import (
     read_statistics,
 )
 from carrara.metadata.versions import find_version
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 @dataclass(frozen=True)

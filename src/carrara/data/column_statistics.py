@@ -14,7 +14,8 @@ from carrara.core.columns import type_name
 from carrara.core.errors import ColumnTypeMismatch
 from carrara.core.hashing import hash_texts
 from carrara.data.numbers import Numbers, packed, unpacked, whole_or_float
-from carrara.data.sketches import DistinctSketch, FrequentSketch
+from carrara.data.sketches.distinct import DistinctSketch
+from carrara.data.sketches.frequent import FrequentSketch
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 from carrara.core.columns import POLARS_TYPES
 from carrara.core.digests import digest_function
 from carrara.core.errors import DefinitionError, NotFoundError
-from carrara.data.sources import Files, Source
-from carrara.data.sources.base import Reading
+from carrara.data.sources.base import Reading, Source
+from carrara.data.sources.files import Files
 
 Mode = Literal["replace", "append", "upsert"]
 

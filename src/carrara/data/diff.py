@@ -13,7 +13,7 @@ from carrara.data.comparison import counted_by_value, distances
 from carrara.data.row_checks import plain
 from carrara.data.statistics import Statistics
 from carrara.data.versions import dataset_version, read_dataset, read_statistics
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _SAMPLES = 10
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from carrara.core.errors import DataError
-from carrara.data.sketches import QuantileSketch
+from carrara.data.sketches.quantiles import QuantileSketch
 
 Floats = npt.NDArray[np.float64]
 

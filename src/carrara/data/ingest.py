@@ -18,8 +18,8 @@ from carrara.core.progress import Step
 from carrara.data.dataset import Dataset, DerivedDataset, Mode
 from carrara.data.intake import Intake, Unchanged
 from carrara.data.schema_file import schema_of, write_accepted
-from carrara.data.sources import Files, Opened
-from carrara.data.sources.files import digest_of_files
+from carrara.data.sources.base import Opened
+from carrara.data.sources.files import Files, digest_of_files
 from carrara.data.statistics import Statistics, batches_of
 from carrara.data.storable import storable_schema
 from carrara.data.table_digest import TableDigest
@@ -35,7 +35,7 @@ from carrara.data.versions import (
 )
 from carrara.metadata.runs import run
 from carrara.metadata.versions import Version, add_version, find_version
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 @dataclass(frozen=True)

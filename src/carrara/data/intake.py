@@ -13,7 +13,7 @@ from carrara.data.anomalies import Anomaly
 from carrara.data.row_checks import RowFindings, guilty_of, guilty_rows
 from carrara.data.schema import Schema
 from carrara.data.schema_inference import infer_schema
-from carrara.data.sources import Opened
+from carrara.data.sources.base import Opened
 from carrara.data.statistics import Statistics
 from carrara.data.storable import storable
 from carrara.data.table_digest import TableDigest

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from carrara.core.hashing import hash_numbers
-from carrara.data.sketches import DistinctSketch, Moments, QuantileSketch
+from carrara.data.sketches.distinct import DistinctSketch
+from carrara.data.sketches.moments import Moments
+from carrara.data.sketches.quantiles import QuantileSketch
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

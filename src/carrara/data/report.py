@@ -23,7 +23,7 @@ from carrara.data.numbers import Numbers, equal_edges
 from carrara.data.schema import ColumnSchema
 from carrara.data.statistics import Statistics
 from carrara.data.versions import DatasetVersion, dataset_version, read_statistics
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 Floats = npt.NDArray[np.float64]
 

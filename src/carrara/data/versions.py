@@ -14,7 +14,7 @@ from carrara.core.html import card, figures, section, state, table
 from carrara.data.columns_table import columns_table
 from carrara.data.statistics import Statistics
 from carrara.metadata.versions import Version, get_version, list_versions
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 KIND = "dataset"
 

@@ -6,7 +6,7 @@ import polars as pl
 
 from carrara.core.errors import CheckFailed, DataError
 from carrara.monitoring.parity import compare_rows, service_of
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 ROWS = 1_000
 

@@ -22,9 +22,10 @@ from carrara.demo.template import MONTH, YEAR, Period, write_template
 from carrara.features.service import resolve_features
 from carrara.metadata.alerts import AlertState
 from carrara.monitoring.live import MonitorReport
-from carrara.pipelines import Trained, materialise_views
-from carrara.training import Model
-from carrara.workspace import Workspace
+from carrara.pipelines.prepare import materialise_views
+from carrara.pipelines.train import Trained
+from carrara.training.model import Model
+from carrara.workspace.workspace import Workspace
 
 MODEL, NET = "late_arrival", "late_arrival_net"
 KEYS = ("carrier", "tailnum", "origin", "dest")

@@ -19,7 +19,7 @@ from carrara.features.service import View, definition_digest
 from carrara.features.training_set import KIND as TRAINING_SET
 from carrara.metadata.lineage import edges_from
 from carrara.metadata.versions import Version, list_versions, state_of
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _WORD = re.compile(r"[a-z0-9]+")
 _BLANKS = str.maketrans(dict.fromkeys("_-.,:;/()'", " "))

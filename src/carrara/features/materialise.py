@@ -20,7 +20,7 @@ from carrara.features.entities import Entity
 from carrara.features.offline import current_table, whole_number_keys
 from carrara.features.online import Mark, Superseded, move_mark, online_table, read_mark
 from carrara.features.service import StoredView
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from carrara.core.digests import digest_data
 from carrara.core.errors import DataError
 from carrara.core.figures import when
 from carrara.core.html import card
-from carrara.data import dataset_version
 from carrara.data.columns_table import columns_table
+from carrara.data.versions import dataset_version
 from carrara.features.engines.base import feature_engine
 from carrara.features.entities import Entity
 from carrara.features.rows import CREATED, readable
 from carrara.features.service import StoredView, definition_digest
 from carrara.metadata.runs import run
 from carrara.metadata.versions import Version, add_version, find_version, list_versions
-from carrara.storage import Stores
 from carrara.storage.lake import Lake
+from carrara.storage.stores import Stores
 
 KIND = "feature_table"
 

@@ -18,7 +18,7 @@ from carrara.features.rows import EVENT_TIME, KNOWN_AT, event_columns, in_order,
 from carrara.features.service import StoredView
 from carrara.features.views import FeatureView
 from carrara.features.windows import Events, joined
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from carrara.features.packing import RowLayout, newest_rows, pack_events, pack_r
 from carrara.features.rows import EVENT_TIME, KNOWN_AT, event_columns, in_order, pushable
 from carrara.features.service import StoredView
 from carrara.features.windows import Events, joined
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 @dataclass(frozen=True)

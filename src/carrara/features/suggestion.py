@@ -12,13 +12,14 @@ import polars as pl
 from carrara.core.columns import require_column
 from carrara.core.definitions import Definitions
 from carrara.core.errors import DataError, NotFoundError
-from carrara.data import dataset_version, profile, read_dataset
 from carrara.data.association import Binning, information
+from carrara.data.statistics import profile
+from carrara.data.versions import dataset_version, read_dataset
 from carrara.features.entities import Entity
 from carrara.features.on_demand import OnDemandView
 from carrara.features.service import resolve_features
 from carrara.features.training_set import join_features
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 Codes = npt.NDArray[np.int64]
 

@@ -12,15 +12,15 @@ from carrara.core.arrays import array_column, declared_shape, flat_arrays
 from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, require_time, type_name
 from carrara.core.digests import digest_data
 from carrara.core.errors import ColumnTypeMismatch, DataError
-from carrara.data import DatasetVersion, read_dataset
 from carrara.data.table_digest import digest_frame
+from carrara.data.versions import DatasetVersion, read_dataset
 from carrara.features.engines.base import feature_engine
 from carrara.features.entities import Entity
 from carrara.features.offline import FeatureTable, current_table, scan_table
 from carrara.features.on_demand import OnDemandView, run_on_demand
 from carrara.features.service import ResolvedFeatures
 from carrara.metadata.versions import Version, add_version, find_by_digest, find_version, get_version
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 KIND = "training_set"
 

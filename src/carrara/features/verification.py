@@ -18,7 +18,7 @@ from carrara.features.online_state import online_state
 from carrara.features.packing import RowLayout, unpack_events, unpack_rows
 from carrara.features.service import StoredView
 from carrara.features.windows import window_values
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _MOST_AT_ONCE = 10_000
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from carrara.core.errors import CarraraError, CheckFailed
 from carrara.metadata.decisions import Decision, Word, add_decision, decisions_of
 from carrara.models.registry import ModelVersion, read_record
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 def approve(stores: Stores, version: ModelVersion, reason: str) -> Decision:

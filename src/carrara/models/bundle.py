@@ -36,7 +36,7 @@ from carrara.models.registry import (
     read_record,
     register_files,
 )
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 INDEX = "carrara-model.json"
 FILES = "files/"

@@ -10,7 +10,7 @@ from carrara.metadata.audit import record
 from carrara.metadata.tables import deployments, lineage, model_values, steps, versions
 from carrara.metadata.versions import delete_version
 from carrara.models.registry import KIND, ModelVersion
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 def delete(stores: Stores, version: ModelVersion) -> None:

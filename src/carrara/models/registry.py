@@ -33,7 +33,7 @@ from carrara.models.address import ModelAddress, parse_address
 from carrara.models.record import ModelRecord, check_record_format
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 KIND = "model"
 RECORD = "record.json"

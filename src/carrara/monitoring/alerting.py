@@ -15,7 +15,7 @@ from carrara.monitoring.alert import Alert
 from carrara.monitoring.monitor import Monitor
 from carrara.monitoring.notify.base import Notification, Told
 from carrara.monitoring.rule import Facts, evaluate_rule, names_in
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _MOST_FEATURES = 5
 _SEEN_MISSING = 0.01

@@ -13,7 +13,7 @@ import polars as pl
 
 from carrara.core.errors import DataError
 from carrara.core.html import html_table
-from carrara.evaluation import MAIN_METRICS, Kind, measure
+from carrara.evaluation.metrics import MAIN_METRICS, Kind, measure
 from carrara.monitoring.outcomes import labels_of
 
 Array = npt.NDArray[Any]

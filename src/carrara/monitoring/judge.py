@@ -13,8 +13,8 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import CarraraError
-from carrara.evaluation import MAIN_METRICS, Kind, measure, measure_slices
-from carrara.evaluation.metrics import metric
+from carrara.evaluation.metrics import MAIN_METRICS, Kind, measure, metric
+from carrara.evaluation.slices import measure_slices
 from carrara.features.training_set import TrainingSet, kept_training_set
 from carrara.models.registry import ModelVersion, open_version, read_record
 from carrara.models.runtimes.base import Servable
@@ -25,7 +25,7 @@ from carrara.monitoring.estimate import calibration_of, calibrations_of, estimat
 from carrara.monitoring.loss_estimate import estimated_errors
 from carrara.monitoring.outcomes import LABEL, OutcomeRule, labels_of
 from carrara.monitoring.tested import Tested, tested_rows
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _TRAINING_ROWS = 4_000
 _RESAMPLED_ROWS = 20_000_000

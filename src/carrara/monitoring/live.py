@@ -22,7 +22,7 @@ from carrara.monitoring.prediction_log import log_table, once, scan_log
 from carrara.monitoring.rule import Facts, evaluate_rule
 from carrara.monitoring.run import no_predictions, read_judged, read_result
 from carrara.monitoring.sampling import SAMPLED
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ import polars as pl
 from carrara.core.clock import now as moment
 from carrara.core.columns import UTC_TIME, utc_times
 from carrara.core.errors import ColumnMissing, DataError, NotFoundError
-from carrara.data import read_dataset
-from carrara.evaluation import Kind
-from carrara.features import resolve_features
+from carrara.data.versions import read_dataset
+from carrara.evaluation.metrics import Kind
+from carrara.features.service import resolve_features
 from carrara.models.registry import ModelVersion, recorded_definitions
 from carrara.monitoring.prediction_log import log_table, once, scan_log
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 LABEL = "__outcome"
 KNOWN_AT = "__known_at"

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 
 from carrara.core.errors import CarraraError
-from carrara.features import ResolvedFeatures, join_features, resolve_features
+from carrara.features.service import ResolvedFeatures, resolve_features
+from carrara.features.training_set import join_features
 from carrara.models.registry import ModelVersion, recorded_definitions
 from carrara.monitoring.source_rows import SourceRow, source_row
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 ROWS = 200
 _TOLERANCE = 1e-6

@@ -26,7 +26,7 @@ from carrara.monitoring.journal import Journal
 from carrara.monitoring.logged_predictions import LoggedPredictions, Waiting, alike, frame_of
 from carrara.monitoring.sampling import SAMPLED, AppliedSampling, Sampling
 from carrara.monitoring.shipping import ship, ship_abandoned
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 FLUSH_SECONDS = 0.5
 """What a killed process loses at most: the predictions of so many seconds."""

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import DataError
-from carrara.data.sketches import FrequentSketch, QuantileSketch
+from carrara.data.sketches.frequent import FrequentSketch
+from carrara.data.sketches.quantiles import QuantileSketch
 from carrara.monitoring.drift import Counts, ReferenceDistribution, histogram
 
 _MOST_CATEGORIES = 50

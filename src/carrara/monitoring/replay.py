@@ -13,14 +13,14 @@ import numpy as np
 import polars as pl
 
 from carrara.core.errors import DataError
-from carrara.features import join_features, resolve_features
-from carrara.features.service import ResolvedFeatures
+from carrara.features.service import ResolvedFeatures, resolve_features
+from carrara.features.training_set import join_features
 from carrara.models.registry import ModelVersion, opened, recorded_definitions, written_record
 from carrara.models.signature import DEFAULT_SIGNATURE, EVENT_TIME
 from carrara.monitoring.divergence import Divergence, Pairs, divergence
 from carrara.monitoring.outcomes import LABEL, OutcomeRule, join_outcomes
 from carrara.monitoring.prediction_log import log_table, once, scan_log
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _BATCH = 50_000
 

@@ -42,7 +42,7 @@ from carrara.monitoring.rule import Facts
 from carrara.monitoring.sampling import SAMPLED
 from carrara.monitoring.shipping import ship_abandoned
 from carrara.monitoring.window import Before, compute_window
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 LEASE = timedelta(minutes=30)
 _WEEK = timedelta(days=7)

@@ -22,7 +22,7 @@ from carrara.metadata.monitor_windows import SPAN, RecordedWindow, list_windows
 from carrara.models.registry import ModelVersion, read_record
 from carrara.monitoring.agreement import Agreement
 from carrara.monitoring.run import read_result
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 Stage = Literal["prototype", "train", "deploy", "predict"]
 

@@ -12,7 +12,7 @@ from carrara.core.clock import from_microseconds, now
 from carrara.core.errors import Overtaken
 from carrara.metadata.prediction_losses import add_loss
 from carrara.monitoring.journal import JournalRecord, abandoned, number_of, read_segment, segments
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _COMPACT_EVERY = 64
 

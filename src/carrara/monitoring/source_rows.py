@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from carrara.features import ResolvedFeatures
 from carrara.features.aggregates import AggregateView
 from carrara.features.offline import newest_table, scan_table
 from carrara.features.rows import EVENT_TIME, KNOWN_AT
+from carrara.features.service import ResolvedFeatures
 from carrara.metadata.lineage import upstream
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _MOST_EVENTS = 10
 

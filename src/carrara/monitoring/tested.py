@@ -14,7 +14,7 @@ from carrara.core.errors import CarraraError
 from carrara.data.rows import split_table
 from carrara.models.registry import ModelVersion, recorded_definitions
 from carrara.models.runtimes.base import Servable
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _MOST_ROWS = 20_000
 _KINDS = ("binary", "multiclass", "regression")

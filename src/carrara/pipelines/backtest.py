@@ -16,19 +16,20 @@ from carrara.core.definitions import Definitions
 from carrara.core.errors import DataError, TrainingError
 from carrara.core.html import html_table
 from carrara.core.progress import Progress, Step
-from carrara.data import TimeSplit
 from carrara.data.rows import StoredRows, split_table
-from carrara.evaluation import Metric, MetricValue, measure, scaled_error
-from carrara.features import TrainingSet, resolve_features
+from carrara.data.splits import TimeSplit
+from carrara.evaluation.metrics import Metric, MetricValue, measure, scaled_error
+from carrara.features.service import resolve_features
+from carrara.features.training_set import TrainingSet
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.runs import run
 from carrara.pipelines.run_log import logged
 from carrara.pipelines.steps import TrainingWork
 from carrara.pipelines.train import assembled
-from carrara.storage import Stores
-from carrara.training import Model
+from carrara.storage.stores import Stores
 from carrara.training.fit import prepare
 from carrara.training.labels import encoded, queries
+from carrara.training.model import Model
 from carrara.training.partitions import inner_features
 
 

@@ -14,18 +14,19 @@ from carrara.core.figures import short, words
 from carrara.core.html import card, note, section, state, table
 from carrara.core.svg import interval_bar
 from carrara.data.rows import StoredRows, split_table
-from carrara.evaluation import PairedDifference, paired_differences
 from carrara.evaluation.disagreement import Disagreement, disagreement
 from carrara.evaluation.metrics import Metric, metric
-from carrara.features import ResolvedFeatures
+from carrara.evaluation.paired import PairedDifference, paired_differences
+from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import read_training_set
 from carrara.models.registry import ModelVersion, opened, read_record
 from carrara.pipelines.evaluate_step import metric_weights, scores_of
 from carrara.pipelines.reproduce import diff_versions
 from carrara.pipelines.scoring import recorded_model, row_columns, version_scores
-from carrara.storage import Stores
-from carrara.training import Imported, Model
+from carrara.storage.stores import Stores
 from carrara.training.labels import encoded, queries
+from carrara.training.model import Model
+from carrara.training.trainers.imported import Imported
 
 MOST_SLICES = 40
 _MOST_CHANGES = 30

@@ -22,10 +22,10 @@ from carrara.models.registry import (
     recorded_definitions,
 )
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
-from carrara.storage import Stores
-from carrara.training import Label, Model
+from carrara.storage.stores import Stores
 from carrara.training.fit import Former, Prepared
 from carrara.training.inputs import Inputs
+from carrara.training.model import Label, Model
 from carrara.training.trainers.imported import refuse_imported
 
 

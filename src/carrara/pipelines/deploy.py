@@ -13,7 +13,7 @@ from carrara.models.approval import blocking
 from carrara.models.registry import ModelVersion, resolve, written_record
 from carrara.models.signature import ENTITIES_SIGNATURE, EVENT_TIME, PREDICTION_ID
 from carrara.serving.rollouts import WATCHED
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 def deploy(

@@ -14,17 +14,20 @@ import polars as pl
 from carrara.core.digests import digest_data
 from carrara.core.progress import Step
 from carrara.data.rows import Rows, batches
-from carrara.evaluation import Evaluation, RateBaseline, evaluate, measure
+from carrara.evaluation.baseline import RateBaseline
+from carrara.evaluation.evaluate import Evaluation, evaluate
+from carrara.evaluation.metrics import measure
 from carrara.evaluation.overlap import overlap
-from carrara.features import TrainingSet
+from carrara.features.training_set import TrainingSet
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import Signature
 from carrara.monitoring.drift import ReferenceDistribution, one_score
 from carrara.pipelines.explain import explained
 from carrara.pipelines.steps import TrainingWork, remembered
-from carrara.storage import Stores
-from carrara.training import Imported, Model
+from carrara.storage.stores import Stores
 from carrara.training.labels import encoded, queries
+from carrara.training.model import Model
+from carrara.training.trainers.imported import Imported
 
 _MOST_SEARCHED = 1_000_000
 """Among how many test rows weak slices are searched: their features are held in memory."""

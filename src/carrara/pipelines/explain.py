@@ -16,8 +16,8 @@ from carrara.models.learned.shap import by_feature, tree_contributions
 from carrara.models.runtimes.base import COLUMNS, TRANSFORMS, Servable
 from carrara.models.signature import Signature
 from carrara.pipelines.trees import matrix_of
-from carrara.storage import Stores
-from carrara.training import Model
+from carrara.storage.stores import Stores
+from carrara.training.model import Model
 
 _ROWS, _CONTRIBUTED_ROWS = 50_000, 400
 

@@ -27,7 +27,7 @@ from carrara.monitoring.prediction_log import log_table, once, scan_log
 from carrara.monitoring.source_rows import SourceRow, source_row
 from carrara.pipelines.contributions import Contributions, contributions_of
 from carrara.pipelines.trees import read_trees
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _NEIGHBOURS = 5
 _MOST_FEATURES = 30

@@ -12,17 +12,17 @@ from carrara.core.digests import digest_bytes, digest_data
 from carrara.core.environment import environment
 from carrara.core.progress import Step
 from carrara.data.rows import Rows
-from carrara.features import TrainingSet
+from carrara.features.training_set import TrainingSet
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.trials import add_trial, list_trials
 from carrara.pipelines.continued import begun_with, former_of
 from carrara.pipelines.limits import Limits
 from carrara.pipelines.scores import described
 from carrara.pipelines.steps import TrainingWork, remembered
-from carrara.storage import Stores
-from carrara.training import FittedModel, Model
+from carrara.storage.stores import Stores
 from carrara.training.checkpoints import FileCheckpoint
-from carrara.training.fit import fit_prepared, prepare
+from carrara.training.fit import FittedModel, fit_prepared, prepare
+from carrara.training.model import Model
 from carrara.training.partitions import fit_partitioned, inner_features
 from carrara.training.proof import said
 from carrara.training.tuning import Trial, best_of, search_space, tune, tuned_metric, with_parameters

@@ -7,7 +7,7 @@ from carrara.core.definitions import Definitions
 from carrara.core.metrics import FEATURE_AGE_SECONDS
 from carrara.features.online import online_table, read_mark
 from carrara.pipelines.prepare import entity_of, stored_views
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 def measure_freshness(stores: Stores, definitions: Definitions) -> None:

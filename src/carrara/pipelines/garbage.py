@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from carrara.metadata.references import deleted_digests, named_digests
-from carrara.storage import Stores
 from carrara.storage.artifacts import StoredFile
+from carrara.storage.stores import Stores
 
 DAY = 86_400.0
 _NAMELESS = "named by no version and no step"

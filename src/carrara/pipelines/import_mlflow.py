@@ -23,8 +23,12 @@ from carrara.core.identity import current_user
 from carrara.core.names import check_name
 from carrara.core.progress import Progress
 from carrara.data.rows import split_table
-from carrara.evaluation import Evaluation, Evidence, Trial, judge_gates
-from carrara.features import ResolvedFeatures, join_features, resolve_features
+from carrara.evaluation.evaluate import Evaluation
+from carrara.evaluation.evidence import Evidence
+from carrara.evaluation.gates import judge_gates
+from carrara.evaluation.trial import Trial
+from carrara.features.service import ResolvedFeatures, resolve_features
+from carrara.features.training_set import join_features
 from carrara.metadata.model_values import TAG
 from carrara.metadata.runs import run
 from carrara.models.mlflow.folder import MlflowFolder
@@ -39,11 +43,11 @@ from carrara.pipelines.record import model_record
 from carrara.pipelines.run_log import logged
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.pipelines.train import assembled
-from carrara.storage import Stores
-from carrara.training import Model
+from carrara.storage.stores import Stores
 from carrara.training.imports.base import ImportedModel
 from carrara.training.imports.definitions import Judged, definitions_text
 from carrara.training.imports.read import read_model
+from carrara.training.model import Model
 
 _FILE = "imported.py"
 

@@ -10,12 +10,15 @@ import polars as pl
 
 from carrara.core.clock import duration
 from carrara.core.errors import CarraraError
-from carrara.data import dataset_version
 from carrara.data.rows import Rows
-from carrara.evaluation import Evaluation, Evidence, PairedDifference, Trial, judge_gates, paired_differences
-from carrara.evaluation.gates import NotWorseThanChampion
+from carrara.data.versions import dataset_version
+from carrara.evaluation.evaluate import Evaluation
+from carrara.evaluation.evidence import Evidence
+from carrara.evaluation.gates import NotWorseThanChampion, judge_gates
+from carrara.evaluation.paired import PairedDifference, paired_differences
 from carrara.evaluation.paired_slices import NoSliceWorseThanChampion, paired_slices
 from carrara.evaluation.serving_gates import TRIED, DataValidated, SafeToServe
+from carrara.evaluation.trial import Trial
 from carrara.models.registry import ModelVersion, champion, written_record
 from carrara.models.signature import Signature
 from carrara.pipelines.evaluate_step import metric_weights, open_fitted, scores_of

@@ -13,7 +13,7 @@ from carrara.core.memory import bytes_of, resident_bytes, watched
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.runs import fail_run
 from carrara.metadata.store import Metadata
-from carrara.training import Model
+from carrara.training.model import Model
 
 MEMORY = "memory (MB)"
 """The metric of a run that holds the most memory that its fit took."""

@@ -20,7 +20,7 @@ from carrara.monitoring.monitor import Monitor
 from carrara.monitoring.run import Ran, read_judged, run_monitor, versions_with_predictions
 from carrara.pipelines.deploy import deploy
 from carrara.pipelines.train import train
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from carrara.core.errors import CarraraError
 from carrara.core.virtual_environment import make_environment, run_in
 from carrara.models.registry import ModelVersion, read_record
 from carrara.pipelines.reproduce import Compared, Reproduction
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 def reproduce_in_new_environment(stores: Stores, version: ModelVersion) -> tuple[Reproduction, Path]:

@@ -10,8 +10,8 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from carrara.core.errors import DataError, NotFoundError
-from carrara.data import read_dataset
-from carrara.storage import Stores
+from carrara.data.versions import read_dataset
+from carrara.storage.stores import Stores
 
 
 def read_outcomes(stores: Stores, rows: Any) -> tuple[pl.DataFrame, str]:

@@ -10,10 +10,12 @@ from carrara.core.definitions import Definitions
 from carrara.core.errors import CarraraError, DefinitionError, NotFoundError
 from carrara.core.html import html_table
 from carrara.data.ingest import in_order
-from carrara.features import AggregateView, FeatureView, resolve_features
+from carrara.features.aggregates import AggregateView
+from carrara.features.service import resolve_features
+from carrara.features.views import FeatureView
 from carrara.metadata.applied import applied_specs, replace_applied
 from carrara.metadata.versions import names
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _MISSING = object()
 

@@ -8,14 +8,15 @@ from datetime import datetime
 from carrara.core.definitions import Definitions
 from carrara.core.errors import NotFoundError
 from carrara.core.progress import Progress, Step
-from carrara.data import Ingested, ingest
-from carrara.data.ingest import in_order
-from carrara.features import Entity, FeatureTable, Materialised, compute_feature_table, materialise, resolve_features
-from carrara.features.service import StoredView, definition_digest
+from carrara.data.ingest import Ingested, in_order, ingest
+from carrara.features.entities import Entity
+from carrara.features.materialise import Materialised, materialise
+from carrara.features.offline import FeatureTable, compute_feature_table
+from carrara.features.service import StoredView, definition_digest, resolve_features
 from carrara.metadata.deployments import current_deployments
 from carrara.models.address import ModelAddress
 from carrara.models.registry import recorded_definitions, resolve
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 def ingest_for(

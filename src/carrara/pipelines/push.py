@@ -11,7 +11,7 @@ from pathlib import Path
 from carrara.core.errors import CarraraError, CheckFailed, StorageError
 from carrara.models.approval import blocking
 from carrara.models.registry import SERVABLE, ModelVersion
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 def push(stores: Stores, version: ModelVersion, base: Path) -> Path:

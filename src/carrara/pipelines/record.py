@@ -11,18 +11,19 @@ from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
 from carrara.core.environment import code_version
 from carrara.core.identity import current_user
-from carrara.data import DatasetVersion, dataset_version
 from carrara.data.column_statistics import column_statistics
 from carrara.data.rows import Rows
-from carrara.evaluation import LOSS_OF, feature_importance, learning_curve
-from carrara.features import ResolvedFeatures, TrainingSet
-from carrara.features.training_set import as_numpy
+from carrara.data.versions import DatasetVersion, dataset_version
+from carrara.evaluation.charts import feature_importance, learning_curve
+from carrara.evaluation.losses import LOSS_OF
+from carrara.features.service import ResolvedFeatures
+from carrara.features.training_set import TrainingSet, as_numpy
 from carrara.metadata.runs import get_run
 from carrara.models.record import ModelRecord
 from carrara.models.signature import DEFAULT_SIGNATURE, ENTITIES_SIGNATURE, Signature, entities_signature
 from carrara.monitoring.drift import ReferenceDistribution
-from carrara.storage import Stores
-from carrara.training import Model
+from carrara.storage.stores import Stores
+from carrara.training.model import Model
 
 
 def model_record(

@@ -10,11 +10,11 @@ from carrara.core.digests import digest_bytes
 from carrara.core.environment import environment
 from carrara.core.errors import DataError
 from carrara.core.html import html_table
-from carrara.data import dataset_version
 from carrara.data.rows import Rows
 from carrara.data.table_digest import digest_frame
-from carrara.features import resolve_features
+from carrara.data.versions import dataset_version
 from carrara.features.offline import former_table
+from carrara.features.service import resolve_features
 from carrara.features.training_set import read_training_set, training_rows
 from carrara.models.registry import (
     LEARNED,
@@ -28,10 +28,10 @@ from carrara.pipelines.continued import begun_with, former_of, unseen
 from carrara.pipelines.plan import differences
 from carrara.pipelines.scores import out_of_sample, stages_of
 from carrara.pipelines.train import carried_columns
-from carrara.storage import Stores
-from carrara.training import Model
+from carrara.storage.stores import Stores
 from carrara.training.cluster.team import Team
 from carrara.training.fit import Prepared, fit_prepared, prepare
+from carrara.training.model import Model
 from carrara.training.partitions import fit_partitioned, inner_features
 from carrara.training.stages import Stage
 from carrara.training.trainers.imported import refuse_imported

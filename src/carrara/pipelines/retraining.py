@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from carrara.core.clock import parse_time
-from carrara.data import read_dataset
+from carrara.data.versions import read_dataset
 from carrara.models.registry import read_record
 from carrara.pipelines.continued import newest_version
-from carrara.storage import Stores
-from carrara.training import Model
+from carrara.storage.stores import Stores
+from carrara.training.model import Model
 from carrara.training.retrain import Retrain
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from carrara.core.clock import now
 from carrara.core.errors import NotFoundError
 from carrara.core.progress import Progress, Step
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from carrara.core.errors import CarraraError, CheckFailed
 from carrara.core.identity import new_id
 from carrara.core.progress import Progress
 from carrara.core.schedule import Schedule
-from carrara.features import compute_feature_table
+from carrara.features.offline import compute_feature_table
 from carrara.features.service import StoredView
 from carrara.metadata.intervals import Claim, Interval, claim, extend, finish, list_intervals
 from carrara.metadata.runs import run
@@ -33,8 +33,8 @@ from carrara.pipelines.monitor import Monitored, monitors, run_monitoring
 from carrara.pipelines.prepare import ingest_for, materialise_views, refresh_former_views, stored_views
 from carrara.pipelines.retraining import Retraining, reason_to_retrain
 from carrara.pipelines.train import Trained, train
-from carrara.storage import Stores
-from carrara.training import Model
+from carrara.storage.stores import Stores
+from carrara.training.model import Model
 
 KIND = "feature view"
 _log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from carrara.data.rows import Rows
 from carrara.features.service import ResolvedFeatures, definition_digest, resolve_features
 from carrara.models.registry import SERVABLE, ModelVersion, read_record, recorded_definitions, resolve
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
-from carrara.storage import Stores
-from carrara.training import Model
+from carrara.storage.stores import Stores
+from carrara.training.model import Model
 from carrara.training.stages import Stage
 from carrara.training.trainers.imported import refuse_imported
 

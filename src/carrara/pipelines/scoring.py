@@ -7,11 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from carrara.features import ResolvedFeatures, join_features, resolve_features
+from carrara.features.service import ResolvedFeatures, resolve_features
+from carrara.features.training_set import join_features
 from carrara.models.registry import ModelVersion, opened, recorded_definitions
 from carrara.pipelines.evaluate_step import scores_of
-from carrara.storage import Stores
-from carrara.training import Model
+from carrara.storage.stores import Stores
+from carrara.training.model import Model
 
 
 def recorded_model(stores: Stores, version: ModelVersion) -> tuple[Model, ResolvedFeatures]:

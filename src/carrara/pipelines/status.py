@@ -16,7 +16,7 @@ from carrara.features.streams.run import dead_letters
 from carrara.metadata.intervals import list_intervals
 from carrara.pipelines.prepare import entity_of
 from carrara.pipelines.scheduler import KIND, due, next_moment
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 from carrara.core.clock import now
 from carrara.core.definitions import Definitions
 from carrara.core.progress import Step
-from carrara.features import ResolvedFeatures
+from carrara.features.service import ResolvedFeatures
 from carrara.metadata.runs import record_step, recorded_step
 from carrara.models.registry import ModelVersion
-from carrara.storage import Stores
-from carrara.training import Model
+from carrara.storage.stores import Stores
 from carrara.training.cluster.team import ALONE, Team
+from carrara.training.model import Model
 from carrara.training.stages import Stage
 
 

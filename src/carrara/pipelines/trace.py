@@ -18,7 +18,7 @@ from carrara.metadata.versions import find_version, get_version, list_versions, 
 from carrara.models.registry import KIND as MODEL
 from carrara.models.registry import resolve
 from carrara.monitoring.prediction_log import log_table
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _PREDICTION = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _KINDS = (MODEL, "dataset", TRAINING_SET, FEATURE_TABLE)

@@ -11,12 +11,12 @@ from carrara.core.digests import digest_data
 from carrara.core.errors import TrainingError
 from carrara.core.html import card, section
 from carrara.core.progress import Progress, Step
-from carrara.data import dataset_version
 from carrara.data.rows import Rows, split_table
-from carrara.evaluation import Evaluation
-from carrara.features import TrainingSet, build_training_set, read_training_set, resolve_features
+from carrara.data.versions import dataset_version
+from carrara.evaluation.evaluate import Evaluation
 from carrara.features.offline import current_table
-from carrara.features.training_set import training_set_key
+from carrara.features.service import resolve_features
+from carrara.features.training_set import TrainingSet, build_training_set, read_training_set, training_set_key
 from carrara.metadata.runs import run
 from carrara.models.notebook import gates_table
 from carrara.models.registry import ModelVersion, read_record, register, resolve
@@ -29,9 +29,9 @@ from carrara.pipelines.record import model_record, overlap_warnings
 from carrara.pipelines.run_log import logged
 from carrara.pipelines.scores import described, out_of_sample, stages_of
 from carrara.pipelines.steps import TrainingWork, remembered
-from carrara.storage import Stores
-from carrara.training import Model
+from carrara.storage.stores import Stores
 from carrara.training.cluster.team import ALONE, Team
+from carrara.training.model import Model
 
 
 @dataclass(frozen=True)

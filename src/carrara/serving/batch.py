@@ -13,10 +13,11 @@ from polars.exceptions import PolarsError
 
 from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, utc_times
 from carrara.core.errors import DataError
-from carrara.features import join_features, resolve_features
+from carrara.features.service import resolve_features
+from carrara.features.training_set import join_features
 from carrara.models.registry import ModelVersion, opened, read_record, recorded_definitions
 from carrara.models.signature import EVENT_TIME
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 def predict_batch(stores: Stores, version: ModelVersion, source: Path, target: Path) -> int:

@@ -18,7 +18,7 @@ from carrara.serving.desired import endpoints_of
 from carrara.serving.last_served import LastServedFile
 from carrara.serving.predictor import open_predictor
 from carrara.serving.rollouts import Rollouts
-from carrara.storage import Stores, open_stores
+from carrara.storage.stores import Stores, open_stores
 
 _logger = logging.getLogger("carrara.serving")
 

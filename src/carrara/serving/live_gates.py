@@ -16,7 +16,7 @@ from carrara.metadata.deployments import Deployment
 from carrara.models.address import ModelAddress
 from carrara.models.registry import ModelVersion, recorded_definitions, resolve
 from carrara.monitoring.live import live_metrics
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 FEWEST_OUTCOMES = 100
 

@@ -10,7 +10,7 @@ from polars.exceptions import PolarsError
 from carrara.core.errors import RequestError
 from carrara.models.registry import champion, resolve
 from carrara.monitoring.outcomes import add_outcomes
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 def take_outcomes(stores: Stores, model: str, rows: list[dict[str, Any]]) -> dict[str, int]:

@@ -12,7 +12,8 @@ from carrara.core.clock import Clock, microseconds
 from carrara.core.errors import NotFoundError, RequestError
 from carrara.core.identity import new_ids
 from carrara.core.stages import stage
-from carrara.features import FeatureValues, Retriever, resolve_features
+from carrara.features.retrieval import FeatureValues, Retriever
+from carrara.features.service import resolve_features
 from carrara.models.registry import ModelVersion, open_version, recorded_definitions
 from carrara.models.runtimes.base import Servable
 from carrara.models.signature import (
@@ -24,7 +25,7 @@ from carrara.models.signature import (
 )
 from carrara.monitoring.logged_predictions import LoggedPredictions
 from carrara.serving.contract import Prediction
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 Array = np.ndarray[Any, Any]
 

@@ -18,7 +18,7 @@ from carrara.metadata.observations import Observation, add_observations, list_ob
 from carrara.serving.judgement import Trial, against_primary
 from carrara.serving.live_gates import judge_live
 from carrara.serving.observed import Observed, Seen
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 WATCHED = timedelta(hours=1)
 """How long a new primary is held against the one before."""

@@ -16,7 +16,7 @@ from carrara.serving.outcomes import take_outcomes
 from carrara.serving.protocols.features_rest import Read
 from carrara.serving.rollouts import Rollouts
 from carrara.serving.run import Ready, serve
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 def serve_workspace(stores: Stores, options: ServerOptions, ready: Ready, read_features: Read | None = None) -> None:

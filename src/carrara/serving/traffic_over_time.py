@@ -10,7 +10,7 @@ from typing import Any
 from carrara.metadata.deployments import Deployment, history
 from carrara.metadata.observations import list_observations
 from carrara.serving.observed import Seen, quantile
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 PARTS = 48
 """Into how many stretches a time is divided."""

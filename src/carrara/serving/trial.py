@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from carrara.evaluation import Trial
+from carrara.evaluation.trial import Trial
 from carrara.models.signature import Signature
 
 SERVABLE, SPEC, ROWS, EXPECTED, FOUND = "servable", "spec.json", "rows.parquet", "expected.npy", "found.json"

@@ -11,7 +11,7 @@ from carrara.core.errors import DefinitionError, NotFoundError
 from carrara.core.memory import bytes_of
 from carrara.core.schedule import Schedule
 from carrara.data.splits import Split
-from carrara.evaluation import Gate
+from carrara.evaluation.gates import Gate
 from carrara.evaluation.metrics import MAIN_METRICS, Kind, Metric, metric
 from carrara.training.retrain import Retrain
 from carrara.training.search import Space

@@ -17,7 +17,7 @@ from carrara.core.shares import shares_of
 from carrara.metadata.access import Role
 from carrara.metadata.audit import record
 from carrara.metadata.deployments import current_deployments
-from carrara.training import Model
+from carrara.training.model import Model
 from carrara.ui.desk import Desk
 from carrara.ui.page import Asked, address
 

@@ -29,7 +29,7 @@ from carrara.ui.page import Asked, Page, name_of
 from carrara.ui.pages import PAGES, PageRoute
 from carrara.ui.pages.charts import FILES, FileRoute
 from carrara.ui.render import Renderer
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 _MOST_FORM_BYTES = 65_536

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from carrara.core.definitions import Definitions
 from carrara.core.errors import CarraraError
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from carrara.ui.charts import chart_library
 from carrara.ui.pages.features import warm
 from carrara.ui.pages.freshness import freshness
 from carrara.ui.render import PURPOSE
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 _POLL_SECONDS = 0.005
 _GRACE_SECONDS = 3.0

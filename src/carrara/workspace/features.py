@@ -14,30 +14,26 @@ import polars as pl
 
 from carrara.core.columns import utc_times
 from carrara.core.errors import CarraraError
-from carrara.data import (
-    read_dataset,
-)
 from carrara.data.sources.files import read_file
-from carrara.features import (
-    FeatureTable,
-    FeatureValues,
-    Materialised,
-    Retriever,
-    join_features,
-    list_feature_tables,
-    resolve_features,
-)
+from carrara.data.versions import read_dataset
 from carrara.features.catalogue import CatalogueEntry, catalogue, catalogue_entry, catalogue_state, search
+from carrara.features.materialise import Materialised
+from carrara.features.offline import FeatureTable, list_feature_tables
 from carrara.features.pushes import Pushed, push
+from carrara.features.retrieval import FeatureValues, Retriever
+from carrara.features.service import resolve_features
 from carrara.features.streams.run import Streamed, dead_letters, run_stream
 from carrara.features.suggestion import Suggestion, label_of, suggest
+from carrara.features.training_set import join_features
 from carrara.features.verification import Verified, verify
-from carrara.pipelines import (
+from carrara.pipelines.prepare import (
     compute_features,
+    entity_of,
     ingest_for,
     materialise_views,
+    refresh_former_views,
+    stored_views,
 )
-from carrara.pipelines.prepare import entity_of, refresh_former_views, stored_views
 from carrara.pipelines.status import FeatureStatus, feature_status
 
 if TYPE_CHECKING:

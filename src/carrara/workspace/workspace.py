@@ -22,10 +22,8 @@ from carrara.core.errors import UnavailableError
 from carrara.core.html import html_table
 from carrara.core.progress import Progress
 from carrara.data.ahead import STEP
-from carrara.features import (
-    Retriever,
-)
 from carrara.features.catalogue import CatalogueEntry
+from carrara.features.retrieval import Retriever
 from carrara.metadata.audit import record
 from carrara.metadata.deployments import Deployment, current_deployments
 from carrara.metadata.lineage import Edge, downstream, upstream
@@ -34,24 +32,19 @@ from carrara.metadata.runs import Run, get_run, list_runs
 from carrara.models.registry import ModelVersion, champion, resolve
 from carrara.monitoring.live import MonitorReport
 from carrara.monitoring.prediction_log import PredictionLog, read_log
-from carrara.pipelines import (
-    Plan,
-    Trained,
-    apply,
-    deploy,
-    plan,
-    train,
-)
 from carrara.pipelines.backtest import Backtest, backtest
+from carrara.pipelines.deploy import deploy
 from carrara.pipelines.garbage import Garbage, collect
+from carrara.pipelines.plan import Plan, apply, plan
 from carrara.pipelines.run_log import read_log_of_run
 from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
 from carrara.pipelines.trace import Trace, trace
+from carrara.pipelines.train import Trained, train
 from carrara.serving.batch import predict_batch
 from carrara.serving.deployed import open_for_serving
 from carrara.serving.entities import entity_columns
 from carrara.serving.predictor import ModelPredictor, open_predictor
-from carrara.storage import Stores, open_stores
+from carrara.storage.stores import Stores, open_stores
 from carrara.training.cluster.team import Team
 from carrara.workspace.access import Access
 from carrara.workspace.datasets import Datasets

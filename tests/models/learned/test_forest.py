@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from carrara.models.learned import read_forest
+from carrara.models.learned.forest import read_forest
 from carrara.models.learned.tree_view import Seen, gain_shares, row_path, view_tree
 
 COLUMNS = ("a", "b", "zeros", "d")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import ensemble, tree
 
-from carrara.models.learned import read_forest
+from carrara.models.learned.forest import read_forest
 from carrara.training.trainers.sklearn import _learned
 
 RANDOM = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from carrara.core.errors import DefinitionError, NotFoundError, TrainingError
 from carrara.training.cluster.launcher import launch
 from carrara.training.cluster.processes import local_cluster
 from carrara.training.cluster.spec import ClusterSpec
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 CLUSTER = ClusterSpec({"ps": ["a:1"], "worker": {0: "b:1", 3: "c:22"}})
 

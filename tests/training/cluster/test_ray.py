@@ -16,13 +16,14 @@ import pytest
 from test_supervisor import LONG, once, prepared_for
 
 from carrara.core.errors import ConfigurationError, MissingExtra, UnavailableError
-from carrara.training import Torch, XGBoost
 from carrara.training.cluster import processes, ray
 from carrara.training.cluster.processes import local_cluster
 from carrara.training.cluster.reach import require_up
 from carrara.training.cluster.spec import ClusterSpec
 from carrara.training.cluster.team import Team
 from carrara.training.fit import fit_prepared
+from carrara.training.trainers.torch import Torch
+from carrara.training.trainers.xgboost import XGBoost
 
 ON_RAY = Team(2, engine="ray:local")
 

@@ -15,7 +15,6 @@ import pytest
 from test_supervisor import once, prepared_for
 
 from carrara.core.errors import ConfigurationError, DefinitionError, NotFoundError, TrainingError, UnavailableError
-from carrara.training import Keras
 from carrara.training.cluster.devices import Device
 from carrara.training.cluster.processes import local_cluster
 from carrara.training.cluster.reach import require_up
@@ -23,6 +22,7 @@ from carrara.training.cluster.servers import keep_up, tasks_here
 from carrara.training.cluster.spec import ClusterSpec, read_cluster
 from carrara.training.cluster.team import Team
 from carrara.training.fit import fit_prepared
+from carrara.training.trainers.keras import Keras
 
 ELSEWHERE = "192.0.2.7:2222"
 

@@ -15,11 +15,15 @@ import pytest
 from test_trainers import FEATURES_OF, PARTS, model
 
 from carrara.core.errors import ConfigurationError, TrainingError, UnavailableError
-from carrara.training import Impute, Keras, Standardise, Torch, Vocabulary, XGBoost
 from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.cluster import evaluator, hosts, processes, supervisor
 from carrara.training.cluster.team import ALONE, Team
 from carrara.training.fit import fit_prepared, prepare
+from carrara.training.trainers.keras import Keras
+from carrara.training.trainers.torch import Torch
+from carrara.training.trainers.xgboost import XGBoost
+from carrara.training.transforms.numbers import Impute, Standardise
+from carrara.training.transforms.texts import Vocabulary
 
 TRANSFORMS = (Impute(), Standardise(), Vocabulary())
 SLOW_KINDS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("multiclass", "regression")]

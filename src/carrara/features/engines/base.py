@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import polars as pl
 
 from carrara.core.plugins import plugin
-from carrara.data import DatasetVersion
+from carrara.data.versions import DatasetVersion
 from carrara.features.entities import Entity
 from carrara.features.online import Mark
 from carrara.features.service import StoredView
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 if TYPE_CHECKING:
     from carrara.features.offline import FeatureTable

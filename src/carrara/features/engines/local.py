@@ -5,10 +5,10 @@ from __future__ import annotations
 import narwhals as nw
 import polars as pl
 
-from carrara.data import DatasetVersion, read_dataset
 from carrara.data.column_statistics import column_statistics
 from carrara.data.ingest import collect
 from carrara.data.table_digest import digest_frame
+from carrara.data.versions import DatasetVersion, read_dataset
 from carrara.features.aggregates import AggregateView
 from carrara.features.engines.base import Computed
 from carrara.features.entities import Entity, key_bytes
@@ -19,7 +19,7 @@ from carrara.features.point_in_time import join_view
 from carrara.features.query import query
 from carrara.features.rows import place_of, prepared, readable, stored_columns, typed_rows
 from carrara.features.service import StoredView
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 
 class LocalEngine:

@@ -27,9 +27,9 @@ import polars as pl
 from carrara.core.errors import CarraraError, ConfigurationError, DataError, StorageError
 from carrara.core.identity import new_id
 from carrara.core.plugins import require
-from carrara.data import DatasetVersion
 from carrara.data.statistics import Statistics
 from carrara.data.table_digest import TableDigest
+from carrara.data.versions import DatasetVersion
 from carrara.data.versions import lake_table as dataset_table
 from carrara.features.aggregates import AggregateView
 from carrara.features.engines.base import Computed
@@ -41,9 +41,9 @@ from carrara.features.point_in_time import join_view
 from carrara.features.rows import KNOWN_AT, in_order, place_of, prepared, readable, stored_columns, typed_rows
 from carrara.features.service import StoredView
 from carrara.features.views import FeatureView
-from carrara.storage import Stores
 from carrara.storage.lake import Lake
 from carrara.storage.online.base import open_online_store
+from carrara.storage.stores import Stores
 
 _ROWS_A_PART = 1_000_000
 """About how many rows a worker has in memory at once."""

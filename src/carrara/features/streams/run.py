@@ -19,7 +19,7 @@ from carrara.features.pushes import as_frame, bring_online
 from carrara.features.rows import pushable
 from carrara.features.service import StoredView
 from carrara.features.streams.base import Message, StreamReader
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _WAIT_SECONDS = 1.0
 _DEAD = {"at": UTC_TIME, "origin": pl.String(), "payload": pl.Binary(), "error": pl.String()}

@@ -21,7 +21,7 @@ from carrara.core.errors import CarraraError, StorageError
 from carrara.models.registry import SERVABLE, ModelVersion, read_record
 from carrara.models.runtimes.onnx import read_signature
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
-from carrara.storage import Stores
+from carrara.storage.stores import Stores
 
 _NEEDED = ("onnx", "onnxruntime", "numpy", "pandas")
 _DTYPES = {"string": "object"}
