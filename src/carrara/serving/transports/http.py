@@ -125,7 +125,7 @@ class HttpTransport:
                 if certificates.current() is not held:
                     held = certificates.current()
                     self._show(*files.enter_context(as_files(held)))
-                    self._server.reload()
+                    self._server.reload()  # type: ignore[no-untyped-call]
             serving.result()
 
     def _show(self, key: Path, certificate: Path, authority: Path | None) -> None:
