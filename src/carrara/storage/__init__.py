@@ -2,7 +2,3 @@
 
 In: tables, files and packed rows. Out: the same, verified. `Stores` holds all of them, opened once.
 """
-
-from carrara.storage.stores import Stores, open_stores
-
-__all__ = ["Stores", "open_stores"]

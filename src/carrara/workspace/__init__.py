@@ -2,7 +2,3 @@
 
 In: a folder with `carrara.toml`. Out: what the rooms return. One file per noun, over one `Workspace`.
 """
-
-from carrara.workspace.workspace import Predictions, Workspace
-
-__all__ = ["Predictions", "Workspace"]

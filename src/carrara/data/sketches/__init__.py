@@ -3,10 +3,3 @@
 In: NumPy arrays and Polars series, batch by batch. Out: quantiles, distinct counts, frequent values. Each merges:
 the sketch of a whole is the merged sketch of its parts.
 """
-
-from carrara.data.sketches.distinct import DistinctSketch
-from carrara.data.sketches.frequent import FrequentSketch
-from carrara.data.sketches.moments import Moments
-from carrara.data.sketches.quantiles import QuantileSketch
-
-__all__ = ["DistinctSketch", "FrequentSketch", "Moments", "QuantileSketch"]

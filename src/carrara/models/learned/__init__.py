@@ -2,7 +2,3 @@
 
 In: the learned files of a version. Out: a `Forest` of plain arrays.
 """
-
-from carrara.models.learned.forest import Forest, Tree, read_forest
-
-__all__ = ["Forest", "Tree", "read_forest"]
