@@ -253,7 +253,7 @@ def test_a_disk_that_fills_up_leaves_the_last_good_version(workspace, tmp_path):
     workspace.datasets.ingest_from("t", rows((1, "a")))
     code = (
         "import resource, signal, sys\nimport numpy as np, polars as pl\n"
-        "from carrara.workspace import Workspace\nfrom carrara.core.errors import StorageError\n"
+        "from carrara import Workspace\nfrom carrara.core.errors import StorageError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "workspace = Workspace(sys.argv[1])\nworkspace.datasets.versions()\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n"
@@ -273,7 +273,7 @@ def test_a_disk_that_fills_up_leaves_the_last_good_version(workspace, tmp_path):
 def test_an_ingest_that_is_killed_leaves_whole_versions_only(workspace, tmp_path, after):
     """P1: wherever the kill comes, the newest version can be read, and a next ingest goes on from it."""
     code = (
-        "import sys\nimport polars as pl\nfrom carrara.workspace import Workspace\nworkspace = Workspace(sys.argv[1])\n"
+        "import sys\nimport polars as pl\nfrom carrara import Workspace\nworkspace = Workspace(sys.argv[1])\n"
         "print('ready', flush=True)\n"
         "for n in range(1_000):\n"
         "    workspace.datasets.ingest_from('t', pl.DataFrame({'id': [n] * 5_000}), mode='append')\n"

@@ -33,7 +33,7 @@ import sys
 import time
 from carrara.core.identity import new_ids
 from carrara.monitoring.prediction_log import PredictionLog
-from carrara.workspace import Workspace
+from carrara import Workspace
 sys.path.insert(0, sys.argv[2])
 from monitoring.test_prediction_log import predictions
 

@@ -183,7 +183,7 @@ def test_two_schedulers_at_once_do_each_interval_once(folder):
 ROUND = """
 import json, sys
 from datetime import datetime
-from carrara.workspace import Workspace
+from carrara import Workspace
 
 at = datetime.fromisoformat(sys.argv[2])
 with Workspace(sys.argv[1], clock=lambda: at) as ws:

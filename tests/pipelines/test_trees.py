@@ -119,7 +119,7 @@ def test_the_command_shows_a_tree_and_the_way_of_a_row(trained):
 
 def test_the_framework_is_not_needed(trained):
     code = (
-        "import sys\nsys.modules['xgboost'] = None\nfrom carrara.workspace import Workspace\n"
+        "import sys\nsys.modules['xgboost'] = None\nfrom carrara import Workspace\n"
         "with Workspace() as ws:\n    print(len(ws.models.trees('late@1').view(0).nodes))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=trained.root)
