@@ -12,15 +12,15 @@ from carrara.core.figures import share as per_cent
 from carrara.core.html import html_table
 from carrara.metadata.deployments import Deployment, current_deployments, end_endpoint, history
 from carrara.metadata.endpoint_events import EndpointEvent, list_events
-from carrara.monitoring.divergence import Divergence
-from carrara.monitoring.replay import replay, shadowed
-from carrara.pipelines.deploy import deploy_canary, deploy_shadow, deploy_split, roll_back
-from carrara.serving.judgement import SLOW
-from carrara.serving.observed import Seen, quantile
-from carrara.serving.rollouts import totals
 from carrara.serving.traffic_over_time import PARTS, Traffic, traffic_over_time
 
 if TYPE_CHECKING:
+    from carrara.monitoring.divergence import Divergence
+    from carrara.monitoring.replay import replay, shadowed
+    from carrara.pipelines.deploy import deploy_canary, deploy_shadow, deploy_split, roll_back
+    from carrara.serving.judgement import SLOW
+    from carrara.serving.observed import Seen, quantile
+    from carrara.serving.rollouts import totals
     from carrara.workspace.workspace import Workspace
 
 
@@ -46,6 +46,9 @@ class ServedVersion:
 
     @classmethod
     def of(cls, one: Deployment, share: float, seen: Seen) -> ServedVersion:
+        from carrara.serving.judgement import SLOW
+        from carrara.serving.observed import quantile
+
         slow = quantile(seen.latency, SLOW)
         return cls(
             version=one.address,
@@ -95,6 +98,10 @@ class Endpoints:
 
     def show(self, endpoint: str) -> ServedVersions:
         """The versions of an endpoint as its servers saw them, a minute ago or, of what is tried, 2 s ago."""
+
+        from carrara.serving.observed import Seen
+        from carrara.serving.rollouts import totals
+
         stores = self.workspace.stores
         seen = totals(stores, endpoint)
         served = current_deployments(stores.metadata, endpoint)
@@ -108,6 +115,9 @@ class Endpoints:
 
     def traffic(self, endpoint: str, *, since: timedelta | str = "1d", parts: int = PARTS) -> Sequence[Traffic]:
         """Requests, failures and latency by version and arm over the time since then, in so many stretches."""
+
+        from carrara.serving.traffic_over_time import traffic_over_time
+
         length = duration(since) if isinstance(since, str) else since
         return traffic_over_time(self.workspace.stores, endpoint, length, parts)
 
@@ -121,21 +131,33 @@ class Endpoints:
         self, address: str, to: str | None = None, *, share: float, lasts: timedelta | str, by: Sequence[str] = ()
     ) -> Deployment:
         """Give a version a `share` of the traffic (0.1), judged for `lasts` ("30m"): promoted or rolled back then."""
+
+        from carrara.pipelines.deploy import deploy_canary
+
         length = duration(lasts) if isinstance(lasts, str) else lasts
         return deploy_canary(self.workspace.stores, address, to, share=share, lasts=length, by=by)
 
     def shadow(self, address: str, to: str | None = None) -> Deployment:
         """Ask a version what the endpoint is asked; its answers are compared and nobody sees them."""
+
+        from carrara.pipelines.deploy import deploy_shadow
+
         return deploy_shadow(self.workspace.stores, address, to)
 
     def split(
         self, model: str, shares: Mapping[str, float], to: str | None = None, *, by: Sequence[str] = ()
     ) -> Sequence[Deployment]:
         """Share the traffic between versions, by number or alias: {"3": 50, "4": 50}; sticky by the inputs `by`."""
+
+        from carrara.pipelines.deploy import deploy_split
+
         return deploy_split(self.workspace.stores, model, shares, to, by=by)
 
     def roll_back(self, endpoint: str, reason: str = "") -> Deployment:
         """End what is tried, else go back to the primary before; returns what serves then."""
+
+        from carrara.pipelines.deploy import roll_back
+
         return roll_back(self.workspace.stores, endpoint, reason)
 
     def end(self, endpoint: str) -> None:
@@ -145,11 +167,17 @@ class Endpoints:
     def replay(self, address: str, *, since: timedelta | str, endpoint: str = "") -> Divergence:
         """What a version would have answered to what was asked since then ("7d"), against what was answered and what
         then happened."""
+
+        from carrara.monitoring.replay import replay
+
         length = duration(since) if isinstance(since, str) else since
         return replay(self.workspace.stores, self.workspace.models.get(address), since=length, endpoint=endpoint)
 
     def divergence(self, endpoint: str, *, since: timedelta | str = "7d") -> Sequence[Divergence]:
         """How far the answers of each shadow of an endpoint are from those that were given."""
+
+        from carrara.monitoring.replay import shadowed
+
         length = duration(since) if isinstance(since, str) else since
         stores = self.workspace.stores
         history(stores.metadata, endpoint)

@@ -7,39 +7,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from carrara.core.definitions import Definitions
 from carrara.core.names import check_name
 from carrara.core.progress import Progress
-from carrara.evaluation.charts import by_version
-from carrara.evaluation.charts.of_record import charts_of_record
 from carrara.metadata.aliases import current_aliases, move_alias
 from carrara.metadata.decisions import Decision
 from carrara.metadata.model_search import Page, count_models
 from carrara.metadata.model_values import TAG, say_of_version
 from carrara.metadata.trials import RecordedTrial, list_trials
-from carrara.models.address import ModelAddress, check_alias
-from carrara.models.approval import approve, override, reject
-from carrara.models.bundle import export_version, import_version
-from carrara.models.card import model_card
-from carrara.models.deletion import delete
-from carrara.models.mlflow.export import export_mlflow
-from carrara.models.notebook import Chart, Charts, Record
-from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
-from carrara.monitoring.agreement import Agreement
-from carrara.monitoring.scorecard import Scorecard, scorecard
-from carrara.pipelines.comparison import Comparison, compare
-from carrara.pipelines.import_mlflow import import_mlflow
-from carrara.pipelines.new_environment import reproduce_in_new_environment
-from carrara.pipelines.push import push
-from carrara.pipelines.reproduce import Reproduction, reproduce
-from carrara.pipelines.reproduce import diff_versions as diff_models
-from carrara.pipelines.trees import Trees, largest_trees, learned_parameters, read_trees
-from carrara.serving.predictor import retriever_of
-from carrara.training.imports.definitions import Judged
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from carrara.evaluation.charts import by_version
+    from carrara.evaluation.charts.of_record import charts_of_record
+    from carrara.models.address import ModelAddress, check_alias
+    from carrara.models.approval import approve, override, reject
+    from carrara.models.bundle import export_version, import_version
+    from carrara.models.card import model_card
+    from carrara.models.deletion import delete
+    from carrara.models.mlflow.export import export_mlflow
+    from carrara.models.notebook import Chart, Charts, Record
+    from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
+    from carrara.monitoring.agreement import Agreement
+    from carrara.monitoring.scorecard import Scorecard, scorecard
+    from carrara.pipelines.comparison import Comparison, compare
+    from carrara.pipelines.import_mlflow import import_mlflow
+    from carrara.pipelines.new_environment import reproduce_in_new_environment
+    from carrara.pipelines.push import push
+    from carrara.pipelines.reproduce import Reproduction, reproduce
+    from carrara.pipelines.reproduce import diff_versions as diff_models
+    from carrara.pipelines.trees import Trees, largest_trees, learned_parameters, read_trees
+    from carrara.serving.predictor import retriever_of
+    from carrara.training.imports.definitions import Judged
     from carrara.workspace.workspace import Workspace
 
 
@@ -62,6 +62,9 @@ class Models:
 
         The oldest first; or by `sort`, a field, `-field` for the largest first.
         """
+
+        from carrara.models.registry import list_models, resolve
+
         if model is not None:
             resolve(self.workspace.stores, model)
         return list_models(self.workspace.stores, model, Page(where, sort or "registered_at", limit, offset))
@@ -72,23 +75,38 @@ class Models:
 
     def reproduce(self, address: str) -> Reproduction:
         """Build a version again by its record, and compare digests; nothing is registered."""
+
+        from carrara.pipelines.reproduce import reproduce
+
         return reproduce(self.workspace.stores, self.get(address))
 
     def reproduce_in_new_environment(self, address: str) -> tuple[Reproduction, Path]:
         """The same in an environment that is made from the record, and its folder; see `pipelines.new_environment`."""
+
+        from carrara.pipelines.new_environment import reproduce_in_new_environment
+
         return reproduce_in_new_environment(self.workspace.stores, self.get(address))
 
     def diff(self, one: str, other: str) -> list[tuple[str, Any, Any]]:
         """What differs between two versions in configuration, data, code, environment and metrics, field by field."""
+
+        from carrara.pipelines.reproduce import diff_versions as diff_models
+
         return diff_models(self.workspace.stores, self.get(one), self.get(other))
 
     def compare(self, first: str, *others: str) -> Comparison:
         """Versions on the test rows of the first: differences with intervals, answers, slices, configuration."""
+
+        from carrara.pipelines.comparison import compare
+
         return compare(self.workspace.stores, self.get(first), [self.get(other) for other in others])
 
     def trees(self, address: str, *, node: str | None = None, seen: bool = True) -> Trees:
         """The trees of a version of XGBoost, LightGBM or scikit-learn, with its training rows at their nodes; of a
         partitioned model those of a `node`."""
+
+        from carrara.pipelines.trees import read_trees
+
         return read_trees(self.workspace.stores, self.get(address), node=node, seen=seen)
 
     def trials(self, model: str) -> list[RecordedTrial]:
@@ -97,19 +115,32 @@ class Models:
 
     def table(self) -> pl.DataFrame:
         """The versions with their metrics, one a row."""
+
+        import polars as pl
+
         return pl.DataFrame([{"model": str(v), "gates_passed": v.gates_passed, **v.metrics} for v in self.versions()])
 
     def get(self, address: str) -> ModelVersion:
         """The version that an address stands for: NAME, NAME@3, NAME@ALIAS."""
+
+        from carrara.models.registry import resolve
+
         return resolve(self.workspace.stores, address)
 
     def record(self, address: str) -> Record:
         """The whole model record: a dict, which a notebook shows with its charts."""
+
+        from carrara.models.notebook import Record
+        from carrara.models.registry import read_record
+
         return Record(read_record(self.workspace.stores, self.get(address)))
 
     def report(self, address: str, path: Path | None = None) -> Path:
         """Write the record as one self-contained HTML page, by default into `reports/`, and return its path."""
+
+        from carrara.models.registry import champion, read_record
         from carrara.models.report import render_report
+        from carrara.pipelines.trees import largest_trees, learned_parameters
 
         version, stores = self.get(address), self.workspace.stores
         target = path or self.workspace.root / "reports" / f"{version.model}-{version.version}.html"
@@ -126,6 +157,11 @@ class Models:
 
     def charts(self, address: str, *, feature: str | None = None) -> Charts:
         """The charts of a version by name, as Vega-Lite specs; of a `feature` also its dependence and distribution."""
+
+        from carrara.evaluation.charts import by_version
+        from carrara.evaluation.charts.of_record import charts_of_record
+        from carrara.models.notebook import Chart, Charts
+
         record = self.record(address)
         charts, versions = charts_of_record(record, feature), self.versions(record["model"])
         metric = next(iter(record["metrics"]["test"]), None)
@@ -136,16 +172,26 @@ class Models:
 
     def parameters(self, address: str, *, node: str | None = None) -> dict[str, Any]:
         """What a version has learned, read without its framework; of a partitioned model what a `node` has."""
+
+        from carrara.pipelines.trees import learned_parameters
+
         return learned_parameters(self.workspace.stores, self.get(address), node=node)
 
     def scorecard(self, address: str) -> Scorecard:
         """How a version stands against what is promised of its model: its agreement, or the usual one."""
+
+        from carrara.monitoring.agreement import Agreement
+        from carrara.monitoring.scorecard import scorecard
+
         ws, version = self.workspace, self.get(address)
         agreed = ws.definitions.of_kind("agreement").get(version.model) or Agreement(version.model)
         return scorecard(ws.stores, agreed, version)
 
     def features_absent_online(self, address: str) -> list[str]:
         """The feature views that the version reads and that were never materialised as it reads them."""
+
+        from carrara.serving.predictor import retriever_of
+
         return retriever_of(self.workspace.stores, self.get(address)).absent()
 
     def aliases(self, model: str) -> dict[str, int]:
@@ -153,24 +199,40 @@ class Models:
 
     def move_alias(self, address: str, alias: str) -> None:
         """Point an alias of the model at this version; the history of where it pointed is kept."""
+
+        from carrara.models.address import check_alias
+
         version = self.get(address)
         move_alias(self.workspace.stores.metadata, version.model, check_alias(alias), version.version)
 
     def remove_alias(self, model: str, alias: str) -> None:
         """Let an alias lead nowhere; NotFoundError where it leads nowhere already."""
+
+        from carrara.models.address import ModelAddress
+        from carrara.models.registry import resolve
+
         resolve(self.workspace.stores, ModelAddress(model, alias=alias))
         move_alias(self.workspace.stores.metadata, model, alias, None)
 
     def approve(self, address: str, reason: str) -> Decision:
         """Write down that the current user found a version good, and why; CheckFailed where its gates failed."""
+
+        from carrara.models.approval import approve
+
         return approve(self.workspace.stores, self.get(address), reason)
 
     def reject(self, address: str, reason: str) -> Decision:
         """Write down that a version must not be deployed, whatever its gates say."""
+
+        from carrara.models.approval import reject
+
         return reject(self.workspace.stores, self.get(address), reason)
 
     def override(self, address: str, reason: str) -> Decision:
         """Let a version live whose gates failed; who did it, and why, stay in its record."""
+
+        from carrara.models.approval import override
+
         return override(self.workspace.stores, self.get(address), reason)
 
     def describe(
@@ -190,14 +252,23 @@ class Models:
 
     def export(self, address: str, path: Path) -> Path:
         """Write a version as one file with the digests of all that is in it, and return its path."""
+
+        from carrara.models.bundle import export_version
+
         return export_version(self.workspace.stores, self.get(address), path)
 
     def export_mlflow(self, address: str, folder: Path) -> Path:
         """Write a version as a model folder that MLflow opens, and return its path; ONNX only."""
+
+        from carrara.models.mlflow.export import export_mlflow
+
         return export_mlflow(self.workspace.stores, self.get(address), folder)
 
     def push(self, address: str, base: Path) -> Path:
         """Write a version that may live to the next numbered folder of a path that a model server polls."""
+
+        from carrara.pipelines.push import push
+
         return push(self.workspace.stores, self.get(address), base)
 
     def import_bundle(self, path: Path, name: str | None = None) -> ModelVersion:
@@ -205,6 +276,9 @@ class Models:
 
         Its definitions are Python, and run when the version is used: import from whom you trust.
         """
+
+        from carrara.models.bundle import import_version
+
         return import_version(self.workspace.stores, path, name)
 
     def import_mlflow(
@@ -224,6 +298,10 @@ class Models:
         """Register a model of MLflow: of its folder, or `which` of a tracking store, a folder `mlruns` or an SQLite
         database; by default under the name that it has there. With a `dataset` that has its inputs, its `label` and
         the `time` of each row, it is measured. Nothing is unpickled: DataError where that is all there is."""
+
+        from carrara.pipelines.import_mlflow import import_mlflow
+        from carrara.training.imports.definitions import Judged
+
         judged = Judged(dataset, label or "", time or "", known_at, tuple(slices)) if dataset else None
         ws, told = self.workspace, progress or Progress()
         definitions = ws.definitions if dataset else Definitions({}, {})
@@ -233,10 +311,16 @@ class Models:
 
     def card(self, address: str) -> str:
         """The model card, a README.md with YAML in front as Hugging Face's hub reads it."""
+
+        from carrara.models.card import model_card
+
         return model_card(self.record(address))
 
     def delete(self, address: str) -> ModelVersion:
         """Delete a version that nothing leads to; CheckFailed names what does. Its number is never given again."""
+
+        from carrara.models.deletion import delete
+
         version = self.get(address)
         delete(self.workspace.stores, version)
         return version

@@ -7,20 +7,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from carrara.metadata.alerts import AlertState, Silence, add_silence, list_alerts
 from carrara.metadata.prediction_losses import PredictionLoss, list_losses
-from carrara.monitoring.alerting import Standing
-from carrara.monitoring.live import MonitorReport, read_monitor, recorded_monitor
-from carrara.monitoring.monitor import Monitor
-from carrara.monitoring.outcomes import Outcomes, add_outcomes
-from carrara.monitoring.run import run_monitor
-from carrara.pipelines.explain_prediction import ExplainedPrediction, explain_prediction
-from carrara.pipelines.monitor import Monitored, monitor_of, monitors, run_monitoring, would_fire
-from carrara.pipelines.outcomes import read_outcomes
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from carrara.monitoring.alerting import Standing
+    from carrara.monitoring.live import MonitorReport, read_monitor, recorded_monitor
+    from carrara.monitoring.monitor import Monitor
+    from carrara.monitoring.outcomes import Outcomes, add_outcomes
+    from carrara.monitoring.run import run_monitor
+    from carrara.pipelines.explain_prediction import ExplainedPrediction, explain_prediction
+    from carrara.pipelines.monitor import Monitored, monitor_of, monitors, run_monitoring, would_fire
+    from carrara.pipelines.outcomes import read_outcomes
     from carrara.workspace.workspace import Workspace
 
 
@@ -32,27 +32,43 @@ class Monitoring:
 
     def run(self, model: str | None = None) -> list[Monitored]:
         """Compute the windows that have changed, of every model that serves or of one; tell and do what alerts say."""
+
+        from carrara.pipelines.monitor import monitors, run_monitoring
+
         ws = self.workspace
         wanted = monitors(ws.stores, ws.definitions) if model is None else [self.monitor(model)]
         return [run_monitoring(ws.stores, ws.definitions, one) for one in wanted]
 
     def would_fire(self, address: str) -> list[Standing]:
         """How every rule stands after the windows that are computed; nothing is told, done or written down."""
+
+        from carrara.pipelines.monitor import would_fire
+
         version = self.workspace.version(address)
         return would_fire(self.workspace.stores, self.monitor(version.model), version)
 
     def show(self, address: str, *, window: str | None = None) -> MonitorReport:
         """What is recorded of a version's windows; one that nobody has computed says so."""
+
+        from carrara.monitoring.live import read_monitor
+
         version = self.workspace.version(address)
         return read_monitor(self.workspace.stores, self.monitor(version.model, window), version)
 
     def recorded(self, address: str) -> MonitorReport:
         """The same without a look at the log, however long it is: what came since the monitor ran is not seen."""
+
+        from carrara.monitoring.live import recorded_monitor
+
         version = self.workspace.version(address)
         return recorded_monitor(self.workspace.stores, self.monitor(version.model), version)
 
     def measure(self, address: str, *, window: timedelta | str | None = None) -> MonitorReport:
         """Compute a version's windows, of whatever length, and show them; alerts are not looked at."""
+
+        from carrara.monitoring.live import read_monitor
+        from carrara.monitoring.run import run_monitor
+
         version = self.workspace.version(address)
         text = f"{int(window.total_seconds())}s" if isinstance(window, timedelta) else window
         monitor = self.monitor(version.model, text)
@@ -61,17 +77,27 @@ class Monitoring:
 
     def monitor(self, model: str, window: str | None = None) -> Monitor:
         """The declared monitor of a model, or the usual one."""
+
+        from carrara.pipelines.monitor import monitor_of
+
         found = monitor_of(self.workspace.definitions, model)
         return found if window is None else replace(found, window=window)
 
     def outcomes(self, address: str, rows: Any) -> Outcomes:
         """Hand in outcomes: a dataframe, a list of mappings, the path of a CSV or Parquet file, or a dataset's name."""
+
+        from carrara.monitoring.outcomes import add_outcomes
+        from carrara.pipelines.outcomes import read_outcomes
+
         version = self.workspace.version(address)
         frame, where = read_outcomes(self.workspace.stores, rows)
         return add_outcomes(self.workspace.stores, version, frame, where=where)
 
     def prediction(self, prediction_id: str, *, model: str | None = None) -> ExplainedPrediction:
         """From one answer back to everything that made it."""
+
+        from carrara.pipelines.explain_prediction import explain_prediction
+
         return explain_prediction(self.workspace.stores, prediction_id, model=model)
 
     def alerts(self, model: str | None = None, *, open_only: bool = False) -> list[AlertState]:

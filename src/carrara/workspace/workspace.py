@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from carrara.core.clock import Clock, duration, now
 from carrara.core.config import Configuration, find_root, read_configuration
@@ -21,37 +19,43 @@ from carrara.core.definitions import Definitions, load_definitions
 from carrara.core.errors import UnavailableError
 from carrara.core.html import html_table
 from carrara.core.progress import Progress
-from carrara.data.ahead import STEP
-from carrara.features.catalogue import CatalogueEntry
-from carrara.features.retrieval import Retriever
 from carrara.metadata.audit import record
 from carrara.metadata.deployments import Deployment, current_deployments
 from carrara.metadata.lineage import Edge, downstream, upstream
 from carrara.metadata.run_metrics import RunMetrics, read_metrics
 from carrara.metadata.runs import Run, get_run, list_runs
-from carrara.models.registry import ModelVersion, champion, resolve
-from carrara.monitoring.live import MonitorReport
-from carrara.monitoring.prediction_log import PredictionLog, read_log
-from carrara.pipelines.backtest import Backtest, backtest
-from carrara.pipelines.deploy import deploy
-from carrara.pipelines.garbage import Garbage, collect
-from carrara.pipelines.plan import Plan, apply, plan
-from carrara.pipelines.run_log import read_log_of_run
-from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
-from carrara.pipelines.trace import Trace, trace
-from carrara.pipelines.train import Trained, train
-from carrara.serving.batch import predict_batch
-from carrara.serving.deployed import open_for_serving
-from carrara.serving.entities import entity_columns
-from carrara.serving.predictor import ModelPredictor, open_predictor
 from carrara.storage.stores import Stores, open_stores
-from carrara.training.cluster.team import Team
-from carrara.workspace.access import Access
-from carrara.workspace.datasets import Datasets
-from carrara.workspace.endpoints import Endpoints
-from carrara.workspace.features import Features
-from carrara.workspace.models import Models
-from carrara.workspace.monitoring import Monitoring
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from carrara.data.ahead import STEP
+    from carrara.features.catalogue import CatalogueEntry
+    from carrara.features.retrieval import Retriever
+    from carrara.models.registry import ModelVersion, champion, resolve
+    from carrara.monitoring.live import MonitorReport
+    from carrara.monitoring.prediction_log import PredictionLog, read_log
+    from carrara.pipelines.backtest import Backtest, backtest
+    from carrara.pipelines.deploy import deploy
+    from carrara.pipelines.garbage import Garbage, collect
+    from carrara.pipelines.plan import Plan, apply, plan
+    from carrara.pipelines.run_log import read_log_of_run
+    from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
+    from carrara.pipelines.trace import Trace, trace
+    from carrara.pipelines.train import Trained, train
+    from carrara.serving.batch import predict_batch
+    from carrara.serving.deployed import open_for_serving
+    from carrara.serving.entities import entity_columns
+    from carrara.serving.predictor import ModelPredictor, open_predictor
+    from carrara.training.cluster.team import Team
+    from carrara.workspace.access import Access
+    from carrara.workspace.datasets import Datasets
+    from carrara.workspace.endpoints import Endpoints
+    from carrara.workspace.features import Features
+    from carrara.workspace.models import Models
+    from carrara.workspace.monitoring import Monitoring
+
+    pass
 
 _MOST_SHOWN = 50
 
@@ -105,6 +109,9 @@ class Workspace:
 
     def stores_for_serving(self) -> Stores:
         """The stores; where something was served before, also while the metadata store is away."""
+
+        from carrara.serving.deployed import open_for_serving
+
         if "stores" not in self.__dict__:
             self.__dict__["stores"] = open_for_serving(self.configuration, self.clock)
         return self.stores
@@ -122,34 +129,52 @@ class Workspace:
 
     @property
     def datasets(self) -> Datasets:
+        from carrara.workspace.datasets import Datasets
+
         return Datasets(self)
 
     @property
     def features(self) -> Features:
+        from carrara.workspace.features import Features
+
         return Features(self)
 
     @property
     def endpoints(self) -> Endpoints:
+        from carrara.workspace.endpoints import Endpoints
+
         return Endpoints(self)
 
     @property
     def models(self) -> Models:
+        from carrara.workspace.models import Models
+
         return Models(self)
 
     @property
     def access(self) -> Access:
+        from carrara.workspace.access import Access
+
         return Access(self)
 
     @property
     def monitoring(self) -> Monitoring:
+        from carrara.workspace.monitoring import Monitoring
+
         return Monitoring(self)
 
     def plan(self) -> Plan:
         """What `apply` would change; raises for definitions that do not fit together."""
+
+        from carrara.pipelines.plan import plan
+
         return plan(self.stores, self.definitions, require=self.configuration.features.require)
 
     def apply(self, planned: Plan | None = None) -> Plan:
         """Make the definitions the applied ones, all or nothing, and return what was changed."""
+
+        from carrara.pipelines.plan import apply
+
         planned = planned or self.plan()
         apply(self.stores, planned)
         return planned
@@ -176,6 +201,10 @@ class Workspace:
         processes share the fit, where the trainer can, with so many parameter `servers`; `cluster` is a cluster.toml
         whose servers run; an `evaluator` beside them measures each epoch while the next one is trained.
         """
+
+        from carrara.pipelines.train import train
+        from carrara.training.cluster.team import Team
+
         return train(
             self.stores,
             self.definitions,
@@ -198,15 +227,24 @@ class Workspace:
         progress: Progress | None = None,
     ) -> Backtest:
         """Train a model at several past moments, and judge it by what came next; see `pipelines.backtest`."""
+
+        from carrara.pipelines.backtest import backtest
+
         told = progress or Progress()
         return backtest(self.stores, self.definitions, model, told, origins=origins, every=every, against=against)
 
     def run_due(self) -> list[Scheduled]:
         """Do what schedules say is due now, and no other scheduler does."""
+
+        from carrara.pipelines.scheduler import run_due
+
         return run_due(self.stores, self.definitions)
 
     def run_scheduler(self, told: threading.Event, said: Callable[[Scheduled], None]) -> None:
         """Do what is due at the moments of the schedules, until `told`; changed definitions are taken up."""
+
+        from carrara.pipelines.scheduler import run_scheduler
+
         files = self.configuration.definition_files
         run_scheduler(self.stores, lambda: load_definitions(files), told, said)
 
@@ -216,6 +254,9 @@ class Workspace:
         With `force` also one with another signature. It is watched for an hour, unless `watch` is false: where it does
         worse than the version before for certain, that one comes back.
         """
+
+        from carrara.pipelines.deploy import deploy
+
         return deploy(self.stores, address, to, force=force, watch=watch)
 
     def deployments(self) -> list[Deployment]:
@@ -229,6 +270,12 @@ class Workspace:
         a version means the champion, or the newest version where there is none. Raises RequestError for a row
         that lacks an entity key.
         """
+
+        import polars as pl
+
+        from carrara.monitoring.prediction_log import PredictionLog
+        from carrara.serving.entities import entity_columns
+
         predictor = self._predictor(address)
         columns = entity_columns(predictor, entities)
         prediction = predictor.predict(columns)
@@ -244,11 +291,17 @@ class Workspace:
         self, address: str, entities: Sequence[Mapping[str, Any]], *, steps: int, log: bool = False
     ) -> Predictions:
         """The next `steps` values of series by their keys: a row for each entity and `step`, as of its `event_time`."""
+
+        from carrara.data.ahead import STEP
+
         asked = [{**entity, STEP: step} for entity in entities for step in range(1, steps + 1)]
         return self.predict(address, asked, log=log)
 
     def predict_batch(self, address: str, source: Path, target: Path) -> int:
         """Predict every row of a CSV or Parquet file into another, and return how many; see `serving.batch`."""
+
+        from carrara.serving.batch import predict_batch
+
         return predict_batch(self.stores, self.version(address), source, target)
 
     def monitor(self, address: str, *, window: timedelta | str = "7d") -> MonitorReport:
@@ -257,6 +310,9 @@ class Workspace:
 
     def predictions(self, model: str) -> pl.DataFrame:
         """The prediction log of a model."""
+
+        from carrara.monitoring.prediction_log import read_log
+
         return read_log(self.stores, model)
 
     def lineage(self, address: str) -> dict[str, list[Edge]]:
@@ -266,6 +322,9 @@ class Workspace:
 
     def trace(self, what: str, *, hops: int | None = None) -> Trace:
         """The lineage of `late@1`, `dataset:trips@2`, `trips`, `view:feature` or a prediction's id, within `hops`."""
+
+        from carrara.pipelines.trace import trace
+
         return trace(self.stores, what, hops)
 
     def run(self, run_id: str) -> Run:
@@ -278,6 +337,9 @@ class Workspace:
 
     def run_log(self, run_id: str) -> str:
         """What a training said so far, and how it failed."""
+
+        from carrara.pipelines.run_log import read_log_of_run
+
         return read_log_of_run(self.stores, self.run(run_id).id)
 
     def stop(self, run_id: str) -> Run:
@@ -308,6 +370,9 @@ class Workspace:
 
     def collect_garbage(self, *, older_than: str = "1d", dry_run: bool = False) -> Garbage:
         """Delete files that nothing names and nobody has touched for a while; each comes with why it is not needed."""
+
+        from carrara.pipelines.garbage import collect
+
         return collect(self.stores, grace_seconds=duration(older_than).total_seconds(), dry_run=dry_run)
 
     def runs(
@@ -332,6 +397,8 @@ class Workspace:
             del self.__dict__["stores"]
 
     def _predictor(self, address: str) -> ModelPredictor:
+        from carrara.serving.predictor import open_predictor
+
         version = self.version(address)
         if str(version) not in self._predictors:
             self._predictors[str(version)] = open_predictor(self.stores, version)
@@ -339,5 +406,8 @@ class Workspace:
 
     def version(self, address: str) -> ModelVersion:
         """The version that an address stands for; a name alone is its champion, or the newest where there is none."""
+
+        from carrara.models.registry import champion, resolve
+
         live = champion(self.stores, address) if "@" not in address and ":" not in address else None
         return live or resolve(self.stores, address)
