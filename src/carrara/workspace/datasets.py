@@ -15,27 +15,15 @@ if TYPE_CHECKING:
     import polars as pl
 
     from carrara.data.anomalies import Anomaly
-    from carrara.data.association import Association, associations
-    from carrara.data.checks import Checked, check_data, check_version, propose, read_quarantine, written_schema
+    from carrara.data.association import Association
+    from carrara.data.checks import Checked
     from carrara.data.dataset import Dataset, Mode
-    from carrara.data.diff import DatasetDiff, diff_versions
-    from carrara.data.ingest import Ingested, ingest_dataset
-    from carrara.data.schema_file import schema_path, schema_text, write_schema
-    from carrara.data.schema_inference import infer_schema
-    from carrara.data.sources.duckdb import DuckDB
-    from carrara.data.sources.files import Files
-    from carrara.data.sources.frames import Frame
-    from carrara.data.sources.sql import Sql
-    from carrara.data.statistics import Statistics, profile
+    from carrara.data.diff import DatasetDiff
+    from carrara.data.ingest import Ingested
+    from carrara.data.statistics import Statistics
     from carrara.data.versions import (
         DatasetVersion,
-        dataset_version,
-        list_datasets,
-        read_dataset,
-        read_statistics,
-        version_as_of,
     )
-    from carrara.pipelines.prepare import describe_ingest, ingest_for
     from carrara.workspace.workspace import Workspace
 
 

@@ -16,11 +16,7 @@ from carrara.serving.traffic_over_time import PARTS, Traffic, traffic_over_time
 
 if TYPE_CHECKING:
     from carrara.monitoring.divergence import Divergence
-    from carrara.monitoring.replay import replay, shadowed
-    from carrara.pipelines.deploy import deploy_canary, deploy_shadow, deploy_split, roll_back
-    from carrara.serving.judgement import SLOW
-    from carrara.serving.observed import Seen, quantile
-    from carrara.serving.rollouts import totals
+    from carrara.serving.observed import Seen
     from carrara.workspace.workspace import Workspace
 
 
@@ -115,8 +111,6 @@ class Endpoints:
 
     def traffic(self, endpoint: str, *, since: timedelta | str = "1d", parts: int = PARTS) -> Sequence[Traffic]:
         """Requests, failures and latency by version and arm over the time since then, in so many stretches."""
-
-        from carrara.serving.traffic_over_time import traffic_over_time
 
         length = duration(since) if isinstance(since, str) else since
         return traffic_over_time(self.workspace.stores, endpoint, length, parts)

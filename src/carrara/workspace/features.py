@@ -13,30 +13,17 @@ from carrara.core.columns import utc_times
 from carrara.core.errors import CarraraError
 
 if TYPE_CHECKING:
-    import narwhals as nw
     import polars as pl
 
-    from carrara.data.sources.files import read_file
-    from carrara.data.versions import read_dataset
-    from carrara.features.catalogue import CatalogueEntry, catalogue, catalogue_entry, catalogue_state, search
+    from carrara.features.catalogue import CatalogueEntry
     from carrara.features.materialise import Materialised
-    from carrara.features.offline import FeatureTable, list_feature_tables
-    from carrara.features.pushes import Pushed, push
+    from carrara.features.offline import FeatureTable
+    from carrara.features.pushes import Pushed
     from carrara.features.retrieval import FeatureValues, Retriever
-    from carrara.features.service import resolve_features
-    from carrara.features.streams.run import Streamed, dead_letters, run_stream
-    from carrara.features.suggestion import Suggestion, label_of, suggest
-    from carrara.features.training_set import join_features
-    from carrara.features.verification import Verified, verify
-    from carrara.pipelines.prepare import (
-        compute_features,
-        entity_of,
-        ingest_for,
-        materialise_views,
-        refresh_former_views,
-        stored_views,
-    )
-    from carrara.pipelines.status import FeatureStatus, feature_status
+    from carrara.features.streams.run import Streamed
+    from carrara.features.suggestion import Suggestion
+    from carrara.features.verification import Verified
+    from carrara.pipelines.status import FeatureStatus
     from carrara.workspace.workspace import Workspace
 
 

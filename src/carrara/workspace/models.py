@@ -19,27 +19,12 @@ from carrara.metadata.trials import RecordedTrial, list_trials
 if TYPE_CHECKING:
     import polars as pl
 
-    from carrara.evaluation.charts import by_version
-    from carrara.evaluation.charts.of_record import charts_of_record
-    from carrara.models.address import ModelAddress, check_alias
-    from carrara.models.approval import approve, override, reject
-    from carrara.models.bundle import export_version, import_version
-    from carrara.models.card import model_card
-    from carrara.models.deletion import delete
-    from carrara.models.mlflow.export import export_mlflow
-    from carrara.models.notebook import Chart, Charts, Record
-    from carrara.models.registry import ModelVersion, champion, list_models, read_record, resolve
-    from carrara.monitoring.agreement import Agreement
-    from carrara.monitoring.scorecard import Scorecard, scorecard
-    from carrara.pipelines.comparison import Comparison, compare
-    from carrara.pipelines.import_mlflow import import_mlflow
-    from carrara.pipelines.new_environment import reproduce_in_new_environment
-    from carrara.pipelines.push import push
-    from carrara.pipelines.reproduce import Reproduction, reproduce
-    from carrara.pipelines.reproduce import diff_versions as diff_models
-    from carrara.pipelines.trees import Trees, largest_trees, learned_parameters, read_trees
-    from carrara.serving.predictor import retriever_of
-    from carrara.training.imports.definitions import Judged
+    from carrara.models.notebook import Charts, Record
+    from carrara.models.registry import ModelVersion
+    from carrara.monitoring.scorecard import Scorecard
+    from carrara.pipelines.comparison import Comparison
+    from carrara.pipelines.reproduce import Reproduction
+    from carrara.pipelines.trees import Trees
     from carrara.workspace.workspace import Workspace
 
 

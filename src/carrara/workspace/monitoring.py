@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     import polars as pl
 
     from carrara.monitoring.alerting import Standing
-    from carrara.monitoring.live import MonitorReport, read_monitor, recorded_monitor
+    from carrara.monitoring.live import MonitorReport
     from carrara.monitoring.monitor import Monitor
-    from carrara.monitoring.outcomes import Outcomes, add_outcomes
-    from carrara.monitoring.run import run_monitor
-    from carrara.pipelines.explain_prediction import ExplainedPrediction, explain_prediction
-    from carrara.pipelines.monitor import Monitored, monitor_of, monitors, run_monitoring, would_fire
-    from carrara.pipelines.outcomes import read_outcomes
+    from carrara.monitoring.outcomes import Outcomes
+    from carrara.pipelines.explain_prediction import ExplainedPrediction
+    from carrara.pipelines.monitor import Monitored
     from carrara.workspace.workspace import Workspace
 
 

@@ -29,25 +29,17 @@ from carrara.storage.stores import Stores, open_stores
 if TYPE_CHECKING:
     import polars as pl
 
-    from carrara.data.ahead import STEP
     from carrara.features.catalogue import CatalogueEntry
     from carrara.features.retrieval import Retriever
-    from carrara.models.registry import ModelVersion, champion, resolve
+    from carrara.models.registry import ModelVersion
     from carrara.monitoring.live import MonitorReport
-    from carrara.monitoring.prediction_log import PredictionLog, read_log
-    from carrara.pipelines.backtest import Backtest, backtest
-    from carrara.pipelines.deploy import deploy
-    from carrara.pipelines.garbage import Garbage, collect
-    from carrara.pipelines.plan import Plan, apply, plan
-    from carrara.pipelines.run_log import read_log_of_run
-    from carrara.pipelines.scheduler import Scheduled, run_due, run_scheduler
-    from carrara.pipelines.trace import Trace, trace
-    from carrara.pipelines.train import Trained, train
-    from carrara.serving.batch import predict_batch
-    from carrara.serving.deployed import open_for_serving
-    from carrara.serving.entities import entity_columns
-    from carrara.serving.predictor import ModelPredictor, open_predictor
-    from carrara.training.cluster.team import Team
+    from carrara.pipelines.backtest import Backtest
+    from carrara.pipelines.garbage import Garbage
+    from carrara.pipelines.plan import Plan
+    from carrara.pipelines.scheduler import Scheduled
+    from carrara.pipelines.trace import Trace
+    from carrara.pipelines.train import Trained
+    from carrara.serving.predictor import ModelPredictor
     from carrara.workspace.access import Access
     from carrara.workspace.datasets import Datasets
     from carrara.workspace.endpoints import Endpoints
@@ -55,7 +47,6 @@ if TYPE_CHECKING:
     from carrara.workspace.models import Models
     from carrara.workspace.monitoring import Monitoring
 
-    pass
 
 _MOST_SHOWN = 50
 
