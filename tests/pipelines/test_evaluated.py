@@ -25,7 +25,7 @@ priced = carrara.Model(
     split=carrara.TimeSplit(validation_from="2024-01-15", test_from="2024-01-20"),
     trainer=carrara.Linear(), transforms=(carrara.Impute(), carrara.Standardise()),
     metrics=("roc_auc", "recall@0.3", cubed, carrara.cost(false_positive=1, false_negative=4, name="dollars")),
-    slices=("depot", "trip:far", ("depot", "trip:far")),
+    slices=("depot", "trip:far", ("depot", "trip:far"), {"long": "distance > 50"}),
     gates=(carrara.at_most(cubed, 0.5), carrara.at_least("recall@0.3", 0.1)),
 )
 '''
@@ -46,7 +46,7 @@ def test_metrics_of_ones_own_and_crosses_go_all_the_way(trained):
         record = workspace.models.record("priced")
     assert list(record["metrics"]["test"]) == ["roc_auc", "recall@0.3", "cubed", "dollars"]
     assert made.gates["passed"]
-    assert {one["column"] for one in record["metrics"]["slices"]} == {"depot", "trip:far", "depot × trip:far"}
+    assert {one["column"] for one in record["metrics"]["slices"]} == {"depot", "trip:far", "depot × trip:far", "long"}
     assert set(record["configuration"]["metrics"][2]) == {"name", "function"}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,13 +15,19 @@ from carrara.cli.output import print_json, print_table, say
 def compare(
     first: Annotated[str, typer.Argument(help="The version whose test rows are asked: NAME@3 or NAME@ALIAS.")],
     others: Annotated[list[str], typer.Argument(help="Versions to put beside it.")],
+    slices: Annotated[
+        list[str] | None, typer.Option("--slice", help="Look at the values of this column as well; several times.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help='And at the rows where this SQL holds: "distance > 2000".')
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write an HTML page there.")] = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
     """Metrics with intervals of their differences, answers, slices that win and lose, and what made them differ."""
     with open_workspace(workspace) as ws:
-        found = ws.models.compare(first, *others)
+        found = ws.models.compare(first, *others, slices=[*(slices or ()), {sql: sql for sql in where or ()}])
         if output is not None:
             from carrara.models.comparison_page import render_comparison
 
@@ -43,10 +50,25 @@ def compare(
             f" {answers.only_one_right:,}, only {other.version} for {answers.only_other_right:,}"
         )
         for verdict in ("wins", "loses"):
-            slices = [s for s in other.slices if s.verdict == verdict]
-            if slices:
-                named = ", ".join(f"{s.column} = {s.value} ({s.difference.difference:+.3g})" for s in slices)
+            there = [s for s in other.slices if s.verdict == verdict]
+            if there:
+                named = ", ".join(f"{s.column} = {s.value} ({s.difference.difference:+.3g})" for s in there)
                 say(f"{verdict} where {named}")
         say(f"{len(other.configuration):,} differences in configuration, data and code: carrara model diff")
+    if found.segments:
+        say(f"\nsegments by {found.loss}, from well to badly predicted by all of them")
+        versions = [found.first, *(other.version for other in found.others)]
+        print_table(
+            ["share of rows", *versions, "differs from the rest by"],
+            [(f"{one['share']:.0%}", *one["losses"], _differs_by(one)) for one in found.segments],
+        )
     if output is not None:
         say(f"\n{output}")
+
+
+def _differs_by(segment: Mapping[str, Any]) -> str:
+    """The values that are most over-represented in a segment."""
+    return "; ".join(
+        f"{one['feature']} = {one['value']} ({one['share']:.0%}, elsewhere {one['elsewhere']:.0%})"
+        for one in segment["features"][:2]
+    )

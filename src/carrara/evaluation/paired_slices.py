@@ -16,7 +16,7 @@ from carrara.evaluation.evidence import Evidence
 from carrara.evaluation.gates import GateResult
 from carrara.evaluation.metrics import Kind, Metric, metric
 from carrara.evaluation.paired import PairedDifference, paired_differences
-from carrara.evaluation.slices import Column, coded, with_crosses
+from carrara.evaluation.slices import Column, with_crosses
 
 MOST_SLICES = 50
 """Of a column, the largest; a difference in less rows than these is hardly told from chance."""
@@ -43,28 +43,30 @@ def paired_slices(
     """The differences of two models in every slice of `min_rows` rows, of the columns and of their `crosses`, as
     `column = value` → metric → difference."""
     found = {}
-    for name, cells in with_crosses(columns, crosses).items():
-        for value, places in _slices(cells, min_rows):
-            found[f"{name} = {value}"] = paired_differences(
-                labels[places],
-                one[places],
-                other[places],
-                metrics,
-                kind=kind,
-                threshold=threshold,
-                weights=None if weights is None else np.asarray(weights)[places],
-                groups=None if groups is None else groups[places],
-                seed=seed,
-            )
+    for name, value, places in largest_slices(columns, crosses, min_rows):
+        found[f"{name} = {value}"] = paired_differences(
+            labels[places],
+            one[places],
+            other[places],
+            metrics,
+            kind=kind,
+            threshold=threshold,
+            weights=None if weights is None else np.asarray(weights)[places],
+            groups=None if groups is None else groups[places],
+            seed=seed,
+        )
     return found
 
 
-def _slices(cells: Column, min_rows: int) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
-    codes = coded(cells)
-    counts = np.bincount(codes.places, minlength=len(codes.values))
-    for place in np.argsort(-counts, kind="stable")[:MOST_SLICES].tolist():
-        if counts[place] >= min_rows:
-            yield codes.values[place], np.flatnonzero(codes.places == place)
+def largest_slices(
+    columns: Mapping[str, Column], crosses: Iterable[Sequence[str]], min_rows: int
+) -> Iterator[tuple[str, str, npt.NDArray[np.intp]]]:
+    """Column, value and places of the largest slices of each column and cross, those of `min_rows` rows."""
+    for name, codes in with_crosses(columns, crosses):
+        counts = np.bincount(codes.places, minlength=len(codes.values))
+        for place in np.argsort(-counts, kind="stable")[:MOST_SLICES].tolist():
+            if counts[place] >= min_rows:
+                yield name, codes.values[place], np.flatnonzero(codes.places == place)
 
 
 @dataclass(frozen=True)

@@ -96,35 +96,43 @@ def measure_slices(
     largest, are pooled. A ranking is sliced by whole queries, which are its rows here. `rows` are the labelled rows
     where they are made already. Raises DataError for a column that differs among the items of a query.
     """
-    truth = np.asarray(labels)
-    for column, cells in columns.items():
-        if len(cells) != len(truth):
-            raise DataError(f"slice column '{column}' has {len(cells):,} rows, and there are {len(truth):,} labels")
     if not columns:
         return []
+    count = len(np.asarray(labels))
     wanted = [metric(name, kind) for name in names]
     options = {"threshold": threshold, "weights": weights, "groups": groups}
     whole = labelled_rows(kind, labels, scores, **options) if rows is None else rows
     order = row_order(kind, scores) if groups is None else _first_items(groups)
     resamples = Resamples(bootstrap, seed, _RESAMPLED_ROWS)
-    codes, found = with_crosses(columns, crosses), []
-    if groups is not None:
-        _check_queries(codes, groups)
-    for column, one in codes.items():
+    found = []
+    for column, one in with_crosses(columns, crosses):
+        if len(one) != count:
+            raise DataError(f"slice column '{column}' has {len(one):,} rows, and there are {count:,} labels")
+        if groups is not None:
+            _check_query(column, one, groups)
         for value, places in _groups(one, order, min_rows):
             metrics = measure_rows(whole.take(places), wanted, resamples)
             found.append(SliceResult(column, value, len(places), metrics))
     return found
 
 
-def with_crosses(columns: Mapping[str, Column], crosses: Iterable[Sequence[str]]) -> dict[str, Codes]:
-    """The slices of columns, and of crosses of them by `one × other`.
+def with_crosses(columns: Mapping[str, Column], crosses: Iterable[Sequence[str]]) -> Iterator[tuple[str, Codes]]:
+    """The slices of columns, and of crosses of them by `one × other`; of many rows only one column is held at a time,
+    and those that are crossed.
 
-    >>> with_crosses({"a": np.array(["x", "y"]), "b": np.array([1, 1])}, [("a", "b")])["a × b"].values[0]
+    >>> dict(with_crosses({"a": np.array(["x", "y"]), "b": np.array([1, 1])}, [("a", "b")]))["a × b"].values[0]
     'x × 1'
     """
-    codes = {name: coded(cells) for name, cells in columns.items()}
-    return codes | {CROSS.join(names): reduce(_crossed, (codes[name] for name in names)) for names in crosses}
+    wanted = [tuple(names) for names in crosses]
+    crossed = {name for names in wanted for name in names}
+    kept = {}
+    for name in columns:
+        codes = coded(columns[name])
+        if name in crossed:
+            kept[name] = codes
+        yield name, codes
+    for names in wanted:
+        yield CROSS.join(names), reduce(_crossed, (kept[name] for name in names))
 
 
 def row_order(kind: Kind, scores: npt.ArrayLike) -> Ints | None:
@@ -137,15 +145,13 @@ def _first_items(groups: npt.ArrayLike) -> Ints:
     return np.asarray(np.unique(np.asarray(groups), return_index=True)[1])
 
 
-def _check_queries(codes: Mapping[str, Codes], groups: npt.ArrayLike) -> None:
-    query = np.unique(np.asarray(groups), return_inverse=True)[1]
-    first = _first_items(groups)[query]
-    for name, one in codes.items():
-        if (one.places != one.places[first]).any():
-            raise DataError(
-                f"a ranking is sliced by query, and '{name}' differs among the items of one",
-                hint="Slice by what a query has: who asked, when, where.",
-            )
+def _check_query(column: str, codes: Codes, groups: npt.ArrayLike) -> None:
+    _, first, query = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    if (codes.places != codes.places[first[query]]).any():
+        raise DataError(
+            f"a ranking is sliced by query, and '{column}' differs among the items of one",
+            hint="Slice by what a query has: who asked, when, where.",
+        )
 
 
 def coded(cells: Column, parts: int = 4) -> Codes:

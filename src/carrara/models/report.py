@@ -88,6 +88,7 @@ def _view(record: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "warnings": summary.get("warnings") or [],
         "slices": slices,
+        "slice_sql": _sql(record),
         "slice_scale": _scale(slices, test),
         "weak_slices": metrics.get("weak_slices") or [],
         "fairness": metrics.get("fairness") or [],
@@ -109,6 +110,12 @@ def _view(record: Mapping[str, Any]) -> dict[str, Any]:
         "summary": {name: value for name, value in summary.items() if name not in _DRAWN and value},
         "duration": _duration(record.get("started_at"), record.get("ended_at")),
     }
+
+
+def _sql(record: Mapping[str, Any]) -> dict[str, str]:
+    """The SQL of the slices that are made by some, by their names."""
+    declared = (record.get("configuration") or {}).get("slices") or []
+    return {name: sql for one in declared if isinstance(one, dict) for name, sql in one.items()}
 
 
 def _thresholds(charts: Mapping[str, Any]) -> str:

@@ -167,15 +167,17 @@ class Judge:
     def slices(self, known: pl.DataFrame) -> list[dict[str, Any]]:
         """The main metric of each slice that the evaluation looked at, as far as its column is known."""
         labels, known = self._labels(known)
-        columns = {name: known[name] for name in self.rule.slices if name in known.columns}
-        if known.is_empty() or not columns or self.kind not in _KINDS or not self._has_queries(known):
+        at = [pl.col("event_time").alias(self.rule.time)] if "event_time" in known.columns else []
+        rows = known.with_columns(at)
+        slicing = self.rule.slicing.within(rows.columns)
+        if known.is_empty() or not slicing.names or self.kind not in _KINDS or not self._has_queries(known):
             return []
         found = measure_slices(
             labels,
             self.scores_of(known),
-            columns,
+            slicing.cells(rows),
             self.names[:1],
-            crosses=[cross for cross in self.rule.crosses if set(cross) <= set(columns)],
+            crosses=slicing.crosses,
             kind=self.kind,
             groups=self._queries(known),
             min_rows=_LEAST_SLICE,

@@ -18,6 +18,7 @@ from carrara.core.columns import UTC_TIME, utc_times
 from carrara.core.errors import ColumnMissing, DataError, NotFoundError
 from carrara.data.versions import read_dataset
 from carrara.evaluation.metrics import Kind
+from carrara.evaluation.slicing import Slicing
 from carrara.features.service import resolve_features
 from carrara.models.registry import ModelVersion, recorded_definitions
 from carrara.monitoring.prediction_log import log_table, once, scan_log
@@ -57,7 +58,7 @@ class Outcomes:
 @dataclass(frozen=True)
 class OutcomeRule:
     """How a version's outcomes are found: in which columns of its label's dataset, of what kind they are, the keys that
-    its predictions have, and the columns to slice by."""
+    its predictions have, and what to slice by."""
 
     model: str
     dataset: str
@@ -66,8 +67,7 @@ class OutcomeRule:
     known_at: str | None
     kind: Kind
     keys: tuple[str, ...]
-    slices: tuple[str, ...]
-    crosses: tuple[tuple[str, ...], ...] = ()
+    slicing: Slicing
     group: str | None = None
 
     @classmethod
@@ -76,10 +76,10 @@ class OutcomeRule:
         # Serving asks for live metrics, and never imports training: the model is known by what it says.
         model = definitions.of_kind("model")[version.model]
         service = resolve_features(definitions, model.features, where=f"model '{version}'")
-        label, slices = model.label, (*model.slice_columns, *model.partition_by)
+        label = model.label
         where = {name: getattr(label, name) for name in ("dataset", "column", "time", "known_at", "kind")}
         group = getattr(label, "group", None)
-        return cls(version.model, **where, keys=tuple(service.keys), slices=slices, crosses=model.crosses, group=group)
+        return cls(version.model, **where, keys=tuple(service.keys), slicing=model.slicing, group=group)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -87,8 +87,12 @@ class OutcomeRule:
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """The columns that are brought along with an outcome: those to slice by, and the query of a ranking."""
-        return tuple(dict.fromkeys((*self.slices, *filter(None, [self.group]))))
+        """The columns that are brought along with an outcome: those to slice by, and the query of a ranking.
+
+        When a row was predicted is not one of them: the log knows it.
+        """
+        read = (name for name in self.slicing.reads if name != self.time)
+        return tuple(dict.fromkeys((*read, *filter(None, [self.group]))))
 
     @property
     def dtype(self) -> Any:

@@ -177,7 +177,7 @@ def _compute(judge: Judge, key: WindowKey, index: pl.DataFrame, owner: str) -> N
     rows = scan_log(stores, key.model, start=key.start, end=key.end).filter(pl.col("version") == version.version)
     repeated = rows.select(pl.len()).collect().item() > index.height
     before = Before(_profile(stores, key, key.end - key.start), _profile(stores, key, _WEEK))
-    slices = [name for name in judge.rule.slices if name in index.columns and name not in rows.collect_schema()]
+    slices = [name for name in judge.rule.beside if name in index.columns and name not in rows.collect_schema()]
     outcomes = index.select("prediction_id", LABEL, KNOWN_AT, *slices)
     result, profile = compute_window(judge, once(rows) if repeated else rows, outcomes, key.start, key.end, before)
     stored = stores.artifacts.put(msgspec.json.encode(result))

@@ -48,7 +48,7 @@ def compute_window(
     """
     fair = rows.filter(pl.col(SAMPLED) == "rate")
     there = fair.collect_schema().names()
-    wanted = [*dict.fromkeys((judge.output, *(name for name in judge.rule.slices if name in there)))]
+    wanted = [*dict.fromkeys((judge.output, "event_time", *(name for name in judge.rule.beside if name in there)))]
     answers = fair.select("prediction_id", "arm", "shadow", "latency_seconds", "endpoint", *wanted).collect()
     answers = answers.join(outcomes.unique("prediction_id"), on="prediction_id", how="left", maintain_order="left")
     known = answers.drop_nulls(LABEL)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import islice
+from operator import or_
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from carrara.core.columns import require_column
 from carrara.core.errors import CarraraError
 from carrara.core.figures import short, words
 from carrara.core.html import card, note, section, state, table
 from carrara.core.svg import interval_bar
 from carrara.data.rows import StoredRows, split_table
 from carrara.evaluation.disagreement import Disagreement, disagreement
+from carrara.evaluation.losses import LOSS_OF, row_losses
 from carrara.evaluation.metrics import Metric, metric
 from carrara.evaluation.paired import PairedDifference, paired_differences
+from carrara.evaluation.paired_slices import largest_slices
+from carrara.evaluation.segments import segments
+from carrara.evaluation.slicing import Sliced, Slicing
 from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import read_training_set
 from carrara.models.registry import ModelVersion, opened, read_record
@@ -30,6 +38,7 @@ from carrara.training.trainers.imported import Imported
 
 MOST_SLICES = 40
 _MOST_CHANGES = 30
+_SEGMENTED_ROWS = 50_000
 LEAST_ROWS = 100
 
 
@@ -99,13 +108,16 @@ class Beside:
 @dataclass(frozen=True)
 class Comparison:
     """Versions on the test rows of `first`; `main` is the metric that slices are compared by, and whether more of it is
-    better."""
+    better; `segments` are rows by how well each version predicts them (see `evaluation.segments`), with the mean loss
+    of each, in the order in which they were named."""
 
     first: str
     rows: int
     main: str
     greater_is_better: bool
     others: Sequence[Beside]
+    segments: Sequence[Mapping[str, Any]] = ()
+    loss: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "others": [other.as_dict() for other in self.others]}
@@ -125,26 +137,52 @@ class _Asked:
     scores: Any
 
 
-def compare(stores: Stores, first: ModelVersion, others: Sequence[ModelVersion]) -> Comparison:
-    """Ask `others` the test rows of `first`, each with its own features as they were known then.
+def compare(
+    stores: Stores, first: ModelVersion, others: Sequence[ModelVersion], slices: Sequence[Sliced] = ()
+) -> Comparison:
+    """Ask `others` the test rows of `first`, each with its own features as they were known then; `slices` are looked at
+    beside those of the definitions.
 
-    CarraraError where they predict something else, or know other classes.
+    CarraraError where they predict something else, or know other classes; ColumnMissing, DefinitionError for slices of
+    what the rows do not have.
     """
     model, service = recorded_model(stores, first)
     record = read_record(stores, first)
     rows = _test_rows(stores, first, model, record)
+    asked_for = Slicing.of(slices)
+    asked_for.check(rows.schema, f"the test rows of {first}")
+    for name in asked_for.reads:
+        require_column(rows.schema, name, f"the test rows of {first}")
     with opened(stores, first) as servable:
         asked = _Asked(first, model, record, scores_of(servable, rows))
     classes = tuple(record["parameters"].get("classes", ()))
     labels = encoded(model.label, rows, classes, f"the test part of '{first}'")
     main = _main_metric(model)
+    all_asked = [asked, *(_ask(stores, other, asked, rows) for other in others)]
+    slicing = reduce(or_, (one.model.slicing.within(rows.schema.names()) for one in all_asked), asked_for)
     return Comparison(
         str(first),
         rows.height,
         main.name,
         bool(main.greater_is_better),
-        [_beside(stores, asked, _ask(stores, other, asked, rows), rows, labels, service) for other in others],
+        [_beside(stores, asked, other, rows, labels, service, slicing) for other in all_asked[1:]],
+        _segments(all_asked, rows, labels, service, slicing),
+        LOSS_OF.get(model.label.kind),
     )
+
+
+def _segments(
+    asked: Sequence[_Asked], rows: StoredRows, labels: Any, service: ResolvedFeatures, slicing: Slicing
+) -> list[dict[str, Any]]:
+    """Rows by how well each of the versions predicts them, with its mean loss; none where a kind has no loss."""
+    kind = asked[0].model.label.kind
+    if kind not in LOSS_OF:
+        return []
+    step = max(1, rows.height // _SEGMENTED_ROWS)
+    losses = np.column_stack([row_losses(labels[::step], one.scores[::step], kind) for one in asked])
+    few = rows.gather_every(step)
+    columns = {name: few[name] for name in service.features if name in few.schema} | dict(slicing.cells(few))
+    return [one.as_dict() for one in segments(losses, columns, seed=asked[0].model.seed)]
 
 
 def _test_rows(stores: Stores, version: ModelVersion, model: Model, record: Mapping[str, Any]) -> StoredRows:
@@ -176,7 +214,13 @@ def _ask(stores: Stores, version: ModelVersion, first: _Asked, rows: StoredRows)
 
 
 def _beside(
-    stores: Stores, one: _Asked, other: _Asked, rows: StoredRows, labels: Any, service: ResolvedFeatures
+    stores: Stores,
+    one: _Asked,
+    other: _Asked,
+    rows: StoredRows,
+    labels: Any,
+    service: ResolvedFeatures,
+    slicing: Slicing,
 ) -> Beside:
     kind, weights = one.model.label.kind, metric_weights(one.model, rows)
     options: dict[str, Any] = {"kind": kind, "threshold": one.model.threshold, "seed": one.model.seed}
@@ -192,7 +236,7 @@ def _beside(
         for place in answers.farthest
     ]
     slices = sorted(
-        _slices(one, other, rows, labels, {"weights": weights, "groups": groups}, options),
+        _slices(one, other, slicing, rows, labels, {"weights": weights, "groups": groups}, options),
         key=lambda found: (found.verdict == "even", -found.rows),
     )
     configuration = diff_versions(stores, one.version, other.version)
@@ -204,6 +248,7 @@ def _beside(
 def _slices(
     one: _Asked,
     other: _Asked,
+    slicing: Slicing,
     rows: StoredRows,
     labels: Any,
     beside: Mapping[str, Any],
@@ -211,25 +256,17 @@ def _slices(
 ) -> Iterator[SliceDifference]:
     main = _main_metric(one.model)
     sign = 1 if main.greater_is_better else -1
-    named = dict.fromkeys((*one.model.slice_columns, *(n for n in other.model.slice_columns if n in rows.schema)))
-    left = MOST_SLICES
-    for column in named:
-        values = rows[column].cast(pl.String).fill_null("(missing)")
-        counts = values.value_counts(sort=True)
-        for value, count in counts.iter_rows():
-            if count < LEAST_ROWS or not left:
-                break
-            left -= 1
-            these = (values == value).to_numpy()
-            found = paired_differences(
-                labels[these],
-                one.scores[these],
-                other.scores[these],
-                [main],
-                **{**options, **{name: None if v is None else v[these] for name, v in beside.items()}},
-            )[main.name]
-            verdict = "even" if not found.differs else "wins" if sign * found.difference > 0 else "loses"
-            yield SliceDifference(column, value, count, verdict, found)
+    largest = largest_slices(slicing.cells(rows), slicing.crosses, LEAST_ROWS)
+    for column, value, these in islice(largest, MOST_SLICES):
+        found = paired_differences(
+            labels[these],
+            one.scores[these],
+            other.scores[these],
+            [main],
+            **{**options, **{name: None if v is None else v[these] for name, v in beside.items()}},
+        )[main.name]
+        verdict = "even" if not found.differs else "wins" if sign * found.difference > 0 else "loses"
+        yield SliceDifference(column, value, len(these), verdict, found)
 
 
 def _text(value: Any) -> str | None:

@@ -60,8 +60,8 @@ def evaluate_step(
             kind=model.label.kind,
             classes=classes,
             metrics=model.measured,
-            slice_columns={name: parts["test"][name] for name in model.slice_columns},
-            crosses=model.crosses,
+            slice_columns=model.slicing.cells(parts["test"]),
+            crosses=model.slicing.crosses,
             searched_columns=_searched(work, parts["test"], step_of_rows),
             searched_step=step_of_rows,
             baseline_scores=_baseline_scores(model, parts, labels, classes) if model.baseline else None,
@@ -130,9 +130,9 @@ def _comparable(model: Model, rows: Rows) -> tuple[str, ...]:
 
 
 def _searched(work: TrainingWork, rows: Rows, step: int) -> dict[str, pl.Series]:
-    """The features and the slice columns of every `step`-th row."""
+    """The features and the slices of every `step`-th row."""
     few = rows.gather_every(step)
-    return {name: few[name] for name in dict.fromkeys((*work.service.features, *work.model.slice_columns))}
+    return {name: few[name] for name in work.service.features} | dict(work.model.slicing.cells(few))
 
 
 def _baseline_scores(

@@ -91,10 +91,10 @@ def _beside(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows, current: 
     by_slice = [gate for gate in model.gates if isinstance(gate, NoSliceWorseThanChampion)]
     if not by_slice:
         return _Paired(whole, {})
-    columns = {name: rows[name] for name in model.slice_columns}
+    columns, crosses = model.slicing.cells(rows), model.slicing.crosses
     metrics = list({str(gate.metric): gate.metric for gate in by_slice}.values())
     fewest = min(gate.min_rows for gate in by_slice)
-    found = paired_slices(labels, theirs, ours, columns, metrics, crosses=model.crosses, min_rows=fewest, **options)
+    found = paired_slices(labels, theirs, ours, columns, metrics, crosses=crosses, min_rows=fewest, **options)
     return _Paired(whole, found)
 
 

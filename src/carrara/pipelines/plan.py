@@ -15,6 +15,7 @@ from carrara.features.service import resolve_features
 from carrara.features.views import FeatureView
 from carrara.metadata.applied import applied_specs, replace_applied
 from carrara.metadata.versions import names
+from carrara.pipelines.slices import check_slices
 from carrara.storage.stores import Stores
 
 _MISSING = object()
@@ -49,6 +50,8 @@ def plan(stores: Stores, definitions: Definitions, *, require: Sequence[str] = (
     `require` names what every view must say, such as `owner`.
     """
     check(definitions)
+    for name, model in definitions.of_kind("model").items():
+        check_slices(stores, model, resolve_features(definitions, model.features, where=f"model '{name}'"))
     _require(definitions, require)
     registered = names(stores.metadata, "model")  # an imported model is declared by no file
     for kind in ("monitor", "agreement"):

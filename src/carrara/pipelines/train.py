@@ -28,6 +28,7 @@ from carrara.pipelines.prepare import compute_features, ingest_for
 from carrara.pipelines.record import model_record, overlap_warnings
 from carrara.pipelines.run_log import logged
 from carrara.pipelines.scores import described, out_of_sample, stages_of
+from carrara.pipelines.slices import check_slices
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage.stores import Stores
 from carrara.training.cluster.team import ALONE, Team
@@ -139,6 +140,7 @@ def assembled(work: TrainingWork, progress: Progress) -> TrainingSet:
     views = [view for view, _ in service.stored]
     with progress.step("datasets") as step:
         ingested = ingest_for(stores, definitions, [work.model.label.dataset, *(view.source for view in views)])
+        check_slices(stores, work.model, service)
         step.reused = all(one.reused for one in ingested)
         step.said = f"{len(ingested)} datasets, {sum(one.version.rows for one in ingested):,} rows"
     with progress.step("features") as step:
@@ -170,7 +172,7 @@ def _training_set(work: TrainingWork, step: Step) -> TrainingSet:
 
 def carried_columns(model: Model) -> tuple[str, ...]:
     """The columns of the labels that a training set carries beside keys, times and features."""
-    sliced = (column for column in model.slice_columns if column not in (*model.partition_by, *model.features))
+    sliced = (column for column in model.slicing.reads if column not in (*model.partition_by, *model.features))
     named = (
         *model.label.columns,
         model.label.group,

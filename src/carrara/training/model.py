@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from carrara.core.clock import duration
@@ -13,6 +14,7 @@ from carrara.core.schedule import Schedule
 from carrara.data.splits import Split
 from carrara.evaluation.gates import Gate
 from carrara.evaluation.metrics import MAIN_METRICS, Kind, Metric, metric
+from carrara.evaluation.slicing import Sliced, Slicing
 from carrara.training.retrain import Retrain
 from carrara.training.search import Space
 from carrara.training.trainers.base import OUTPUTS, Trainer
@@ -80,7 +82,8 @@ class Model:
     """A model: everything that training, evaluation, serving and monitoring need to know of it.
 
     `features` are references (`view:feature`, or `view` for all of a view's), `slices` columns of the label's
-    dataset or features, or crosses such as `("carrier", "hour")`, to judge separately, `baseline` columns whose
+    dataset or features, crosses such as `("carrier", "hour")`, or SQL over a row's columns by name, such as
+    `{"long_haul": "distance > 2000"}`, to judge separately, `baseline` columns whose
     positive rates (or means) are what the model has to beat, `weight` one that says how much each row counts in
     training, `metric_weight` one that says it of the metrics; `class_weights` say it of each class, `{"late": 5}`, or
     "balanced": all classes together count the same. `metrics` are by default those of the label's kind, and
@@ -101,7 +104,7 @@ class Model:
     search: Mapping[str, Space] = field(default_factory=dict)
     transforms: tuple[Transform, ...] = ()
     metrics: tuple[str | Metric, ...] = ()
-    slices: tuple[str | tuple[str, ...], ...] = ()
+    slices: tuple[Sliced, ...] | Mapping[str, str] = ()
     weight: str | None = None
     metric_weight: str | None = None
     class_weights: Literal["balanced"] | Mapping[str | bool | int, float] | None = None
@@ -140,6 +143,7 @@ class Model:
                 hint=f"It learns: {', '.join(kinds)}.",
             )
         self._check_class_weights()
+        assert self.slicing  # which raises for SQL that is none
         for name in self.metrics:
             metric(name, self.label.kind)
         if self.time_limit is not None:
@@ -172,16 +176,14 @@ class Model:
         """The metrics that the model is judged by."""
         return self.metrics or MAIN_METRICS[self.label.kind]
 
-    @property
-    def crosses(self) -> tuple[tuple[str, ...], ...]:
-        """The slices that are by several columns."""
-        return tuple(one for one in self.slices if not isinstance(one, str))
+    @cached_property
+    def slicing(self) -> Slicing:
+        """What it is judged by beside the whole: its slices, and what it is partitioned by."""
+        return Slicing.of(self._sliced, self.partition_by)
 
     @property
-    def slice_columns(self) -> tuple[str, ...]:
-        """The columns that slices are made of."""
-        named = (column for one in self.slices for column in ((one,) if isinstance(one, str) else one))
-        return tuple(dict.fromkeys((*named, *self.partition_by)))
+    def _sliced(self) -> tuple[Sliced, ...]:
+        return (self.slices,) if isinstance(self.slices, Mapping) else self.slices
 
     def spec(self) -> dict[str, Any]:
         return {
@@ -200,7 +202,7 @@ class Model:
             "partition_by": list(self.partition_by),
             "partition_rows": self.partition_rows,
             "scores": list(self.scores),
-            "slices": [one if isinstance(one, str) else list(one) for one in self.slices],
+            "slices": [list(one) if isinstance(one, tuple) else one for one in self._sliced],
             "baseline": list(self.baseline),
             "gates": [gate.spec() for gate in self.gates],
             "threshold": self.threshold,

@@ -19,6 +19,7 @@ from carrara.metadata.trials import RecordedTrial, list_trials
 if TYPE_CHECKING:
     import polars as pl
 
+    from carrara.evaluation.slicing import Sliced
     from carrara.models.notebook import Charts, Record
     from carrara.models.registry import ModelVersion
     from carrara.monitoring.scorecard import Scorecard
@@ -79,12 +80,13 @@ class Models:
 
         return diff_models(self.workspace.stores, self.get(one), self.get(other))
 
-    def compare(self, first: str, *others: str) -> Comparison:
-        """Versions on the test rows of the first: differences with intervals, answers, slices, configuration."""
+    def compare(self, first: str, *others: str, slices: Sequence[Sliced] = ()) -> Comparison:
+        """Versions on the test rows of the first: differences with intervals, answers, slices, configuration; `slices`
+        are looked at beside those of the definitions, as `Model(slices=…)` takes them."""
 
         from carrara.pipelines.comparison import compare
 
-        return compare(self.workspace.stores, self.get(first), [self.get(other) for other in others])
+        return compare(self.workspace.stores, self.get(first), [self.get(other) for other in others], slices)
 
     def trees(self, address: str, *, node: str | None = None, seen: bool = True) -> Trees:
         """The trees of a version of XGBoost, LightGBM or scikit-learn, with its training rows at their nodes; of a
