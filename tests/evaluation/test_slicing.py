@@ -9,7 +9,7 @@ import pytest
 
 from carrara.core.errors import ColumnMissing, DefinitionError
 from carrara.data.rows import BATCH_ROWS, StoredRows
-from carrara.evaluation import measure_slices
+from carrara.evaluation.slices import measure_slices
 from carrara.evaluation.slicing import Slicing, expression
 
 ROWS = pl.DataFrame(

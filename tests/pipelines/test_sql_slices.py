@@ -16,7 +16,7 @@ from served import log_trips, trips_between
 
 from carrara.cli.main import app
 from carrara.core.errors import ColumnMissing
-from carrara.workspace import Workspace
+from carrara.workspace.workspace import Workspace
 
 SLICES = """slices=(
         "depot",
