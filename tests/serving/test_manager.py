@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,8 +14,8 @@ from doubling import NEWEST, Doubling, endpoint
 from carrara.core.errors import NotFoundError, RequestError, UnavailableError
 from carrara.serving.contract import Choice, Endpoint, Target
 from carrara.serving.inference import Answer, Inference, Request
-from carrara.serving.manager import ModelManager
-from carrara.serving.slots import AVAILABLE, END, LOADING, START, UNLOADING, Retry
+from carrara.serving.manager import ModelManager, Threads
+from carrara.serving.slots import AVAILABLE, END, LOADING, START, UNLOADING, Retry, VersionStatus
 
 AGAIN_AT_ONCE = Retry(most=2, seconds=0)
 
@@ -176,6 +177,67 @@ def test_a_version_that_failed_is_not_tried_before_its_time():
     manager = serving(shelf, retry=Retry(most=5, seconds=600))
     manager.reconcile()
     assert shelf.tried == [1]
+
+
+def test_a_version_is_tried_again_after_the_interval_and_so_often_and_no_more():
+    """F28: what --load_retry_interval_micros and --max_num_load_retries say."""
+    now = [0.0]
+    shelf = Shelf(1)
+    shelf.broken = {1}
+    manager = serving(shelf, retry=Retry(most=3, seconds=60), clock=lambda: now[0])
+    tried_at = [0.0]
+    while now[0] < 600:
+        now[0] += 1
+        manager.reconcile()
+        tried_at += [now[0]] * (len(shelf.tried) - len(tried_at))
+    assert tried_at == [0, 60, 120, 180]
+    assert states(manager) == [(1, END)]
+
+
+def test_with_threads_a_version_that_loads_for_long_holds_up_no_other_endpoint():
+    hold, began = threading.Event(), threading.Event()
+    other = Endpoint("other", (Target("other", "other", 1),))
+    shelf = Shelf(1)
+    shelf.wanted = [endpoint(1), other]
+
+    def load(target: Target) -> Doubling:
+        if (target.endpoint, target.version) == ("doubling", 2):
+            began.set()
+            assert hold.wait(20)
+        return shelf.load(target)
+
+    manager = ModelManager(shelf.desired, load, threads=Threads(loading=2))
+    manager.reconcile()
+    shelf.wanted = [endpoint(2), other]
+    manager.reconcile(waits=False)
+    assert began.wait(20)
+    shelf.wanted = [endpoint(2), Endpoint("other", (Target("other", "other", 3),))]
+    until = time.monotonic() + 20
+    while VersionStatus(3, AVAILABLE) not in manager.status(Choice("other")):
+        assert time.monotonic() < until
+        manager.reconcile(waits=False)
+    assert (states(manager)[0], answering(manager)) == ((2, LOADING), 1)
+    hold.set()
+    manager.reconcile()
+    assert answering(manager) == 2
+    manager.stop()
+
+
+def test_with_threads_a_request_that_runs_for_long_holds_up_no_swap():
+    hold = threading.Event()
+    shelf = Shelf(1, hold=hold)
+    manager = serving(shelf, threads=Threads(unloading=1))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(ask, manager)
+        assert shelf.made[1].entered.wait(20)
+        for version in (2, 3):
+            shelf.want(version)
+            manager.reconcile()
+        assert states(manager) == [(3, AVAILABLE), (2, UNLOADING), (1, UNLOADING)]
+        hold.set()
+        assert slow.result().version == 1
+    manager.stop()
+    assert all(one.closed for one in shelf.made.values())
 
 
 def test_an_endpoint_whose_only_version_failed_says_why():

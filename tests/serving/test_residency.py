@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
 
+import numpy as np
 import pytest
 from doubling import Doubling
 
 from carrara.core.errors import UnavailableError
+from carrara.serving.client import Client
+from carrara.serving.client.base import Refused
 from carrara.serving.contract import Choice, Endpoint, Target
 from carrara.serving.manager import ModelManager
 from carrara.serving.residency import Bounds, Residency, resident_bytes
+from carrara.serving.server import ModelServer
 
 
 class House:
@@ -41,6 +48,31 @@ class House:
 
     def loaded(self) -> set[str]:
         return set(self.manager._routes)
+
+
+def test_a_version_takes_more_than_its_files_and_all_versions_of_an_endpoint_count():
+    residency = Residency(Bounds(memory_bytes=5_000), measure=lambda: 0)
+    one, two = Target("a", "a", 1), Target("a", "a", 2)
+    with residency.weighed(one, lambda: 1_000):
+        pass
+    alone, both = Endpoint("a", (one,)), Endpoint("a", (one, two))
+    assert (residency._size(alone), residency._size(both)) == (1_200, 2_400)
+    with residency.weighed(two, lambda: 3_000):
+        pass
+    assert residency._size(both) == 4_800
+    assert [one.name for one in residency.choose([both, Endpoint("b", (Target("b", "b", 1),))])[0]] == ["a"]
+
+
+def test_what_a_library_takes_that_a_load_imports_is_not_the_versions_own(monkeypatch):
+    taken = [0]
+    residency = Residency(Bounds(memory_bytes=5_000), measure=lambda: taken[0])
+    first, second = Target("a", "a", 1), Target("b", "b", 1)
+    with residency.weighed(first, lambda: 100):
+        taken[0] += 1_000_000
+        monkeypatch.setitem(sys.modules, "a_library_of_this_test", sys)
+    with residency.weighed(second, lambda: 100):
+        taken[0] += 500
+    assert (residency._bytes[first], residency._bytes[second]) == (120, 500)
 
 
 def test_without_a_bound_everything_is_loaded():
@@ -92,6 +124,72 @@ def test_asking_wakes_a_server_that_watches():
                 time.sleep(0.01)
     finally:
         house.manager.stop()
+
+
+@pytest.fixture
+def crowded():
+    """A server of 200 endpoints with memory for 20, each of which says its own number."""
+    wanted = [Endpoint(f"m{n}", (Target(f"m{n}", f"m{n}", n + 1),), primary=n + 1) for n in range(200)]
+    loaded: set[str] = set()
+    most = [0]
+
+    class Numbered(Doubling):
+        def close(self) -> None:
+            loaded.discard(f"m{self.version - 1}")
+            super().close()
+
+    def load(target: Target) -> Numbered:
+        loaded.add(target.endpoint)
+        most[0] = max(most[0], len(loaded))
+        made = Numbered(target.version)
+        made.file_bytes = 1_000
+        return made
+
+    residency = Residency(Bounds(memory_bytes=20 * 1_200), measure=lambda: 0)
+    server = ModelServer(ModelManager(lambda: wanted, load, residency=residency), grpc_port=0, rest_port=0)
+    server.start()
+    yield server, most
+    server.stop(5)
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_two_hundred_models_in_the_memory_of_twenty_lose_no_request(crowded, scheme):
+    """Each client waits until what it asks is there, and is answered by that; none asks again."""
+    server, most = crowded
+    port = server.grpc_port if scheme == "grpc" else server.rest_port
+
+    def keep_asking(seed: int) -> list[str]:
+        wrong = []
+        with Client(f"{scheme}://127.0.0.1:{port}", timeout=20, retries=0) as client:
+            for number in np.random.default_rng(seed).integers(0, 200, 40).tolist():
+                try:
+                    found = client.predict(f"m{number}", {"x": np.ones(1, np.float32), "name": np.array(["a"], object)})
+                    wrong += [f"{number}: {found}"] if found.outputs["doubled"][0] != 2 * (number + 1) else []
+                except Exception as error:
+                    wrong.append(f"{number}: {error!r}")
+        return wrong
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [one for wrong in pool.map(keep_asking, range(8)) for one in wrong] == []
+    assert most[0] == 20
+    assert "UNAVAILABLE" not in server.inference.metrics.exposition()
+
+
+def test_who_asks_what_is_never_loaded_is_told_why_and_others_are_answered(crowded):
+    server, _ = crowded
+    with Client(f"grpc://127.0.0.1:{server.grpc_port}", timeout=20, retries=0) as client:
+        with pytest.raises(Refused, match="nothing"):
+            client.predict("nothing", {"x": np.ones(1, np.float32), "name": np.array(["a"], object)})
+        assert client.predict("m199", {"x": np.ones(1, np.float32), "name": np.array(["a"], object)}).version == 200
+
+
+def test_to_be_asked_whether_it_is_ready_loads_nothing(crowded):
+    server, _ = crowded
+    before = dict(server.manager._routes)
+    with urlopen(f"http://127.0.0.1:{server.rest_port}/v2/models/m150/ready", timeout=20) as reply:
+        assert reply.status == 200
+    server.manager.reconcile()
+    assert server.manager._routes.keys() == before.keys()
 
 
 def test_the_memory_of_this_process_is_known():

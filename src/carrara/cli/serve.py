@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from carrara.core.config import ServingSection
     from carrara.serving.folders import Folders
     from carrara.serving.limits import Limit
+    from carrara.serving.manager import Threads
     from carrara.serving.options import ServerOptions, Wire
     from carrara.serving.processes import Workers
     from carrara.serving.residency import Bounds
@@ -130,6 +131,7 @@ def serve(
         wire=replace(_wire(flags), shared=shared),
         bounds=_bounds(memory_budget, idle),
         access_log=access_log,
+        threads=_threads(flags, with_folders, memory_budget),
     )
     ready = _ready_json if as_json else _ready
     if processes > 1 and flags.text("grpc_socket_path"):
@@ -230,6 +232,21 @@ def _set_threads(flags: Flags) -> None:
     for name, count in (("TF_NUM_INTRAOP_THREADS", within or both), ("TF_NUM_INTEROP_THREADS", between or both)):
         if count:
             os.environ[name] = str(count)
+
+
+def _threads(flags: Flags, with_folders: bool, memory_budget: str | None) -> Threads:
+    """In how many threads folders are loaded and unloaded; ConfigurationError where that cannot be."""
+    from carrara.serving.manager import Threads
+
+    found = Threads(*(int(flags.number(f"num_{name}_threads", 0)) for name in ("load", "unload")))
+    if found.loading and memory_budget:
+        raise ConfigurationError(
+            "--num_load_threads and --memory-budget exclude each other",
+            hint="What a version takes is measured while nothing else is loaded.",
+        )
+    if found != Threads() and not with_folders:
+        raise ConfigurationError("--num_load_threads and --num_unload_threads are of servers of folders")
+    return found
 
 
 def _folders(flags: Flags, name: str, base_path: str | None, poll_seconds: float, allow_python: bool) -> Folders:

@@ -22,6 +22,7 @@ CarraraError
 │   ├── Unauthenticated        no token, or one that is not valid
 │   └── Forbidden              a token whose role does not reach
 └── UnavailableError           a server or version that is not ready          exit 1
+    ├── BeingLoaded            a model that is asked is on its way into memory
     ├── Overloaded             more is asked than is let in
     └── DeadlinePassed         the client no longer waits for the answer
 """
@@ -200,6 +201,12 @@ class Forbidden(AccessError):
 
 class UnavailableError(CarraraError):
     pass
+
+
+class BeingLoaded(UnavailableError):
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(f"endpoint '{endpoint}' is being loaded", hint="Ask again in a moment.")
+        self.endpoint = endpoint
 
 
 class Overloaded(UnavailableError):

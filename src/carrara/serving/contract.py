@@ -33,6 +33,8 @@ class Predictor(Protocol):
     model: str
     version: int
     signatures: dict[str, Signature]
+    file_bytes: int
+    """What its files have, together: the least that it takes in memory."""
 
     def signature_for(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> str:
         """The signature that is meant by inputs of these names, where a request names none."""

@@ -36,4 +36,5 @@ class VersionFolder:
         with self.source.opened(target.version) as folder:
             requests = recorded_requests(folder) if self.opening.warm_up else b""
             servables = open_folder(folder, self.opening.saved_model_tags, allow_code=self.opening.allow_code)
-            return FolderPredictor(target, servables, self.opening, requests)
+            size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+            return FolderPredictor(target, servables, self.opening, requests, size)

@@ -47,7 +47,9 @@ class FolderPredictor:
         servables: Mapping[str, Servable],
         opening: Opening = DEFAULT_OPENING,
         warm_up_requests: bytes = b"",
+        file_bytes: int = 0,
     ) -> None:
+        self.file_bytes = file_bytes
         self.model, self.version = target.model, target.version
         self._servables, self._opening, self._warm_up_requests = servables, opening, warm_up_requests
         self.signatures = {name: servable.signature for name, servable in servables.items()}

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from carrara.core.errors import Overloaded, UnavailableError
+from carrara.core.errors import BeingLoaded, Overloaded, UnavailableError
 from carrara.serving.access_log import Subject
 from carrara.serving.counts import Call
 from carrara.serving.inference import Answer, Inference, Request, subject_of
@@ -19,9 +19,17 @@ from carrara.serving.protocols.calls import Asked, Method
 from carrara.serving.protocols.reflection import PACKAGES, answerer
 from carrara.serving.protocols.status import status_of
 from carrara.serving.protocols.tensorflow_serving import HANDLE_RELOAD_CONFIG, PREDICT, Reload
-from carrara.serving.transports.base import MAX_MESSAGE_BYTES, RESOURCE_EXHAUSTED, Result, Stream
+from carrara.serving.transports.base import (
+    LONGEST_WAIT_SECONDS,
+    MAX_MESSAGE_BYTES,
+    RESOURCE_EXHAUSTED,
+    Result,
+    Stream,
+)
 
 _MOST_SWAPS = 5
+_MOST_PATIENT = 256
+"""So many calls may wait, each in a thread of its own, until what they ask is in memory."""
 
 
 class GrpcCalls:
@@ -36,6 +44,7 @@ class GrpcCalls:
         self._inference, self._manager, self._told = inference, manager, told
         self._blocks = Blocks(tensorflow_serving.decode_predict, tensorflow_serving.encode_predict)
         self._reading = threading.Lock()
+        self._patient = threading.BoundedSemaphore(_MOST_PATIENT)
         self._methods: dict[str, Method] = {
             **tensorflow_serving.methods(manager, reload),
             **examples.methods(),
@@ -54,15 +63,36 @@ class GrpcCalls:
 
     def handle(self, calls: Sequence[tuple[str, bytes]]) -> list[Result]:
         """Answer calls that came in together, in their order; predictions among them share their runs."""
+        results, apart = self._results(calls)
+        for place in apart:
+            if results[place].loading and self._patient.acquire(blocking=False):
+                results[place] = Result(later=partial(self._once_loaded, calls[place], results[place].loading))
+        return [results[place] for place in range(len(calls))]
+
+    def _once_loaded(self, call: tuple[str, bytes], endpoint: str) -> Result:
+        """What a call ends with whose endpoint is on its way into memory: it waits until that is there."""
+        until = time.monotonic() + LONGEST_WAIT_SECONDS
+        try:
+            # It may have to go again before its turn, where more is asked at a time than there is memory for.
+            while True:
+                self._manager.await_loaded(endpoint, until - time.monotonic())
+                (result,) = self._results([call])[0].values()
+                if not result.loading or time.monotonic() >= until:
+                    return result
+        finally:
+            self._patient.release()
+
+    def _results(self, calls: Sequence[tuple[str, bytes]]) -> tuple[dict[int, Result], list[int]]:
+        """The results by place, and the places of the calls that were not answered in blocks."""
         began = time.perf_counter()
         counted: Counter[Call] = Counter()
         results = self._predicted(
             [place for place, (method, _) in enumerate(calls) if method == PREDICT], calls, counted
         )
         waiting: dict[int, Asked] = {}
-        for place, (method, data) in enumerate(calls):
-            if place in results:
-                continue
+        apart = [place for place in range(len(calls)) if place not in results]
+        for place in apart:
+            method, data = calls[place]
             if len(data) > MAX_MESSAGE_BYTES:
                 # grpcio's words; the native transport has no limit of its own.
                 text = f"SERVER: Received message larger than max ({len(data)} vs. {MAX_MESSAGE_BYTES})"
@@ -83,9 +113,10 @@ class GrpcCalls:
         answers = iter(self._inference.answer_all([one for asked in waiting.values() for one in asked.requests]))
         for place, asked in waiting.items():
             results[place] = self._result(asked, [next(answers) for _ in asked.requests])
-            counted[self._call(asked.requests[0], calls[place][0], results[place].code)] += 1
+            if not results[place].loading:
+                counted[self._call(asked.requests[0], calls[place][0], results[place].code)] += 1
         self._inference.metrics.answered(counted, time.perf_counter() - began)
-        return [results[place] for place in range(len(calls))]
+        return results, apart
 
     def _call(self, request: Request, method: str, code: int = 0) -> Call:
         # Names that nothing answers are not counted each: there is no end to them.
@@ -143,4 +174,5 @@ class GrpcCalls:
 
 def _failed(error: Exception, subject: Subject | None = None) -> Result:
     code, text = status_of(error)
-    return Result(code=code, text=text, subject=subject, again=isinstance(error, Overloaded))
+    loading = error.endpoint if isinstance(error, BeingLoaded) else ""
+    return Result(code=code, text=text, subject=subject, again=isinstance(error, Overloaded), loading=loading)

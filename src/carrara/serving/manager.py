@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from carrara.core.errors import NotFoundError, UnavailableError
+from carrara.core.errors import BeingLoaded, NotFoundError, UnavailableError
 from carrara.serving.contract import Choice, Endpoint, Predictor, Target
 from carrara.serving.residency import Residency
 from carrara.serving.slots import AVAILABLE, DEFAULT_RETRY, LOADING, UNLOADING, Retry, Route, Slot, VersionStatus
@@ -27,12 +29,24 @@ Unloaded = Callable[[Endpoint, str], None]
 _ENDED_KEPT = 10
 
 
+@dataclass(frozen=True)
+class Threads:
+    """How many endpoints are loaded, and versions unloaded, at a time; 0 does it in the thread that watches, which is
+    held up by a version that loads for long, or whose last request runs for long."""
+
+    loading: int = 0
+    unloading: int = 0
+
+
+NO_THREADS = Threads()
+
+
 class ModelManager:
     """Keeps one predictor per endpoint and version as `desired` says, checked every `poll_seconds`.
 
     With `unload_first` what is no longer wanted is unloaded before the new version is loaded: it needs the memory of
     one version only, and the endpoint answers UNAVAILABLE in between. `residency` bounds what is in memory: an endpoint
-    that is not is loaded when it is asked, and answers UNAVAILABLE until then; `unloaded` is told of what has to go.
+    that is not is loaded when it is asked, and raises BeingLoaded until then; `unloaded` is told of what has to go.
     """
 
     def __init__(
@@ -45,8 +59,13 @@ class ModelManager:
         unload_first: bool = False,
         residency: Residency | None = None,
         unloaded: Unloaded | None = None,
+        threads: Threads = NO_THREADS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._residency, self._unloaded = residency or Residency(), unloaded
+        self._residency, self._unloaded, self._clock = residency or Residency(), unloaded, clock
+        self._loaders = ThreadPoolExecutor(threads.loading, "load") if threads.loading else None
+        self._unloaders = ThreadPoolExecutor(threads.unloading, "unload") if threads.unloading else None
+        self._under_way: dict[str, Future[None]] = {}
         self._cold: dict[str, str] = {}
         self._wanted = threading.Event()
         self._desired, self._load, self._poll_seconds = desired, load, poll_seconds
@@ -55,6 +74,7 @@ class ModelManager:
         self._routes: dict[str, Route] = {}
         self._splits: dict[str, Traffic] = {}
         self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._reconciling = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="model-manager", daemon=True)
@@ -71,28 +91,47 @@ class ModelManager:
         if self._thread.is_alive():
             self._thread.join()
         with self._reconciling:
+            wait(self._under_way.values())
             for name in list(self._routes):
                 self._unload_all(name)
+        for pool in (self._loaders, self._unloaders):
+            if pool is not None:
+                pool.shutdown()
 
-    def reconcile(self) -> None:
-        """Bring what is loaded to what is desired, once."""
+    def reconcile(self, *, waits: bool = True) -> None:
+        """Bring what is loaded to what is desired, once; return when that is done, or, with threads that load, when
+        they have been told."""
         with self._reconciling:
+            if waits:
+                wait(self._under_way.values())
             try:
                 endpoints = {endpoint.name: endpoint for endpoint in self._desired()}
             except Exception:
                 _logger.exception("what to serve cannot be read; what is loaded keeps serving")
                 return
             resident, cold = self._residency.choose(list(endpoints.values()))
-            for name in {target.endpoint for target in self._slots} - {endpoint.name for endpoint in resident}:
+            busy = {name for name, one in self._under_way.items() if not one.done()}
+            for name in {target.endpoint for target in list(self._slots)} - {one.name for one in resident} - busy:
                 if name in cold and name in self._routes and self._unloaded is not None:
                     self._unloaded(endpoints[name], cold[name])
                 self._unload_all(name)
             for endpoint in resident:
-                if endpoint.name not in self._routes and self._residency.is_full(list(self._routes)):
+                if endpoint.name not in self._routes and self._is_full(endpoints):
                     cold[endpoint.name] = "the memory for models is full"
-                else:
+                elif self._loaders is None:
                     self._bring(endpoint)
-            self._cold = cold
+                elif endpoint.name not in busy:
+                    self._under_way[endpoint.name] = self._loaders.submit(self._bring, endpoint)
+            if waits:
+                wait(self._under_way.values())
+            with self._changed:
+                self._cold = cold
+                self._changed.notify_all()
+
+    def await_loaded(self, endpoint: str, seconds: float) -> None:
+        """Return when an endpoint that was asked is in memory, or cannot be, or after `seconds`."""
+        with self._changed:
+            self._changed.wait_for(lambda: endpoint in self._routes or endpoint not in self._cold, seconds)
 
     def traffic(self, endpoint: str) -> Traffic | None:
         """How the traffic of an endpoint is shared, where it is."""
@@ -143,6 +182,13 @@ class ModelManager:
         """Whether an endpoint answers."""
         return endpoint in self._routes
 
+    def is_cold(self, endpoint: str) -> bool:
+        """Whether an endpoint is not in memory, and is loaded when it is asked."""
+        return endpoint in self._cold and endpoint not in self._routes
+
+    def _is_full(self, endpoints: Mapping[str, Endpoint]) -> bool:
+        return self._residency.is_full(endpoints[name] for name in list(self._routes) if name in endpoints)
+
     def _bring(self, endpoint: Endpoint) -> None:
         """Load what an endpoint lacks and unload what it no longer needs."""
         for target in endpoint.targets:
@@ -150,7 +196,7 @@ class ModelManager:
         if self._unload_first:
             self._unload_stale(endpoint)
         for target in endpoint.targets:
-            if self._slots[target].is_due(time.monotonic()):
+            if self._slots[target].is_due(self._clock()):
                 self._try(self._slots[target])
         self._direct(endpoint)
         if not endpoint.targets or any(self._slots[target].state == AVAILABLE for target in endpoint.targets):
@@ -165,16 +211,16 @@ class ModelManager:
 
     def _try(self, slot: Slot) -> None:
         slot.state = LOADING
-        before = self._residency.measure()
+        predictor: Predictor | None = None
         try:
-            predictor = self._load(slot.target)
-            predictor.warm_up()
+            with self._residency.weighed(slot.target, lambda: predictor.file_bytes if predictor else 0):
+                predictor = self._load(slot.target)
+                predictor.warm_up()
         except Exception as error:
             if str(error) != slot.error:
                 _logger.error("%s cannot serve %s: %s", slot.target, slot.target.endpoint, error)
-            slot.failed(str(error), self._retry, time.monotonic())
+            slot.failed(str(error), self._retry, self._clock())
             return
-        self._residency.loaded(slot.target.endpoint, self._residency.measure() - before)
         with self._lock:
             slot.loaded(predictor)
         _logger.info("%s serves %s", slot.target.endpoint, slot.target)
@@ -187,6 +233,7 @@ class ModelManager:
             if loaded:
                 self._routes[endpoint.name] = Route.over(loaded, endpoint, before)
             self._splits = {name: route.traffic for name, route in self._routes.items() if route.traffic is not None}
+            self._changed.notify_all()
 
     def _unload_stale(self, endpoint: Endpoint) -> None:
         route = self._routes.get(endpoint.name)
@@ -208,14 +255,20 @@ class ModelManager:
 
     def _unload(self, slot: Slot) -> None:
         """Wait for the requests that use a version, and close it; one that was never loaded is forgotten."""
-        if slot.has_ended():
-            return
         with self._lock:
+            if slot.has_ended() or slot.state == UNLOADING:
+                return
             predictor, busy = slot.retire()
             if predictor is None:
                 del self._slots[slot.target]
                 return
             self._leave(slot)
+        if self._unloaders is None:
+            self._close(slot, predictor, busy)
+        else:
+            self._unloaders.submit(self._close, slot, predictor, busy)
+
+    def _close(self, slot: Slot, predictor: Predictor, busy: bool) -> None:
         if busy:
             slot.idle.wait()
         try:
@@ -239,13 +292,13 @@ class ModelManager:
             del self._slots[slot.target]
 
     def _slots_of(self, name: str) -> list[Slot]:
-        return [slot for slot in self._slots.values() if slot.target.endpoint == name]
+        return [slot for slot in list(self._slots.values()) if slot.target.endpoint == name]
 
     def _absent(self, endpoint: str) -> NotFoundError | UnavailableError:
         slots = [slot for slot in self._slots_of(endpoint) if not slot.has_ended()]
         if endpoint in self._cold:
             self._wanted.set()
-            return UnavailableError(f"endpoint '{endpoint}' is being loaded", hint="Ask again in a moment.")
+            return BeingLoaded(endpoint)
         errors = [slot.error for slot in slots if slot.error]
         if errors:
             return UnavailableError(f"endpoint '{endpoint}' could not be loaded: {errors[-1]}")
@@ -260,6 +313,6 @@ class ModelManager:
             if self._stopping.is_set():
                 return
             try:
-                self.reconcile()
+                self.reconcile(waits=False)
             except Exception:
                 _logger.exception("what is loaded could not be brought to what is deployed; it is tried again")

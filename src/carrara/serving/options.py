@@ -9,6 +9,7 @@ from pathlib import Path
 from carrara.serving.certificates import Certificates
 from carrara.serving.inference import MOST_ROWS
 from carrara.serving.limits import Limit
+from carrara.serving.manager import NO_THREADS, Threads
 from carrara.serving.residency import NO_BOUNDS, Bounds
 from carrara.serving.slots import DEFAULT_RETRY, Retry
 
@@ -59,3 +60,4 @@ class ServerOptions:
     tokens: bool = False
     access_log: Path | None = None
     insecure: bool = False
+    threads: Threads = NO_THREADS

@@ -14,7 +14,7 @@ from carrara.core.identity import new_ids
 from carrara.core.stages import stage
 from carrara.features.retrieval import FeatureValues, Retriever
 from carrara.features.service import resolve_features
-from carrara.models.registry import ModelVersion, open_version, recorded_definitions
+from carrara.models.registry import SERVABLE, ModelVersion, open_version, recorded_definitions
 from carrara.models.runtimes.base import Servable
 from carrara.models.signature import (
     DEFAULT_SIGNATURE,
@@ -33,7 +33,10 @@ Array = np.ndarray[Any, Any]
 class ModelPredictor:
     """One version: its servable, and the features that it reads. Thread-safe."""
 
-    def __init__(self, version: ModelVersion, servable: Servable, retriever: Retriever, clock: Clock) -> None:
+    def __init__(
+        self, version: ModelVersion, servable: Servable, retriever: Retriever, clock: Clock, file_bytes: int = 0
+    ) -> None:
+        self.file_bytes = file_bytes
         self.model, self.version = version.model, version.version
         self.retriever = retriever
         self._servable, self._clock = servable, clock
@@ -129,7 +132,9 @@ def open_predictor(stores: Stores, version: ModelVersion) -> ModelPredictor:
     """Load a registered version; DataError when features that it reads were never materialised."""
     retriever = retriever_of(stores, version)
     retriever.check()
-    return ModelPredictor(version, open_version(stores, version), retriever, stores.clock)
+    files = stores.artifacts.manifest(version.manifest)
+    size = sum(int(one["bytes"]) for name, one in files.items() if name.startswith(SERVABLE))
+    return ModelPredictor(version, open_version(stores, version), retriever, stores.clock, size)
 
 
 def retriever_of(stores: Stores, version: ModelVersion) -> Retriever:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from carrara.serving.contract import Endpoint
+from carrara.serving.contract import Endpoint, Target
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class Bounds:
 
 NO_BOUNDS = Bounds()
 
+_OF_FILES = 1.2
+"""A version takes about so much more memory than its files have bytes: TensorFlow Serving's own estimate."""
+
 
 def resident_bytes() -> int:
     """The memory that this process holds; 0 where the system does not say."""
@@ -32,21 +37,30 @@ def resident_bytes() -> int:
 
 @dataclass
 class Residency:
-    """Chooses what stays in memory: what was asked last goes first. Not thread-safe, but for `touch`."""
+    """Chooses what stays in memory: what was asked last goes first. Not thread-safe, but for `touch` and `weighed`."""
 
     bounds: Bounds = field(default_factory=Bounds)
     measure: Callable[[], int] = resident_bytes
     clock: Callable[[], float] = time.monotonic
     _asked: dict[str, float] = field(default_factory=dict)
-    _bytes: dict[str, int] = field(default_factory=dict)
+    _bytes: dict[Target, int] = field(default_factory=dict)
 
     def touch(self, endpoint: str) -> None:
         """An endpoint is asked now."""
         self._asked[endpoint] = self.clock()
 
-    def loaded(self, endpoint: str, count: int) -> None:
-        """Loading a version took so many bytes; memory that was free before hides some, and the most counts."""
-        self._bytes[endpoint] = max(count, self._bytes.get(endpoint, 0), 1)
+    @contextmanager
+    def weighed(self, target: Target, files: Callable[[], int]) -> Iterator[None]:
+        """Keep what a version takes that is loaded in the block; `files` gives the bytes of its files then.
+
+        Memory that was free before hides some of it, so that the most counts; and what a library takes that is
+        imported for it is not the version's own.
+        """
+        before, modules = self.measure(), len(sys.modules)
+        yield
+        grown = self.measure() - before if len(sys.modules) == modules else 0
+        counted = max(grown, int(_OF_FILES * files()), 1)
+        self._bytes[target] = max(counted, self._bytes.get(target, 0))
 
     def choose(self, endpoints: Sequence[Endpoint]) -> tuple[list[Endpoint], dict[str, str]]:
         """The endpoints that may be in memory, what was asked last first, and why each of the others may not."""
@@ -61,22 +75,21 @@ class Residency:
             quiet = now - self._asked[one.name]
             if self.bounds.idle_seconds is not None and quiet >= self.bounds.idle_seconds:
                 cold[one.name] = f"nobody asked for {quiet:,.0f} s"
-            elif kept and not self._fits(used, one.name):
+            elif kept and not self._fits(used + self._size(one)):
                 cold[one.name] = f"there is memory for {self.bounds.memory_bytes:,} bytes of models"
             else:
-                used += self._size(one.name)
+                used += self._size(one)
                 kept.append(one)
         return kept, cold
 
-    def is_full(self, loaded: Sequence[str]) -> bool:
+    def is_full(self, loaded: Iterable[Endpoint]) -> bool:
         """Whether what is loaded takes what there is."""
         return self.bounds.memory_bytes is not None and sum(map(self._size, loaded)) >= self.bounds.memory_bytes
 
-    def _fits(self, used: int, endpoint: str) -> bool:
-        return self.bounds.memory_bytes is None or used + self._size(endpoint) <= self.bounds.memory_bytes
+    def _fits(self, count: int) -> bool:
+        return self.bounds.memory_bytes is None or count <= self.bounds.memory_bytes
 
-    def _size(self, endpoint: str) -> int:
-        """What an endpoint takes; one that was never loaded is as large as the others are on average."""
-        if endpoint in self._bytes or not self._bytes:
-            return self._bytes.get(endpoint, 0)
-        return sum(self._bytes.values()) // len(self._bytes)
+    def _size(self, endpoint: Endpoint) -> int:
+        """What the versions of an endpoint take; one that was never loaded is as large as the others are on average."""
+        usual = sum(self._bytes.values()) // len(self._bytes) if self._bytes else 0
+        return sum(self._bytes.get(target, usual) for target in endpoint.targets)

@@ -71,6 +71,7 @@ def serve(
         unload_first=options.unload_first,
         residency=Residency(options.bounds),
         unloaded=unloaded,
+        threads=options.threads,
     )
     traces = _traces(options)
     access = _listener(AccessLog(options.access_log) if options.access_log is not None else None, traces)

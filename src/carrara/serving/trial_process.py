@@ -37,7 +37,7 @@ class _Wrong(Exception):
 class _Predictor:
     """The artifact as a loaded version."""
 
-    model, version = _NAME, 1
+    model, version, file_bytes = _NAME, 1, 0
 
     def __init__(self, servable: Servable) -> None:
         self._servable = servable

@@ -42,6 +42,8 @@ class Reply:
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
     subject: Subject | None = None
+    loading: bool = False
+    """Whether there is no answer yet because the endpoint is on its way into memory."""
 
 
 @dataclass(frozen=True)

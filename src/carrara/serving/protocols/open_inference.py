@@ -100,6 +100,9 @@ def choice_of(name: str, version: str) -> Choice:
 
 def is_ready(manager: ModelManager, choice: Choice) -> bool:
     """Whether a version answers now; NotFoundError where there is none such."""
+    if manager.is_cold(choice.endpoint):
+        # Who asks it waits until it is there; to be asked whether it would answer is not to be asked.
+        return True
     try:
         with manager.acquire(choice):
             return True

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from carrara.core.errors import CarraraError, DeadlinePassed, Overloaded, RequestError
+from carrara.core.errors import BeingLoaded, CarraraError, DeadlinePassed, Overloaded, RequestError
 from carrara.serving.counts import Call
 from carrara.serving.inference import Answer, Inference, subject_of
 from carrara.serving.manager import ModelManager
@@ -82,13 +82,15 @@ class Rest:
                 try:
                     answer = route.answer(self._unpacked(request), found)
                 except Exception as error:
-                    return route.failed(error)
+                    return _failed(route, error)
                 return _Waiting(route, answer) if isinstance(answer, Asking) else answer
         return self._lost(request)
 
     def _count(self, requests: Sequence[HttpRequest], replies: Sequence[Reply], seconds: float) -> None:
         counted: Counter[Call] = Counter()
         for request, reply in zip(requests, replies, strict=True):
+            if reply.loading:
+                continue
             found = _PREDICTIONS.match(request.path)
             name = unquote(found[1]) if found else ""
             if found and self._manager.serves(name):
@@ -130,13 +132,18 @@ class _Waiting:
         if not told:
             return found
         subject = subject_of(self.asking.request, [answer])
-        return Reply(found.status, found.body, found.content_type, found.headers, subject)
+        return replace(found, subject=subject)
 
     def _encoded(self, answer: Answer | Exception) -> Reply:
         try:
-            return self.route.failed(answer) if isinstance(answer, Exception) else self.asking.encode(answer)
+            return _failed(self.route, answer) if isinstance(answer, Exception) else self.asking.encode(answer)
         except Exception as error:
             return self.route.failed(error)
+
+
+def _failed(route: Route, error: Exception) -> Reply:
+    reply = route.failed(error)
+    return replace(reply, loading=True) if isinstance(error, BeingLoaded) else reply
 
 
 def _late(request: HttpRequest) -> CarraraError:

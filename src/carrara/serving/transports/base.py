@@ -35,6 +35,8 @@ class Result:
     subject: Subject | None = None
     again: bool = False
     """Whether the client is told to ask again in `RETRY_SECONDS`."""
+    loading: str = ""
+    """The endpoint that is on its way into memory, where that is why there is no answer yet."""
 
 
 Handler = Callable[[Sequence[tuple[str, bytes]]], list[Result]]

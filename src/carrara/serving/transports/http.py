@@ -33,6 +33,8 @@ Answerer = Callable[[Sequence[HttpRequest]], list[Reply]]
 _POLL_SECONDS = 0.001
 _FLUSH_SECONDS = 0.25
 _BACKLOG = 1024
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
+"""Between two looks whether what is asked is in memory, seconds."""
 _MOST_CONNECTIONS = 16_384
 _CROWD = 64
 """Where so many wait it is worth its price to know which clients have gone."""
@@ -195,7 +197,17 @@ class HttpTransport:
         request = HttpRequest(scope.method, scope.path, body, scope.headers, scope.query_string, due)
         # A probe must not wait for a model: predictions have threads of their own.
         asked = (self._predictions if request.method == "POST" else self._others).ask(request)
-        return await (asked if self._waiting < _CROWD else _unless_gone(asked, protocol))
+        reply = await (asked if self._waiting < _CROWD else _unless_gone(asked, protocol))
+        return await self._once_loaded(request, reply) if reply.loading else reply
+
+    async def _once_loaded(self, request: HttpRequest, reply: Reply) -> Reply:
+        """The reply to who asked what is on its way into memory, once that is there."""
+        pause = _FIRST_PAUSE
+        while reply.loading and time.monotonic() + pause < request.due:
+            await asyncio.sleep(pause)
+            reply = await self._predictions.ask(request)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return reply
 
 
 async def _unless_gone(asked: asyncio.Future[Reply], protocol: Any) -> Reply:
