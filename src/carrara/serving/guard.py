@@ -67,9 +67,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_safe(host: str, *, guarded: bool, encrypted: bool) -> bool:
+    """Whether only this machine reaches a port, or whoever does must show who they are, and nobody else reads it."""
+    return is_loopback(host) or (guarded and encrypted)
+
+
 def require_safe(host: str, *, guarded: bool, encrypted: bool) -> None:
     """ConfigurationError where a port that others reach would have no tokens, or would show them to everybody."""
-    if is_loopback(host) or (guarded and encrypted):
+    if is_safe(host, guarded=guarded, encrypted=encrypted):
         return
     lacks = [name for name, there in (("tokens", guarded), ("TLS", encrypted)) if not there]
     raise ConfigurationError(

@@ -17,7 +17,7 @@ from typing import Any
 from carrara.core.errors import CarraraError
 from carrara.serving.access_log import AccessLog, Listener, Listeners
 from carrara.serving.folders import Folders
-from carrara.serving.guard import OPEN_TO_ALL, Guard, is_loopback
+from carrara.serving.guard import OPEN_TO_ALL, Guard
 from carrara.serving.inference import Log, Taken
 from carrara.serving.manager import Desired, Load, ModelManager, Unloaded
 from carrara.serving.observed import Observed
@@ -102,9 +102,11 @@ def serve(
     for name in sorted(set(options.wire.limits) - set(manager.endpoints())):
         _logger.warning("there is a limit for endpoint '%s', which is not served now", name)
     ready(server, manager.endpoints())
-    while not told.wait(_REMIND_SECONDS):
-        if options.insecure and not is_loopback(options.host):
+    while True:
+        if server.is_open:
             _logger.warning(OPEN_TO_ALL, options.host)
+        if told.wait(_REMIND_SECONDS):
+            break
     server.stop()
     if access is not None:
         access.close()

@@ -6,7 +6,7 @@ import importlib.util
 
 from carrara.serving.access_log import Listener
 from carrara.serving.grpc_calls import GrpcCalls
-from carrara.serving.guard import Guard, require_safe
+from carrara.serving.guard import Guard, is_safe, require_safe
 from carrara.serving.inference import Inference, Log, Taken
 from carrara.serving.limits import Limits
 from carrara.serving.manager import ModelManager
@@ -53,10 +53,11 @@ class ModelServer:
         access: Listener | None = None,
         taken: Taken | None = None,
     ) -> None:
-        if not insecure:
-            knows_clients = guard is not None or (wire.tls is not None and wire.tls.verifies_clients)
-            require_safe(host, guarded=knows_clients, encrypted=wire.tls is not None)
+        guarded = guard is not None or (wire.tls is not None and wire.tls.verifies_clients)
         self.host = host
+        self.is_open = not is_safe(host, guarded=guarded, encrypted=wire.tls is not None)
+        if not insecure:
+            require_safe(host, guarded=guarded, encrypted=wire.tls is not None)
         self.manager, self._read_features, self._take_outcomes = manager, read_features, take_outcomes
         limits = Limits({name: limit.shared_by(max(1, wire.shared)) for name, limit in wire.limits.items()})
         self.inference = Inference(
