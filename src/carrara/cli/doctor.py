@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from carrara import __version__
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, say
+from carrara.core.accelerators import accelerators, builds
 from carrara.core.errors import CarraraError
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def doctor(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> No
         "carrara": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "accelerators": [str(card) for card in accelerators()],
+        "builds": {name: build for name, build in builds().items() if build},
         "extras": {name: all(map(_installed, libraries)) for name, libraries in _EXTRAS.items()},
         "workspace": _workspace(workspace),
     }
@@ -43,6 +46,9 @@ def doctor(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> No
         print_json(found)
         return
     say(f"carrara {found['carrara']}, Python {found['python']}, {found['platform']}")
+    say(f"  accelerators {'; '.join(found['accelerators']) or 'none'}")
+    for name, build in found["builds"].items():
+        say(f"  {name:<12} {build}")
     for name, there in found["extras"].items():
         say(f"  {name:<10}{'installed' if there else f'not installed: pip install carrara[{name}]'}")
     for name, state in found["workspace"].items():

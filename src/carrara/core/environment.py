@@ -11,18 +11,20 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from carrara.core.accelerators import accelerators
 from carrara.core.digests import digest_bytes
 
 
 @cache
 def environment() -> dict[str, Any]:
-    """Python, platform, processor, and every installed distribution with its version."""
+    """Python, platform, processors, accelerators, and every installed distribution with its version."""
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
+        "accelerators": [str(card) for card in accelerators()],
         "distributions": {d.metadata["Name"].lower(): d.version for d in distributions() if d.metadata["Name"]},
     }
 

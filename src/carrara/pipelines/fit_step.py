@@ -105,6 +105,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
         features = work.service.features
         inner = inner_features(model, features)
         limits = Limits(model, stores.metadata, work.run_id)
+        device: dict[str, Any] = {}
         try:
             with limits.kept():
                 former = former_of(stores, work.start, model, inner) if work.start is not None else None
@@ -112,7 +113,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
                 if work.start is not None:
                     prepared = begun_with(stores, prepared, work.start, former)
                 task = replace(prepared.task, report=limits.checked(live.add), team=work.team)
-                task = replace(task, tell=step.tell, log=step.log)
+                task = replace(task, tell=step.tell, log=step.log, computed=device.update)
                 prepared = replace(prepared, task=task)
                 if model.partition_by:
                     made = fit_partitioned(model, features, parts, prepared, step.advance)
@@ -131,7 +132,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
             "told": step.told,
             "started_at": started.isoformat(),
             "ended_at": now().isoformat(),
-            "environment": environment(),
+            "environment": {**environment(), **({"device": device} if device else {})},
         }
 
     fitted = remembered(stores, work.run_id, step, key, fit)

@@ -67,9 +67,13 @@ def once(number: int, do):
 def test_two_workers_learn_what_one_does(kind):
     made, prepared = prepared_for(Torch(epochs=3, batch_rows=100, dropout=0.0, layers=(16,)), kind)
     one = fit_prepared(made, prepared)
-    two = fit_prepared(made, replace(prepared, task=replace(prepared.task, team=Team(2))))
+    told: dict[str, str] = {}
+    task = replace(prepared.task, team=Team(2), computed=told.update)
+    two = fit_prepared(made, replace(prepared, task=task))
     np.testing.assert_allclose(one.curve["validation"], two.curve["validation"], rtol=1e-4)
     assert two.export["equal"]
+    assert told["precision"] == "float32"
+    assert told["backend"] in ("gloo", "nccl")
 
 
 @pytest.mark.slow

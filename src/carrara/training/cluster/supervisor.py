@@ -76,7 +76,8 @@ def fit_together(trainer: Any, train: Part, validation: Part, task: Task) -> Tas
                 raise _explained(lost, restarts)
             restarts += 1
             task.tell(f"{lost.process.name} {lost.what}; all go on from the last checkpoint")
-        return replace(task, team=ALONE, checkpoint=Held(FileCheckpoint(folder / CHECKPOINT).read()))
+        done = Held(FileCheckpoint(folder / CHECKPOINT).read())
+        return replace(task, team=ALONE, checkpoint=done, trained=True, computed=lambda device: None)
 
 
 def _explained(lost: Lost, restarts: int) -> TrainingError:
@@ -181,6 +182,8 @@ class _Try:
                     self._task.report(message["round"], message["loss"])
                 elif "complete" in message:
                     self._complete = time.monotonic()
+                elif "computed" in message:
+                    self._task.computed(message["computed"])
                 elif "told" in message:
                     self._task.tell(message["told"])
                 elif "done" in message:

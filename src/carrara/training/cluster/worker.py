@@ -47,7 +47,7 @@ def main(folder: Path) -> None:
     else:
         task = replace(task, report=lambda number, loss: tell(round=number, loss=float(loss)))
         task = replace(task, advance=lambda done, total: tell(done=done, total=total))
-        task = replace(task, tell=lambda text: tell(told=text))
+        task = replace(task, tell=lambda text: tell(told=text), computed=lambda device: tell(computed=device))
     try:
         (trainer.measure if measures else trainer.join)(train, validation, task)
     except UnavailableError:

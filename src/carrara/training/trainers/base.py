@@ -63,7 +63,8 @@ class Task:
     of long fits; `start` is what an earlier version has learned, to go on from, and empty where there is none.
     The processes of `team` share the work, where a trainer is a `DistributedTrainer`; `tell` says to people what
     happened meanwhile, `log` takes what the processes say. In `folder` there is room for large files. `shapes` are
-    those of the features that are arrays: each is as many columns, row by row.
+    those of the features that are arrays: each is as many columns, row by row. `computed` takes what a record tells of
+    the device that a fit computes on; where the team's processes have `trained` it, the checkpoint is the end.
     """
 
     kind: Kind
@@ -80,6 +81,8 @@ class Task:
     log: Callable[[str], None] = lambda text: None
     folder: Path | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    computed: Callable[[Mapping[str, Any]], None] = lambda device: None
+    trained: bool = False
 
     @property
     def outputs(self) -> int:

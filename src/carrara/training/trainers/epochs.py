@@ -7,7 +7,7 @@ process or several.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,9 +47,13 @@ class Net(Protocol):
     def begin(self, epoch: int) -> None:
         """Seed what is random in an epoch, so that one that is begun again is the same."""
 
-    def step(self, features: Array, labels: Array, weights: Array) -> None: ...
+    def learn(self, part: Part, orders: Iterable[Array]) -> None:
+        """Take a step with each of some batches of rows, by their places."""
 
     def loss(self, part: Part) -> float: ...
+
+    def to_cpu(self) -> None:
+        """Leave an accelerator: what is exported and proved is computed as it will be served."""
 
     def predict(self, features: Array) -> Array:
         """Margins, float32 of shape (rows, outputs)."""
@@ -115,9 +119,7 @@ def run_epochs(
         if _has_stopped(course.curve["validation"], trainer.early_stopping):
             break
         net.begin(epoch)
-        for rows in batches(train, trainer.batch_rows, seed=task.seed, epoch=epoch):
-            weights = np.ones(len(rows), np.float32) if train.weights is None else train.weights[rows]
-            net.step(train.features[rows], train.labels[rows], weights)
+        net.learn(train, batches(train, trainer.batch_rows, seed=task.seed, epoch=epoch))
         if evaluator is None:
             losses = net.loss(train), net.loss(validation)
             course.take(epoch, net.state(), losses)

@@ -1,10 +1,10 @@
-"""Neural nets by Keras 3 on TensorFlow, on the CPU, with a training loop of our own: Keras's `fit` does not run on
-workers that mirror one another, nor with parameter servers (3.15)."""
+"""Neural nets by Keras 3 on TensorFlow, with a training loop of our own: Keras's `fit` does not run on workers that
+mirror one another, nor with parameter servers (3.15)."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -16,8 +16,9 @@ from carrara.training.cluster.devices import placement
 from carrara.training.cluster.evaluator import Evaluator, measure_states
 from carrara.training.trainers.base import FEATURES, Array, Fitted, Part, Task
 from carrara.training.trainers.blocks import NUMBERS, blocks_of
+from carrara.training.trainers.device import described, tensorflow_devices
 from carrara.training.trainers.epochs import MARGINS, Scale, run_epochs, scaled
-from carrara.training.trainers.keras_strategies import Alone, Coordinated, Strategy, joined_strategy
+from carrara.training.trainers.keras_strategies import Alone, Coordinated, MirroredHere, Strategy, joined_strategy
 from carrara.training.trainers.net_graph import dense_graph
 from carrara.training.trainers.net_native import saved_model
 from carrara.training.trainers.nets import NetTrainer, fit_net, refuse_missing
@@ -39,13 +40,14 @@ class Keras(NetTrainer):
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         tensorflow, keras = _libraries()
         refuse_missing(train, task)
-        net = _KerasNet(tensorflow, keras, self, task, Alone(tensorflow))
+        net = _KerasNet(tensorflow, keras, self, task, self._here(tensorflow, task))
         fitted = fit_net(self, net, train, validation, task)
         return replace(fitted, libraries=("tensorflow", "tensorflow-cpu", "keras", *fitted.libraries))
 
     def join(self, train: Part, validation: Part, task: Task) -> None:
         tensorflow, keras = _libraries()
         refuse_missing(train, task)
+        task.computed(described(_chosen(tensorflow, self.device, one=True)[0]))
         strategy = joined_strategy(tensorflow)
         net = _KerasNet(tensorflow, keras, self, task, strategy)
         if isinstance(strategy, Coordinated):
@@ -55,6 +57,7 @@ class Keras(NetTrainer):
     def measure(self, train: Part, validation: Part, task: Task) -> None:
         """Be the evaluator of a fit; see `DistributedTrainer`."""
         tensorflow, keras = _libraries()
+        _chosen(tensorflow, self.device, one=True)
         _, train, validation = scaled(train, validation, task)
         net = _KerasNet(tensorflow, keras, self, task, Alone(tensorflow))
 
@@ -63,6 +66,31 @@ class Keras(NetTrainer):
             return net.loss(train), net.loss(validation)
 
         measure_states(losses)
+
+    def _here(self, tensorflow: Any, task: Task) -> Strategy:
+        """One process: with several accelerators, each takes its share of a batch."""
+        devices = _chosen(tensorflow, "auto" if task.trained else self.device)
+        task.computed({**described(devices[0]), **({"devices": len(devices)} if len(devices) > 1 else {})})
+        return MirroredHere(tensorflow, devices) if len(devices) > 1 else Alone(tensorflow)
+
+
+def _chosen(tensorflow: Any, asked: str, *, one: bool = False) -> list[str]:
+    """The devices that a fit computes on, or the `one` of a process that shares it; TensorFlow sees no other ones.
+
+    Raises TrainingError where it computes on others already.
+    """
+    devices = tensorflow_devices(tensorflow, asked, one=one)
+    cards = tensorflow.config.list_physical_devices("GPU")
+    chosen = [card for card in cards if card.name.removeprefix("/physical_device:") in devices]
+    if chosen != tensorflow.config.get_visible_devices("GPU"):
+        try:
+            tensorflow.config.set_visible_devices(chosen, "GPU")
+        except RuntimeError as error:
+            raise TrainingError(
+                f"TensorFlow computes on other devices in this process already than on {', '.join(devices)}",
+                hint="Train each device's models by a command of their own.",
+            ) from error
+    return devices
 
 
 def _libraries() -> tuple[Any, Any]:
@@ -109,9 +137,12 @@ class _KerasNet:
     def begin(self, epoch: int) -> None:
         """The dropout's seeds are in the state, and move with each step."""
 
-    def step(self, features: Array, labels: Array, weights: Array) -> None:
-        mine = (self._strategy.mine(values) for values in (features, labels, weights))
-        self._strategy.run(self._step, *mine, np.float32(weights.sum()))
+    def learn(self, part: Part, orders: Iterable[Array]) -> None:
+        for rows in orders:
+            weights = np.ones(len(rows), np.float32) if part.weights is None else part.weights[rows]
+            mine, total = self._strategy.mine(rows), np.float32(weights.sum())
+            given = (part.features[mine], part.labels[mine], self._strategy.mine(weights))
+            self._strategy.run(self._step, *given, total)
 
     def loss(self, part: Part) -> float:
         weights = np.ones(len(part.labels), np.float32) if part.weights is None else part.weights
@@ -120,7 +151,12 @@ class _KerasNet:
 
     def predict(self, features: Array) -> Array:
         starts = range(0, len(features), _ROWS_AT_ONCE)
-        return np.concatenate([self._margins(features[start : start + _ROWS_AT_ONCE]).numpy() for start in starts])
+        # As it will be served, wherever it was trained.
+        with self._tensorflow.device("CPU:0"):
+            return np.concatenate([self._margins(features[start : start + _ROWS_AT_ONCE]).numpy() for start in starts])
+
+    def to_cpu(self) -> None:
+        """`predict` is computed there as it is."""
 
     def devices(self) -> list[str]:
         return [variable.value.device for variable in self._variables()]

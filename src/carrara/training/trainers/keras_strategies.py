@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from carrara.training.cluster.spec import ClusterSpec
@@ -64,6 +64,28 @@ class Alone:
 
     def settle(self) -> None:
         pass
+
+
+class MirroredHere(Alone):
+    """One process with several devices, each with every n-th row of a batch; gradients are added up."""
+
+    def __init__(self, tensorflow: Any, devices: Sequence[str]) -> None:
+        self._distribute = tensorflow.distribute
+        self._strategy = tensorflow.distribute.MirroredStrategy(list(devices))
+
+    def wrapped(self, function: Callable[..., None]) -> Callable[..., None]:
+        return lambda *arguments: self._strategy.run(self._shared, args=(function, *arguments))
+
+    def summed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: self._strategy.reduce(
+            "sum", self._strategy.run(self._shared, args=(function, *arguments)), axis=None
+        )
+
+    def _shared(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The function of this device's rows, and of what is no rows."""
+        place = self._distribute.get_replica_context().replica_id_in_sync_group
+        times = self._strategy.num_replicas_in_sync
+        return function(*(one if one.shape.rank == 0 else one[place::times] for one in arguments))
 
 
 class Mirrored(Alone):

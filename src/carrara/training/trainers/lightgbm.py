@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 
-from carrara.core.errors import TrainingError
+from carrara.core.errors import NotFoundError, TrainingError
 from carrara.core.plugins import require
 from carrara.evaluation.metrics import Kind
 from carrara.models.learned.lightgbm import read
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Fitted, Part, Task, started
+from carrara.training.trainers.device import described, missing_device
 from carrara.training.trainers.forest_graph import forest_graph
 from carrara.training.trainers.ranking import by_query
 from carrara.training.trainers.trees import Rounds, edge_rows
@@ -39,7 +41,7 @@ class LightGBM:
 
     `trees` is the most that are grown (of several classes: for each); growing stops when the validation loss (of a
     ranking 1 - NDCG) has not fallen for `early_stopping` trees. `row_share` and `column_share` are sampled for each
-    tree.
+    tree. `device` is "cpu", or "cuda" for a build of LightGBM with it.
     """
 
     trees: int = 500
@@ -50,6 +52,7 @@ class LightGBM:
     min_leaf_rows: int = 20
     l2: float = 0.0
     early_stopping: int = 30
+    device: str = "cpu"
 
     name = "lightgbm"
     kinds: ClassVar[tuple[Kind, ...]] = ("binary", "multiclass", "regression", "ranking")
@@ -62,8 +65,14 @@ class LightGBM:
         "l2": Between(0.001, 100.0, log=True),
     }
 
+    def __post_init__(self) -> None:
+        if self.device not in ("cpu", "cuda"):
+            raise NotFoundError("device", self.device, ("cpu", "cuda"))
+
     def spec(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self)
+        # What was trained before there were accelerators keeps its digest.
+        return {name: value for name, value in found.items() if name != "device" or value != "cpu"}
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         lightgbm = require("lightgbm", extra="lightgbm", purpose="the trainer 'lightgbm'")
@@ -92,15 +101,17 @@ class LightGBM:
         if rounds.left:
             gains = _gains(train, validation) if task.kind == "ranking" else {}
             data, held = _datasets(lightgbm, train, validation)
-            grown = lightgbm.train(
-                {**self._parameters(task), **gains},
-                data,
-                num_boost_round=rounds.left,
-                init_model=grown,
-                valid_sets=[data, held],
-                valid_names=["train", "validation"],
-                callbacks=[_watched(lightgbm, rounds, task)],
-            )
+            task.computed(described(self.device))
+            with _told_of(lightgbm, self.device):
+                grown = lightgbm.train(
+                    {**self._parameters(task), **gains},
+                    data,
+                    num_boost_round=rounds.left,
+                    init_model=grown,
+                    valid_sets=[data, held],
+                    valid_names=["train", "validation"],
+                    callbacks=[_watched(lightgbm, rounds, task)],
+                )
         text: str = grown.model_to_string(num_iteration=best + rounds.best)
         # LightGBM writes how many rounds its last call had, which is another number where a fit was gone on with.
         return re.sub(r"^\[num_iterations: .*\]$", f"[num_iterations: {self.trees}]", text, flags=re.MULTILINE)
@@ -120,7 +131,18 @@ class LightGBM:
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
+            **({"device_type": self.device} if self.device != "cpu" else {}),
         }
+
+
+@contextmanager
+def _told_of(lightgbm: Any, device: str) -> Iterator[None]:
+    try:
+        yield
+    except lightgbm.basic.LightGBMError as error:
+        if device == "cpu":
+            raise
+        raise missing_device(device, f"LightGBM {lightgbm.__version__}", f"says: {error}") from error
 
 
 def _datasets(lightgbm: Any, train: Part, validation: Part) -> tuple[Any, Any]:

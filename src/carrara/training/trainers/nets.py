@@ -16,6 +16,7 @@ from carrara.models.learned.net import SHAPE as NET_SHAPE
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Array, Fitted, Part, Task
 from carrara.training.trainers.blocks import blocks_of
+from carrara.training.trainers.device import check_device
 from carrara.training.trainers.epochs import MARGINS, Net, Scale, packed, run_epochs
 from carrara.training.trainers.net_graph import answer_graph
 from carrara.training.trainers.shape import Shape
@@ -29,7 +30,8 @@ class NetTrainer:
     """The hyper-parameters of a net: `layers` are the widths of the hidden ones, `epochs` the most passes over the
     train part; it stops when the validation loss has not fallen for `early_stopping` epochs, and the best are kept.
 
-    `build` is an architecture of your own, in the place of `layers` and `dropout`; see docs/training.md.
+    `device` is "auto", an accelerator where there is one, "cpu", "cuda", "cuda:1" or "mps"; the export is always of the
+    CPU. `build` is an architecture of your own, in the place of `layers` and `dropout`; see docs/training.md.
     It takes no missing numbers, and learns best from standardised ones; columns of a Vocabulary are embedded:
     `transforms=(carrara.Impute(), carrara.Standardise(), carrara.Vocabulary())`.
     """
@@ -42,6 +44,7 @@ class NetTrainer:
     epochs: int = 30
     early_stopping: int = 3
     build: Callable[..., Any] | None = None
+    device: str = "auto"
 
     kinds: ClassVar[tuple[Kind, ...]] = ("binary", "multiclass", "regression", "multilabel")
     space: ClassVar[Mapping[str, Space]] = {
@@ -51,15 +54,21 @@ class NetTrainer:
         "batch_rows": Between(128, 4_096, log=True),
     }
 
+    def __post_init__(self) -> None:
+        check_device(self.device)
+
     def spec(self) -> dict[str, Any]:
-        fields = {**asdict(self), "layers": list(self.layers)}
-        del fields["build"]
-        return fields if self.build is None else {**fields, "build": digest_function(self.build)}
+        found = {**asdict(self), "layers": list(self.layers)}
+        # What was trained before there were accelerators keeps its digest.
+        since = {"build": None, "device": "auto", "precision": "float32", "deterministic": True}
+        told = {name: value for name, value in found.items() if name not in since or value != since[name]}
+        return told if self.build is None else {**told, "build": digest_function(self.build)}
 
 
 def fit_net(trainer: NetTrainer, net: Net, train: Part, validation: Part, task: Task) -> Fitted:
     """Train a net, and tell of it."""
     scale, curve = run_epochs(trainer, net, train, validation, task)
+    net.to_cpu()
     learned = net.weights()
     return Fitted(
         predict=lambda rows: scale.up(_activated(net.predict(rows), task)),

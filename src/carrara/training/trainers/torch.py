@@ -1,149 +1,183 @@
-"""Neural nets by PyTorch, on the CPU, in one process or in several that share each batch and add up their gradients."""
+"""Neural nets by PyTorch, on the CPU or on an accelerator, in one process or in several that share each batch and add
+up their gradients."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any, ClassVar
 
 import numpy as np
 
+from carrara.core.errors import NotFoundError, TrainingError
 from carrara.core.plugins import require
-from carrara.training.cluster.cores import cores
 from carrara.training.trainers.base import Array, Fitted, Part, Task
+from carrara.training.trainers.device import described, torch_device
 from carrara.training.trainers.epochs import Scale, run_epochs
 from carrara.training.trainers.net_graph import dense_graph
 from carrara.training.trainers.net_native import torch_program
 from carrara.training.trainers.nets import NetTrainer, fit_net, refuse_missing
 from carrara.training.trainers.shape import Shape
+from carrara.training.trainers.torch_feed import Batch, Feed
+from carrara.training.trainers.torch_group import Group, joined
 from carrara.training.trainers.torch_modules import built, dense, exported
 from carrara.training.trainers.torch_shards import put, shard, whole
 
 _ROWS_AT_ONCE = 65_536
-_PATIENCE_SECONDS = 120
-"""How long a process waits for the others."""
+_PRECISIONS = ("float32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
 class Torch(NetTrainer):
     __doc__ = f"""A net of dense layers by PyTorch, with AdamW. {NetTrainer.__doc__}
 
+    `precision` is that of steps: "float32", "tf32" (products of NVIDIA's tensor cores) or "bf16" (mixed); losses are
+    measured, and the model is served, in float32. It is `deterministic` unless told otherwise.
     Where several processes train it and it is `sharded`, each keeps a share of the parameters and of the optimiser's
     moments (FSDP; Zhao and others, 2023), for nets that are larger than the memory of one.
     """
 
     sharded: bool = False
+    precision: str = "float32"
+    deterministic: bool = True
 
     name = "torch"
     distributed: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.precision not in _PRECISIONS:
+            raise NotFoundError("precision", self.precision, _PRECISIONS)
+
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
-        torch = _ready(train, task)
-        net = _TorchNet(torch, self, task, _Group(torch, 0, 1))
-        fitted = fit_net(self, net, train, validation, task)
+        torch = _ready(self, train, task)
+        # What other processes have trained is only finished here, where there need be no accelerator.
+        group = Group(torch, torch_device(torch, "cpu" if task.trained else self.device))
+        with _told_of(self):
+            net = _TorchNet(torch, self, task, group)
+            task.computed(_device(torch, self, group))
+            fitted = fit_net(self, net, train, validation, task)
         return replace(fitted, libraries=("torch", *fitted.libraries))
 
     def join(self, train: Part, validation: Part, task: Task) -> None:
-        torch = _ready(train, task)
-        with _joined(torch) as group:
+        torch = _ready(self, train, task)
+        with joined(torch, self.device, sharded=self.sharded) as group, _told_of(self):
+            task.computed(_device(torch, self, group))
             run_epochs(self, _TorchNet(torch, self, task, group), train, validation, task)
 
 
-def _ready(train: Part, task: Task) -> Any:
+def _ready(trainer: Torch, train: Part, task: Task) -> Any:
+    # Read when CUDA's library of products is first used; without it two runs differ.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch = require("torch", extra="torch", purpose="the trainer 'torch'")
     refuse_missing(train, task)
     # As use_deterministic_algorithms(True), which would import the compiler for a second (2.13).
-    torch.set_deterministic_debug_mode("error")
+    torch.set_deterministic_debug_mode("error" if trainer.deterministic else "default")
+    if torch.version.cuda:
+        # PyTorch takes float32 for products and TF32 for convolutions, if it is not told.
+        precision = "tf32" if trainer.precision == "tf32" else "ieee"
+        torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision = precision
+        # A check for memory that is read before it is written: a kernel for each tensor.
+        require("torch.utils.deterministic", extra="torch", purpose="").fill_uninitialized_memory = False
     return torch
 
 
 @contextmanager
-def _joined(torch: Any) -> Iterator[_Group]:
-    """The processes of a fit, by the addresses in the environment."""
-    if os.environ["MASTER_ADDR"].startswith("127."):
-        # Nothing listens beyond this machine.
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    rank, workers = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    where = f"tcp://{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-    patience = timedelta(seconds=_PATIENCE_SECONDS)
-    torch.distributed.init_process_group("gloo", init_method=where, rank=rank, world_size=workers, timeout=patience)
-    torch.set_num_threads(cores())
+def _told_of(trainer: Torch) -> Iterator[None]:
+    """TrainingError for what an accelerator cannot do."""
     try:
-        yield _Group(torch, rank, workers)
-    finally:
-        torch.distributed.destroy_process_group()
+        yield
+    except RuntimeError as error:
+        if "OutOfMemoryError" in type(error).__name__:
+            raise TrainingError(
+                f"the device has not enough memory: {str(error).splitlines()[0]}",
+                hint=f'A smaller batch_rows than {trainer.batch_rows:,}, or precision="bf16".',
+            ) from error
+        if "deterministic" in str(error):
+            raise TrainingError(
+                f"the net has an operation that gives another answer each time: {str(error).splitlines()[0]}",
+                hint='Another operation, device="cpu", or deterministic=False, with which no two runs are equal.',
+            ) from error
+        raise
 
 
-@dataclass(frozen=True)
-class _Group:
-    """The processes that train one net, by their number; each takes every `size`-th row."""
-
-    torch: Any
-    rank: int
-    size: int
-
-    def mine(self, values: Array) -> Array:
-        return np.ascontiguousarray(values[self.rank :: self.size])
-
-    def sum(self, tensor: Any) -> Any:
-        if self.size > 1:
-            self.torch.distributed.all_reduce(tensor)
-        return tensor
+def _device(torch: Any, trainer: Torch, group: Group) -> dict[str, Any]:
+    """What a record tells of the device."""
+    if group.device.type != "cuda":
+        return described(str(group.device), precision=trainer.precision, backend=group.backend)
+    return {
+        **described(str(group.device), precision=trainer.precision, backend=group.backend),
+        "name": torch.cuda.get_device_name(group.device),
+        "cuda": torch.version.cuda or torch.version.hip,
+        "cudnn": str(torch.backends.cudnn.version()),
+        "deterministic": trainer.deterministic,
+    }
 
 
 class _TorchNet:
     format = "torch"
 
-    def __init__(self, torch: Any, trainer: Torch, task: Task, group: _Group) -> None:
+    def __init__(self, torch: Any, trainer: Torch, task: Task, group: Group) -> None:
         self._torch, self._task, self._group = torch, task, group
         self.shape = Shape.of(trainer.layers, task) if trainer.build is None else None
         torch.manual_seed(task.seed)
+        # Made on the CPU, so that a seed gives the same first weights everywhere.
         if self.shape is not None:
             self._module = dense(torch, self.shape, trainer.dropout)
         else:
             self._module = built(torch, trainer.build, task)
+        self._module.to(group.device)
+        self._feed = Feed(torch, group.device, group.rank, group.size)
         self._sharded = trainer.sharded and group.size > 1
         if self._sharded:
-            shard(torch, self._module, group.size)
+            shard(torch, self._module, group.size, group.device.type)
         self._parameters = [one for one in self._module.parameters() if one.requires_grad]
+        # One kernel for all parameters; not on the CPU, where its sums are others.
+        self._fused = group.device.type == "cuda" and not self._sharded
+        how: dict[str, Any] = {"fused": True} if self._fused else {"foreach": False}
         self._optimiser = torch.optim.AdamW(
-            self._parameters, lr=trainer.learning_rate, weight_decay=trainer.weight_decay, foreach=False
+            self._parameters, lr=trainer.learning_rate, weight_decay=trainer.weight_decay, **how
         )
+        self._mixed = trainer.precision == "bf16"
 
     def begin(self, epoch: int) -> None:
         self._torch.manual_seed(self._task.seed * 1_000_003 + epoch + 7_919 * self._group.rank)
 
-    def step(self, features: Array, labels: Array, weights: Array) -> None:
+    def learn(self, part: Part, orders: Iterable[Array]) -> None:
         self._module.train()
+        for batch in self._feed.batches(part, orders):
+            self._step(batch)
+
+    def _step(self, batch: Batch) -> None:
         self._optimiser.zero_grad()
-        mine = [self._group.mine(values) for values in (features, labels, weights)]
-        if len(mine[0]) or self._sharded:
+        if len(batch.labels) or self._sharded:
             # Each process's loss is a part of the batch's: sharded gradients are means, and their sum is wanted.
             times = self._group.size if self._sharded else 1
-            (self._total(*mine) * (times / float(weights.sum()))).backward()
+            with self._autocast():
+                margins = self._module(batch.features)
+            (self._total(margins.float(), batch) * (times / batch.total)).backward()
         self._share_gradients()
         self._optimiser.step()
 
     def loss(self, part: Part) -> float:
         self._module.eval()
-        weights = np.ones(len(part.labels), np.float32) if part.weights is None else part.weights
-        total = self._torch.zeros(1, dtype=self._torch.float64)
+        weights = float(len(part.labels)) if part.weights is None else float(part.weights.sum(dtype=np.float64))
         with self._torch.no_grad():
-            for start in range(0, len(part.labels), _ROWS_AT_ONCE):
-                rows = slice(start, start + _ROWS_AT_ONCE)
-                mine = (self._group.mine(values[rows]) for values in (part.features, part.labels, weights))
-                total += self._total(*mine).double()
-        return float(self._group.sum(total)) / float(weights.sum(dtype=np.float64))
+            parts = [self._total(self._module(rows.features), rows) for rows in self._feed.slices(part)]
+        return self._group.total(sum(map(float, parts))) / weights
+
+    def to_cpu(self) -> None:
+        self._module.to("cpu")
+        self._group = Group(self._torch, self._torch.device("cpu"))
+        self._feed = Feed(self._torch, self._group.device)
 
     def predict(self, features: Array) -> Array:
         self._module.eval()
         with self._torch.no_grad():
             parts = [
-                self._module(self._torch.from_numpy(features[start : start + _ROWS_AT_ONCE])).numpy()
+                self._module(self._on(features[start : start + _ROWS_AT_ONCE])).cpu().numpy()
                 for start in range(0, len(features), _ROWS_AT_ONCE)
             ]
         return np.concatenate(parts)
@@ -175,7 +209,9 @@ class _TorchNet:
             average, square, step = state[start : start + 3]
             if float(step):
                 moments = {name: torch.zeros_like(one) for name in ("exp_avg", "exp_avg_sq")}
-                self._optimiser.state[one] = {"step": torch.from_numpy(np.array(step)), **moments}
+                # On its device where one kernel does all.
+                step = torch.from_numpy(np.array(step))
+                self._optimiser.state[one] = {"step": step.to(one.device) if self._fused else step, **moments}
                 put(torch, moments["exp_avg"], average)
                 put(torch, moments["exp_avg_sq"], square)
 
@@ -196,10 +232,17 @@ class _TorchNet:
         is_matrix = self.shape is not None and number >= len(self.shape.categories) and values.ndim == 2
         return values.T if is_matrix else values
 
-    def _total(self, features: Array, labels: Array, weights: Array) -> Any:
+    def _on(self, values: Array) -> Any:
+        return self._torch.from_numpy(values).to(self._group.device)
+
+    def _autocast(self) -> Any:
+        if not self._mixed:
+            return nullcontext()
+        return self._torch.autocast(self._group.device.type, self._torch.bfloat16)
+
+    def _total(self, margins: Any, batch: Batch) -> Any:
         """The sum of the rows' losses by their weights."""
-        torch, functional = self._torch, self._torch.nn.functional
-        margins, truth = self._module(torch.from_numpy(features)), torch.from_numpy(labels)
+        functional, truth = self._torch.nn.functional, batch.labels
         if self._task.kind == "multiclass":
             each = functional.cross_entropy(margins, truth.long(), reduction="none")
         elif self._task.kind == "multilabel":
@@ -208,7 +251,7 @@ class _TorchNet:
             each = functional.binary_cross_entropy_with_logits(margins[:, 0], truth, reduction="none")
         else:
             each = (margins[:, 0] - truth) ** 2
-        return (each * torch.from_numpy(weights)).sum()
+        return (each * batch.weights).sum()
 
     def _share_gradients(self) -> None:
         """Add up the gradients of all processes, in one message."""

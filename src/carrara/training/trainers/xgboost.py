@@ -17,6 +17,7 @@ from carrara.evaluation.metrics import Kind
 from carrara.models.learned.xgboost import read
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Fitted, Part, Task, started
+from carrara.training.trainers.device import check_device, described, xgboost_device
 from carrara.training.trainers.forest_graph import forest_graph
 from carrara.training.trainers.trees import Rounds, edge_rows
 from carrara.training.trainers.xgboost_collective import communicator
@@ -38,7 +39,8 @@ class XGBoost:
 
     `trees` is the most that are grown (of several classes or labels: for each); growing stops when the validation loss
     (of a ranking 1 - NDCG) has not fallen for `early_stopping` trees. `row_share` and `column_share` are sampled for
-    each tree.
+    each tree. `device` is "auto", an NVIDIA card where there is one and the build can use it, "cpu", "cuda" or
+    "cuda:1".
     """
 
     trees: int = 500
@@ -49,6 +51,7 @@ class XGBoost:
     min_child_weight: float = 1.0
     l2: float = 1.0
     early_stopping: int = 30
+    device: str = "auto"
 
     name = "xgboost"
     distributed: ClassVar[bool] = True
@@ -62,8 +65,13 @@ class XGBoost:
         "l2": Between(0.01, 100.0, log=True),
     }
 
+    def __post_init__(self) -> None:
+        check_device(self.device)
+
     def spec(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self)
+        # What was trained before there were accelerators keeps its digest.
+        return {name: value for name, value in found.items() if name != "device" or value != "auto"}
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         xgboost = require("xgboost", extra="xgboost", purpose="the trainer 'xgboost'")
@@ -104,8 +112,10 @@ class XGBoost:
     def _boosted(self, xgboost: Any, data: Any, held: Any, task: Task, rounds: Rounds) -> Any:
         before = _before(xgboost, task)
         grown = before if rounds.model is None else xgboost.Booster(model_file=bytearray(rounds.model))
-        return xgboost.train(
-            self._parameters(task),
+        device = xgboost_device(xgboost, self.device)
+        task.computed(described(device))
+        booster = xgboost.train(
+            {**self._parameters(task), **({"device": device} if device != "cpu" else {})},
             data,
             num_boost_round=rounds.left,
             evals=[(data, "train"), (held, "validation")],
@@ -113,6 +123,10 @@ class XGBoost:
             verbose_eval=False,
             xgb_model=grown,
         )
+        if device != "cpu":
+            # What is exported and proved is computed as it will be served.
+            booster.set_param({"device": "cpu"})
+        return booster
 
     def _best(self, before: Any, booster: Any, rounds: Rounds) -> Any:
         return booster[: rounds.best + (before.num_boosted_rounds() if before is not None else 0)]
