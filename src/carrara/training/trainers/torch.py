@@ -80,7 +80,7 @@ def _ready(trainer: Torch, train: Part, task: Task) -> Any:
         precision = "tf32" if trainer.precision == "tf32" else "ieee"
         torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision = precision
         # A check for memory that is read before it is written: a kernel for each tensor.
-        require("torch.utils.deterministic", extra="torch", purpose="").fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False
     return torch
 
 

@@ -7,7 +7,7 @@ once, and gathered there; those of a larger one are gathered and pinned ahead, a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -32,6 +32,9 @@ class Batch(NamedTuple):
     weights: Any
     total: float
 
+    def changed(self, change: Callable[[Any], Any]) -> Batch:
+        return Batch(change(self.features), change(self.labels), change(self.weights), self.total)
+
 
 class Feed:
     """The rows of the process `rank` of `size`, each of which takes every `size`-th one."""
@@ -55,11 +58,11 @@ class Feed:
         for start in range(0, len(part.labels), _ROWS_AT_ONCE):
             mine = slice(start + self._rank, start + _ROWS_AT_ONCE, self._size)
             if self._held is not None and self._held[0] is part:
-                yield Batch(*(values[mine] for values in self._held[1]), 0.0)
+                features, labels, weights = self._held[1]
+                yield Batch(features[mine], labels[mine], weights[mine], 0.0)
                 continue
-            weights = np.ones(len(part.labels[mine]), np.float32) if part.weights is None else part.weights[mine]
-            arrays = (part.features[mine], part.labels[mine], weights)
-            yield Batch(*map(self._on, arrays), 0.0)
+            own = np.ones(len(part.labels[mine]), np.float32) if part.weights is None else part.weights[mine]
+            yield Batch(self._on(part.features[mine]), self._on(part.labels[mine]), self._on(own), 0.0)
 
     def _gathered(self, part: Part, rows: Array) -> Batch:
         weights = np.ones(len(rows), np.float32) if part.weights is None else part.weights[rows]
@@ -80,12 +83,11 @@ class Feed:
 
     def _pinned(self, part: Part, rows: Array) -> Batch:
         """A batch that a device can fetch by itself."""
-        *tensors, total = self._gathered(part, rows)
-        return Batch(*(one.pin_memory() for one in tensors), total) if self._is_cuda else Batch(*tensors, total)
+        found = self._gathered(part, rows)
+        return found.changed(lambda tensor: tensor.pin_memory()) if self._is_cuda else found
 
     def _copied(self, batch: Batch) -> Batch:
-        *tensors, total = batch
-        return Batch(*(one.to(self._device, non_blocking=True) for one in tensors), total)
+        return batch.changed(lambda tensor: tensor.to(self._device, non_blocking=True))
 
     def _picked(self, part: Part, orders: Iterable[Array]) -> Iterator[Batch]:
         """Of a part that is held, by places which are sent once an epoch."""
@@ -97,7 +99,7 @@ class Feed:
         mine = [rows[self._rank :: self._size] for rows in kept]
         places = self._on(np.concatenate(mine)).split([len(rows) for rows in mine]) if mine else []
         for rows, total in zip(places, totals, strict=True):
-            yield Batch(*(values.index_select(0, rows) for values in held), total)
+            yield Batch(*held, total).changed(lambda values, rows=rows: values.index_select(0, rows))
 
     def _on(self, values: Array) -> Any:
         return self._torch.from_numpy(np.require(values, requirements=["C", "W"])).to(self._device)
