@@ -99,7 +99,8 @@ class Feed:
         mine = [rows[self._rank :: self._size] for rows in kept]
         places = self._on(np.concatenate(mine)).split([len(rows) for rows in mine]) if mine else []
         for rows, total in zip(places, totals, strict=True):
-            yield Batch(*held, total).changed(lambda values, rows=rows: values.index_select(0, rows))
+            features, labels, weights = (values.index_select(0, rows) for values in held)
+            yield Batch(features, labels, weights, total)
 
     def _on(self, values: Array) -> Any:
         return self._torch.from_numpy(np.require(values, requirements=["C", "W"])).to(self._device)
