@@ -19,9 +19,8 @@ import numpy as np
 import torch
 
 import carrara
-from carrara.training import Part
 from carrara.training.feeds import batches
-from carrara.training.trainers.base import Task
+from carrara.training.trainers.base import Part, Task
 from carrara.training.trainers.device import torch_device
 from carrara.training.trainers.epochs import run_epochs
 from carrara.training.trainers.torch import _ready, _TorchNet

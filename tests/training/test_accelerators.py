@@ -15,13 +15,17 @@ import numpy as np
 import pytest
 
 from carrara.core.errors import NotFoundError, TrainingError
-from carrara.training import Keras, LightGBM, Part, Task, Torch, XGBoost
 from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.cluster.supervisor import fit_together
 from carrara.training.cluster.team import Team
 from carrara.training.feeds import batches
 from carrara.training.proof import exported
+from carrara.training.trainers.base import Part, Task
+from carrara.training.trainers.keras import Keras
+from carrara.training.trainers.lightgbm import LightGBM
+from carrara.training.trainers.torch import Torch
 from carrara.training.trainers.torch_feed import Feed
+from carrara.training.trainers.xgboost import XGBoost
 
 torch = pytest.importorskip("torch")
 
