@@ -196,7 +196,7 @@ def test_keras_shares_a_batch_among_the_devices_of_one_process():
 import numpy as np, tensorflow
 cpu = tensorflow.config.list_physical_devices("CPU")[0]
 tensorflow.config.set_logical_device_configuration(cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2)
-from carrara.training import Keras
+from carrara.training.trainers.keras import Keras
 from carrara.training.trainers import keras
 from carrara.training.trainers.epochs import run_epochs
 from carrara.training.trainers.keras_strategies import Alone, MirroredHere
