@@ -11,7 +11,7 @@ from evidently.presets import DataDriftPreset
 
 folder = Path(sys.argv[1])
 began = time.perf_counter()
-current, reference = (pd.read_parquet(folder / name) for name in ("window.parquet", "training.parquet"))
+current, reference = (pd.read_parquet(folder / name) for name in ("window", "training.parquet"))
 names = [name for name in reference.columns if name.startswith("view:")]
 definition = DataDefinition(numerical_columns=names)
 sides = [Dataset.from_pandas(frame[names], data_definition=definition) for frame in (current, reference)]

@@ -32,19 +32,15 @@ MOST_ROWS = {"hot": 50_000, "lake": 1_000_000, "single": 200_000}
 
 
 def write_tables(folder: Path, rows: int, features: int) -> None:
-    """A training sample, and a window of which every tenth feature is shifted; written in row groups."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A training sample, and a window of which every tenth feature is shifted; as in a log, in many files."""
+    window = folder / "window"
+    window.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     _chunk(random, _TRAINING_ROWS, features, shifted=False).write_parquet(folder / "training.parquet")
     size = max(_CHUNK_VALUES // features, 1_000)
-    parts = folder / "parts"
-    parts.mkdir(exist_ok=True)
     for number, start in enumerate(range(0, rows, size)):
         part = _chunk(random, min(size, rows - start), features, shifted=True)
-        part.write_parquet(parts / f"{number:06}.parquet")
-    pl.scan_parquet(parts / "*.parquet").sink_parquet(folder / "window.parquet", row_group_size=size)
-    for part in parts.iterdir():
-        part.unlink()
+        part.write_parquet(window / f"{number:06}.parquet", compression="lz4")
 
 
 def _chunk(random: np.random.Generator, rows: int, features: int, *, shifted: bool) -> pl.DataFrame:

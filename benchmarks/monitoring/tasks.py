@@ -18,7 +18,7 @@ from carrara.monitoring.drift import ReferenceDistribution, drift_of
 from carrara.monitoring.logged_predictions import LoggedPredictions
 from carrara.monitoring.outcomes import OutcomeRule, join_outcomes
 from carrara.monitoring.prediction_log import PredictionLog
-from carrara.monitoring.profile import batches_of, profile_rows
+from carrara.monitoring.profile import profile_table
 from carrara.storage.artifacts import ArtifactStore
 from carrara.storage.lake import Lake
 from carrara.storage.stores import Stores
@@ -84,11 +84,11 @@ def single_to_the_lake(folder: Path, rows: int, features: int) -> dict[str, floa
 
 def drift(folder: Path, rows: int, features: int) -> dict[str, float]:
     """Profile a table and compare every feature with training."""
-    table, reference = folder / "window.parquet", pl.read_parquet(folder / "training.parquet")
+    reference = pl.read_parquet(folder / "training.parquet")
     names = [name for name in reference.columns if name.startswith("view:")]
     references = {name: ReferenceDistribution.from_values(reference[name].to_numpy()) for name in names}
     began = time.perf_counter()
-    profile = profile_rows(batches_of(pl.scan_parquet(table), names), references)
+    profile = profile_table(pl.scan_parquet(folder / "window"), names, references)
     found = {name: drift_of(name, references[name].counts, profile.columns[name].counts) for name in names}
     seconds = time.perf_counter() - began
     seen = [n for n, d in found.items() if d.psi > noise("psi", 11, reference.height, rows)]

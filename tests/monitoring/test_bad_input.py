@@ -21,7 +21,7 @@ from carrara.monitoring.journal import Journal
 from carrara.monitoring.monitor import Monitor
 from carrara.monitoring.notify.file import ToFile
 from carrara.monitoring.prediction_log import PredictionLog, read_log
-from carrara.monitoring.profile import Profile, profile_rows
+from carrara.monitoring.profile import Profile, profile_rows, profile_table
 from carrara.monitoring.run import run_monitor
 from carrara.workspace.workspace import Workspace
 
@@ -46,6 +46,16 @@ def test_a_flood_of_new_categories_is_seen_and_stays_small():
     kept = json.dumps(profile.as_dict())
     assert len(kept) < 500_000
     assert len(Profile.from_dict(json.loads(kept)).columns["city"].distribution().categories) <= 50
+
+
+def test_a_table_of_many_columns_has_the_profile_that_its_columns_have_by_themselves(tmp_path):
+    random = np.random.default_rng(0)
+    wide = pl.DataFrame({f"f{n}": random.normal(n, 1.0, 3_000) for n in range(150)})
+    references = {name: ReferenceDistribution.from_values(wide[name].head(500).to_numpy()) for name in wide.columns}
+    for part in range(3):
+        wide.slice(1_000 * part, 1_000).write_parquet(tmp_path / f"{part}.parquet")
+    found = profile_table(pl.scan_parquet(tmp_path), wide.columns, references)
+    assert found.as_dict() == profile_rows([wide], references).as_dict()
 
 
 def test_a_flood_of_new_categories_is_moved_to_and_told_apart():

@@ -7,8 +7,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
-from operator import attrgetter, is_
+from itertools import chain
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,8 +126,8 @@ def _columns(parts: Sequence[Mapping[str, Array]], *, single: bool) -> dict[str,
         of_type[values.dtype, values.ndim].append(name)
     found: dict[str, Array] = {}
     for (dtype, dimensions), names in of_type.items():
-        arrays: list[Any] = [part[name] for part in parts for name in names]
-        if single and dimensions == 1 and dtype.kind in "biuf" and all(map(is_, map(_DTYPE, arrays), repeat(dtype))):
+        arrays: list[Any] = _row_by_row(parts, names)
+        if single and dimensions == 1 and dtype.kind in "biuf" and set(map(_DTYPE, arrays)) == {dtype}:
             # Thousands of small arrays lie in memory as they were made, row by row; joined as bytes they take a
             # quarter of the time that np.concatenate takes by columns.
             block = np.frombuffer(b"".join(arrays), dtype).reshape(len(parts), len(names))
@@ -135,6 +135,13 @@ def _columns(parts: Sequence[Mapping[str, Array]], *, single: bool) -> dict[str,
         else:
             found |= {name: _joined(arrays[place :: len(names)]) for place, name in enumerate(names)}
     return {name: found[name] for name in parts[0]}
+
+
+def _row_by_row(parts: Sequence[Mapping[str, Array]], names: Sequence[str]) -> list[Array]:
+    """The arrays of all parts, those of one part beside each other."""
+    if len(names) == 1:
+        return [part[names[0]] for part in parts]
+    return list(chain.from_iterable(map(itemgetter(*names), parts)))
 
 
 def _joined(arrays: Sequence[Array]) -> Array:

@@ -5,7 +5,7 @@ The profile of a day is the merged profile of its hours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,8 @@ from carrara.monitoring.drift import Counts, ReferenceDistribution, histogram
 _MOST_CATEGORIES = 50
 _BINS = 10
 _BATCH_VALUES = 4_000_000
+_COLUMNS_AT_A_TIME = 64
+"""Of a thousand columns together a batch would be a few rows of each, and each costs a sketch its fixed price."""
 
 
 @dataclass
@@ -169,6 +171,17 @@ class Profile:
         return cls(data["rows"], columns)
 
 
+def profile_table(
+    rows: pl.LazyFrame, columns: Sequence[str], references: Mapping[str, ReferenceDistribution]
+) -> Profile:
+    """The profile of some columns of a table, some of them at a time, in the memory of a batch and of the sketches."""
+    profile = Profile()
+    for start in range(0, len(columns), _COLUMNS_AT_A_TIME):
+        part = profile_rows(_batches(rows, columns[start : start + _COLUMNS_AT_A_TIME]), references)
+        profile.rows, profile.columns = part.rows, {**profile.columns, **part.columns}
+    return profile
+
+
 def profile_rows(batches: Iterable[pl.DataFrame], references: Mapping[str, ReferenceDistribution]) -> Profile:
     """One pass over batches; memory is that of a batch and of the sketches."""
     profile = Profile()
@@ -177,7 +190,7 @@ def profile_rows(batches: Iterable[pl.DataFrame], references: Mapping[str, Refer
     return profile
 
 
-def batches_of(rows: pl.LazyFrame, columns: list[str]) -> Iterator[pl.DataFrame]:
+def _batches(rows: pl.LazyFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Some columns of rows, about four million values at a time."""
-    size = max(_BATCH_VALUES // max(len(columns), 1), 1_024)
+    size = max(_BATCH_VALUES // len(columns), 1_024)
     yield from rows.select(columns).collect_batches(chunk_size=size, maintain_order=True)

@@ -21,10 +21,11 @@ from carrara.monitoring.effect import MOST_ROWS, Effect, effects
 from carrara.monitoring.judge import Judge
 from carrara.monitoring.outcomes import LABEL
 from carrara.monitoring.parity import compare_rows, service_of
-from carrara.monitoring.profile import ColumnProfile, Profile, batches_of, profile_rows
+from carrara.monitoring.profile import ColumnProfile, Profile, profile_table
 from carrara.monitoring.sampling import SAMPLED
 
 SCORE = "__score"
+_ROW = "__row"
 _MOST_EFFECTS = 40
 _SAMPLED_ROWS = 4_000
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -81,7 +82,8 @@ def compute_window(
 
 
 def _profile(judge: Judge, rows: pl.LazyFrame, answers: pl.DataFrame) -> Profile:
-    profile = profile_rows(batches_of(rows, [n for n in judge.features if n in rows.collect_schema()]), judge.features)
+    there = rows.collect_schema()
+    profile = profile_table(rows, [name for name in judge.features if name in there], judge.features)
     scores = ColumnProfile()
     scores.add(pl.Series(one_score(judge.scores_of(answers))), judge.scores)
     profile.columns[SCORE] = scores
@@ -90,8 +92,10 @@ def _profile(judge: Judge, rows: pl.LazyFrame, answers: pl.DataFrame) -> Profile
 
 def _drawn(rows: pl.LazyFrame) -> pl.DataFrame:
     """Some thousand rows, the same ones each time."""
-    count = rows.select(pl.len()).collect().item()
-    return rows.gather_every(max(count // _SAMPLED_ROWS, 1)).collect()
+    every = max(rows.select(pl.len()).collect().item() // _SAMPLED_ROWS, 1)
+    # Filtered and not gathered: `gather_every` of a lazy frame reads all of it into memory (polars 2.1).
+    numbered = rows.with_row_index(_ROW).filter(pl.col(_ROW) % every == 0)
+    return numbered.drop(_ROW).collect(engine="streaming")
 
 
 def _drift(judge: Judge, profile: Profile, sample: pl.DataFrame, before: Before) -> list[dict[str, Any]]:

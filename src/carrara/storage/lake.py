@@ -101,7 +101,14 @@ class Lake:
                 for name, (before, _) in (moves or {}).items():
                     if before != there.transaction_version(name):
                         raise Overtaken("table", table, there.version())
-                write_deltalake(there, data, mode="append", schema_mode="merge", commit_properties=properties)
+                write_deltalake(
+                    there,
+                    data,
+                    mode="append",
+                    schema_mode="merge",
+                    commit_properties=properties,
+                    writer_properties=_encoding(data.schema),
+                )
                 return
             except CommitFailedError:
                 time.sleep(_PAUSE_SECONDS * attempt * random.random())
