@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score, ndcg_score, roc_auc_score
 
-from carrara.core.errors import DefinitionError
+from carrara.core.errors import DefinitionError, NotFoundError
+from carrara.monitoring.prediction_log import read_log
+from carrara.monitoring.sampling import Sampling
 from carrara.workspace.workspace import Workspace
 
 DEFINITIONS = '''
@@ -132,6 +134,29 @@ def test_items_are_ranked_and_judged_by_query(workspace):
     assert trained.evaluation.metrics["ndcg"].value == pytest.approx(np.mean(judged), abs=1e-6)
 
 
+def test_a_served_ranking_is_watched_by_query(workspace):
+    if not workspace.models.versions("by_xgboost"):
+        workspace.train("by_xgboost")
+    test = workspace.datasets.read("searches").collect().filter(pl.col("at") >= datetime(2024, 1, 5, tzinfo=UTC))
+    ids = pl.Series([f"p{n}" for n in range(test.height)])
+    named = test.select("price", "stars", "distance", event_time="at", query_id="search", prediction_id=ids)
+    scores = workspace.predict("by_xgboost@1", named.to_dicts(), log=True).rows["score"]
+    workspace.monitoring.outcomes(
+        "by_xgboost@1", pl.DataFrame({"prediction_id": ids, "outcome": test["relevance"].cast(pl.Float64)})
+    )
+    workspace.monitoring.run("by_xgboost")
+    with pytest.raises(NotFoundError, match="by_xgbost"):
+        workspace.monitoring.run("by_xgbost")
+    window = next(one for one in workspace.monitoring.show("by_xgboost@1").windows if one.metrics)
+    inside = test.with_columns(score=scores).filter(pl.col("at").is_between(window.start, window.end, closed="left"))
+    judged = [
+        ndcg_score([part["relevance"].to_numpy()], [part["score"].to_numpy()]) for part in inside.partition_by("search")
+    ]
+    assert window.outcomes == inside.height
+    assert window.metrics["ndcg"]["value"] == pytest.approx(np.mean(judged), abs=1e-6)
+    assert {"map", "ndcg@10"} < set(window.metrics)
+
+
 def test_another_library_ranks_as_well_and_both_are_compared(workspace):
     trained = workspace.train("by_lightgbm")
     assert trained.gates["passed"], trained.gates
@@ -141,6 +166,16 @@ def test_another_library_ranks_as_well_and_both_are_compared(workspace):
     compared = workspace.models.compare("by_lightgbm@1", "by_xgboost@1").others[0]
     assert set(compared.metrics) == {"ndcg", "ndcg@10", "map"}
     assert abs(compared.metrics["ndcg"].difference) < 0.1
+
+
+def test_the_rows_of_a_call_are_one_query_where_none_is_named(workspace):
+    for rows in (4, 3):
+        asked_for = [{"price": 30.0 + row, "stars": 4.0, "distance": 1.0} for row in range(rows)]
+        workspace.predict("by_lightgbm@1", asked_for, log=True)
+    logged = read_log(workspace.stores, "by_lightgbm")
+    assert sorted(logged["query_id"].value_counts()["count"]) == [3, 4]
+    kept = Sampling(0.5).kept(logged)
+    assert set(kept["query_id"].value_counts()["count"]) <= {3, 4}
 
 
 @pytest.mark.parametrize("model", ["tags_by_xgboost", "columns_by_linear"])

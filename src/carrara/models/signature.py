@@ -159,13 +159,25 @@ PREDICTION_ID = "prediction_id"
 """The input that names a prediction, so that a repeated one is logged once; by default a new name."""
 
 
-def entities_signature(keys: Sequence[str], request: Mapping[str, str], own: Signature) -> Signature:
-    """What a prediction by entity keys takes: keys, request fields, and optionally a time and an id."""
+QUERY_ID = "query_id"
+"""The input that says to which query of a ranking a row belongs; by default the rows of one call are one query."""
+
+
+def entities_signature(
+    keys: Sequence[str], request: Mapping[str, str], own: Signature, *, query: str | None = None
+) -> Signature:
+    """What a prediction by entity keys takes: keys, request fields, and optionally a time and an id.
+
+    `query` is the column that names the query of a ranking: where it is neither a key nor a field, it is asked for as
+    QUERY_ID, optionally too.
+    """
     from carrara.core.arrays import declared_shape
 
     inputs = [TensorSpec(key, "string") for key in keys]
     for name, type_ in request.items():
         shape = declared_shape(type_)
         inputs.append(TensorSpec(name, "float32" if shape else type_, (None, *shape)))
+    if query is not None and not {query, QUERY_ID} & {*keys, *request}:
+        inputs.append(TensorSpec(QUERY_ID, "string"))
     inputs += [TensorSpec(EVENT_TIME, "datetime"), TensorSpec(PREDICTION_ID, "string")]
     return Signature(inputs=tuple(inputs), outputs=own.outputs)

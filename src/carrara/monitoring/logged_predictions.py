@@ -17,6 +17,7 @@ from polars import selectors
 
 from carrara.core.arrays import array_column
 from carrara.core.columns import UTC_TIME
+from carrara.models.signature import QUERY_ID
 
 Array = np.ndarray[Any, Any]
 Answered = Mapping[str, Any]
@@ -45,6 +46,8 @@ class LoggedPredictions:
     arm: str = ""
     shadow: bool = False
     latency: float | None = None
+    queries: Array | None = None
+    """Of a ranking, the query of each row (texts)."""
     logged_at: float = field(default_factory=time.time)
 
 
@@ -57,6 +60,11 @@ class Waiting(NamedTuple):
     @property
     def ids(self) -> list[str]:
         return self.batch.ids
+
+    @property
+    def drawn_by(self) -> Sequence[str]:
+        """What a sample is drawn by: the rows of one query are drawn together."""
+        return self.batch.ids if self.batch.queries is None else [str(query) for query in self.batch.queries]
 
     def said(self, name: str) -> Any:
         """What is known of how the batch was answered."""
@@ -100,6 +108,8 @@ def frame_of(waiting: list[Waiting]) -> pl.DataFrame:
         "latency_seconds": repeated([math.nan if one is None else one for one in latencies], pl.Float64),
         "features_from": pl.repeat(_features_from(first.batch), rows, dtype=pl.String, eager=True),
     }
+    if first.batch.queries is not None:
+        columns[QUERY_ID] = pl.Series([name for one in waiting for name in one.drawn_by], dtype=pl.String)
     for group in ("keys", "request", "features", "outputs"):
         parts = [getattr(batch, group) for batch in batches]
         found = _columns([getattr(part, "columns", part) for part in parts], single=single)

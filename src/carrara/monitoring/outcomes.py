@@ -21,6 +21,7 @@ from carrara.evaluation.metrics import Kind
 from carrara.evaluation.slicing import Slicing
 from carrara.features.service import resolve_features
 from carrara.models.registry import ModelVersion, recorded_definitions
+from carrara.models.signature import QUERY_ID
 from carrara.monitoring.prediction_log import log_table, once, scan_log
 from carrara.storage.stores import Stores
 
@@ -150,9 +151,16 @@ def join_outcomes(stores: Stores, rule: OutcomeRule, log: pl.DataFrame, *, slice
         name: pl.coalesce(*(f"{name}{place}" for place in parts)) if parts else pl.lit(None)
         for name in (LABEL, KNOWN_AT)
     }
-    return found.with_columns(
+    joined = found.with_columns(
         columns[LABEL].cast(rule.dtype).alias(LABEL), columns[KNOWN_AT].cast(UTC_TIME).alias(KNOWN_AT)
     ).drop(f"{name}{place}" for place in parts for name in (LABEL, KNOWN_AT))
+    return joined if rule.group is None else _with_queries(joined, rule.group)
+
+
+def _with_queries(rows: pl.DataFrame, group: str) -> pl.DataFrame:
+    """Rows with their query in the column that the label names: as its dataset knows it, else as it was logged."""
+    known = [pl.col(name).cast(pl.String) for name in (group, QUERY_ID) if name in rows.columns]
+    return rows.with_columns(pl.coalesce(known).alias(group)) if known else rows
 
 
 def _sources(

@@ -31,6 +31,7 @@ from carrara.metadata.monitor_windows import (
 )
 from carrara.metadata.prediction_losses import list_losses
 from carrara.models.registry import ModelVersion
+from carrara.models.signature import QUERY_ID
 from carrara.monitoring.alert import Alert
 from carrara.monitoring.alerting import Judged, move_alerts
 from carrara.monitoring.judge import Judge
@@ -137,7 +138,7 @@ def _index(stores: Stores, monitor: Monitor, version: ModelVersion) -> pl.DataFr
     rule, since = OutcomeRule.of(stores, version), _since(stores, monitor, version)
     rows = scan_log(stores, version.model, start=since).filter(pl.col("version") == version.version)
     there = rows.collect_schema().names()
-    keys = [name for name in (*rule.keys, *rule.beside) if name in there]
+    keys = [name for name in (*rule.keys, *rule.beside, QUERY_ID) if name in there]
     columns = dict.fromkeys(("prediction_id", "version", "event_time", "shadow", SAMPLED, *keys))
     index = once(rows.select(*columns)).collect()
     if index.is_empty():

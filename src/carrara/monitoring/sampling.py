@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from polars.exceptions import PolarsError
 from carrara.core.errors import CarraraError, DefinitionError
 from carrara.metadata.applied import applied_specs
 from carrara.metadata.store import Metadata
+from carrara.models.signature import QUERY_ID
 
 SAMPLED = "sampled"
 """The log's column that says why a row is there: `rate`, or `rule` for one that only the rule kept."""
@@ -24,7 +25,7 @@ _LOOK_AGAIN_SECONDS = 5.0
 
 class _Batch(Protocol):
     @property
-    def ids(self) -> list[str]: ...
+    def drawn_by(self) -> Sequence[str]: ...
 
 
 _AnyBatch = TypeVar("_AnyBatch", bound=_Batch)
@@ -34,8 +35,8 @@ _AnyBatch = TypeVar("_AnyBatch", bound=_Batch)
 class Sampling:
     """`rate` is the share of predictions to log, `always` a SQL condition on the logged columns of those to log anyhow.
 
-    An id is always or never drawn, in whatever process. Metrics and drift read the rows that were drawn by the rate:
-    the others are no fair sample.
+    An id is always or never drawn, in whatever process; of a ranking that of the query, so with all of its rows.
+    Metrics and drift read the rows that were drawn by the rate: the others are no fair sample.
     """
 
     rate: float = 1.0
@@ -56,27 +57,26 @@ class Sampling:
     def spec(self) -> dict[str, Any]:
         return dict(vars(self))
 
-    def drawn(self, ids: list[str]) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
-        """Which ids the rate draws, shape (rows,); None for all."""
-        if self.rate >= 1:
-            return None
+    def drawn(self, ids: Sequence[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which ids the rate draws, shape (rows,)."""
         most = self.rate * 2**32
         return np.fromiter((zlib.crc32(name.encode()) < most for name in ids), np.bool_, len(ids))
 
     def with_drawn(self, batches: list[_AnyBatch]) -> list[_AnyBatch]:
         """The batches with an id that the rate draws."""
-        drawn = self.drawn([name for batch in batches for name in batch.ids])
-        if drawn is None:
+        if self.rate >= 1:
             return batches
-        starts = np.cumsum([0, *(len(batch.ids) for batch in batches)])
+        named = [batch.drawn_by for batch in batches]
+        drawn = self.drawn([name for names in named for name in names])
+        starts = np.cumsum([0, *map(len, named)])
         places = np.searchsorted(starts, np.flatnonzero(drawn), side="right") - 1
         return [batches[place] for place in np.unique(places)]
 
     def kept(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows to log, with why in SAMPLED."""
-        drawn = self.drawn(frame["prediction_id"].to_list())
-        if drawn is None:
+        if self.rate >= 1:
             return frame.with_columns(pl.lit("rate").alias(SAMPLED))
+        drawn = self.drawn(frame[QUERY_ID if QUERY_ID in frame.columns else "prediction_id"].to_list())
         why = pl.Series(SAMPLED, np.where(drawn, "rate", "rule"))
         kept = pl.Series(drawn)
         if self.always is not None:

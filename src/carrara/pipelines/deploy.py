@@ -11,7 +11,7 @@ from carrara.metadata.deployments import Deployment
 from carrara.models.address import ModelAddress, parse_address
 from carrara.models.approval import blocking
 from carrara.models.registry import ModelVersion, resolve, written_record
-from carrara.models.signature import ENTITIES_SIGNATURE, EVENT_TIME, PREDICTION_ID
+from carrara.models.signature import ENTITIES_SIGNATURE, EVENT_TIME, PREDICTION_ID, QUERY_ID
 from carrara.serving.rollouts import WATCHED
 from carrara.storage.stores import Stores
 
@@ -155,7 +155,7 @@ def _asked(stores: Stores, version: ModelVersion) -> set[tuple[str, str, str]]:
 def _routing_keys(stores: Stores, version: ModelVersion, by: Sequence[str]) -> list[str]:
     """The inputs that lead a request: those named, else the entity keys."""
     signature = written_record(stores, version)["signature"][ENTITIES_SIGNATURE]["inputs"]
-    known = {one["name"]: one["dtype"] for one in signature if one["name"] not in (EVENT_TIME, PREDICTION_ID)}
+    known = {one["name"]: one["dtype"] for one in signature if one["name"] not in (QUERY_ID, EVENT_TIME, PREDICTION_ID)}
     for name in by:
         if name not in known:
             raise NotFoundError("input", name, known, where=str(version))

@@ -89,7 +89,9 @@ def model_record(
         },
         signature={
             DEFAULT_SIGNATURE: fitted["signature"],
-            ENTITIES_SIGNATURE: entities_signature(service.keys, service.request, own).as_dict(),
+            ENTITIES_SIGNATURE: entities_signature(
+                service.keys, service.request, own, query=model.label.group
+            ).as_dict(),
         },
         gates=dict(gates),
         code={

@@ -10,8 +10,10 @@ import numpy as np
 
 from carrara.core.clock import microseconds, parse_time
 from carrara.core.errors import CarraraError, RequestError, did_you_mean
-from carrara.models.signature import ENTITIES_SIGNATURE, EVENT_TIME, NUMPY_TYPES, PREDICTION_ID
+from carrara.models.signature import ENTITIES_SIGNATURE, EVENT_TIME, NUMPY_TYPES, PREDICTION_ID, QUERY_ID
 from carrara.serving.predictor import ModelPredictor
+
+_OPTIONAL = (QUERY_ID, EVENT_TIME, PREDICTION_ID)
 
 
 def entity_columns(predictor: ModelPredictor, entities: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
@@ -22,7 +24,7 @@ def entity_columns(predictor: ModelPredictor, entities: Sequence[Mapping[str, An
     specs = {spec.name: spec.dtype for spec in predictor.signatures[ENTITIES_SIGNATURE].inputs}
     if not entities:
         raise RequestError("there are no entities to predict for")
-    optional = [name for name in (EVENT_TIME, PREDICTION_ID) if not any(name in entity for entity in entities)]
+    optional = [name for name in _OPTIONAL if not any(name in entity for entity in entities)]
     columns = {}
     for name, dtype in specs.items():
         if name not in optional:
@@ -41,8 +43,10 @@ def _given(entity: Mapping[str, Any], name: str, place: int, specs: Mapping[str,
     if name in entity:
         return entity[name]
     near = did_you_mean(name, [other for other in entity if other not in specs])
+    needed, optional = [[n for n in specs if (n in _OPTIONAL) is may] for may in (False, True)]
+    may = f"; it may give {', '.join(optional)}, which then all rows do" if optional else ""
     what = f"row {place} lacks '{name}'" + (f"; it has {near[13:-1]}" if near else "")
-    raise RequestError(what, field=name, hint=f"Each row gives: {', '.join(specs)} (the last two may be left out).")
+    raise RequestError(what, field=name, hint=f"Each row gives: {', '.join(needed)}{may}.")
 
 
 def _column(name: str, dtype: str, values: list[Any]) -> np.ndarray[Any, Any]:

@@ -21,6 +21,7 @@ from carrara.models.signature import (
     ENTITIES_SIGNATURE,
     EVENT_TIME,
     PREDICTION_ID,
+    QUERY_ID,
     entities_signature,
 )
 from carrara.monitoring.logged_predictions import LoggedPredictions
@@ -34,16 +35,25 @@ class ModelPredictor:
     """One version: its servable, and the features that it reads. Thread-safe."""
 
     def __init__(
-        self, version: ModelVersion, servable: Servable, retriever: Retriever, clock: Clock, file_bytes: int = 0
+        self,
+        version: ModelVersion,
+        servable: Servable,
+        retriever: Retriever,
+        clock: Clock,
+        file_bytes: int = 0,
+        *,
+        query: str | None = None,
     ) -> None:
         self.file_bytes = file_bytes
         self.model, self.version = version.model, version.version
         self.retriever = retriever
+        self._query = query
+        """The column that names the query of a ranking."""
         self._servable, self._clock = servable, clock
         self.signatures = {
             DEFAULT_SIGNATURE: servable.signature,
             ENTITIES_SIGNATURE: entities_signature(
-                retriever.service.keys, retriever.service.request, servable.signature
+                retriever.service.keys, retriever.service.request, servable.signature, query=query
             ),
         }
 
@@ -82,6 +92,8 @@ class ModelPredictor:
         with stage("features.read", rows=rows):
             features = self.retriever.features(keys, request, at)
         given = {EVENT_TIME: at, PREDICTION_ID: full[PREDICTION_ID]}
+        if self._query is not None:
+            given[QUERY_ID] = full[self._query] if self._query in full else full[QUERY_ID]
         return self._answered(ENTITIES_SIGNATURE, rows, features, keys, request, given)
 
     def _with_defaults(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -91,6 +103,8 @@ class ModelPredictor:
             full[EVENT_TIME] = np.full(rows, microseconds(self._clock()), dtype="datetime64[us]")
         if PREDICTION_ID not in full:
             full[PREDICTION_ID] = np.array(new_ids(rows), dtype=object)
+        if self._query is not None and not {self._query, QUERY_ID} & set(full):
+            full[QUERY_ID] = _one_query(rows)
         for key in self.retriever.service.keys:
             if key not in full:
                 raise self._missing(key, inputs)
@@ -124,6 +138,7 @@ class ModelPredictor:
             request=request,
             features=features,
             outputs=outputs,
+            queries=None if self._query is None else given.get(QUERY_ID, _one_query(rows)),
         )
         return Prediction(outputs, name, rows, record, features if keys else {})
 
@@ -134,7 +149,9 @@ def open_predictor(stores: Stores, version: ModelVersion) -> ModelPredictor:
     retriever.check()
     files = stores.artifacts.manifest(version.manifest)
     size = sum(int(one["bytes"]) for name, one in files.items() if name.startswith(SERVABLE))
-    return ModelPredictor(version, open_version(stores, version), retriever, stores.clock, size)
+    label = recorded_definitions(stores, version).of_kind("model")[version.model].label
+    query = getattr(label, "group", None)
+    return ModelPredictor(version, open_version(stores, version), retriever, stores.clock, size, query=query)
 
 
 def retriever_of(stores: Stores, version: ModelVersion) -> Retriever:
@@ -142,6 +159,11 @@ def retriever_of(stores: Stores, version: ModelVersion) -> Retriever:
     definitions = recorded_definitions(stores, version)
     references = definitions.of_kind("model")[version.model].features
     return Retriever(resolve_features(definitions, references, where=f"model '{version}'"), stores.online)
+
+
+def _one_query(rows: int) -> Array:
+    """The rows of a call that names no query are one."""
+    return np.full(rows, new_ids(1)[0], object)
 
 
 def _times(inputs: Mapping[str, Array]) -> Array:

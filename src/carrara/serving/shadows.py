@@ -92,7 +92,8 @@ class Shadows:
         self._observed.ran(key, seconds, found.outputs, 1)
         self._observed.compared(key, answered.outputs, found.outputs)
         if self._log is not None and answered.record is not None:
-            same = {"ids": answered.record.ids, "event_times": answered.record.event_times}
+            record = answered.record
+            same = {"ids": record.ids, "event_times": record.event_times, "queries": record.queries}
             self._log(replace(found.record, **same), endpoint=endpoint, arm="shadow", shadow=True, latency=seconds)
 
 

@@ -34,7 +34,7 @@ class Monitoring:
         from carrara.pipelines.monitor import monitors, run_monitoring
 
         ws = self.workspace
-        wanted = monitors(ws.stores, ws.definitions) if model is None else [self.monitor(model)]
+        wanted = monitors(ws.stores, ws.definitions) if model is None else [self.monitor(ws.version(model).model)]
         return [run_monitoring(ws.stores, ws.definitions, one) for one in wanted]
 
     def would_fire(self, address: str) -> list[Standing]:
