@@ -93,9 +93,12 @@ def main(rows: int, features: int, tasks: list[str], peer_rows: int, work: Path)
         if task == "evidently":
             write_tables(folder, size, features)
             # The same, beside it on the same size.
-            lines.append(("drift", f"{size:,} × {features}", _figures(_task("drift", folder, size, features))))
+            ours = _task("drift", folder, size, features)
+            lines.append(("drift", f"{size:,} × {features}", _figures(ours)))
             python = environment("evidently", EVIDENTLY, work)
             found = measured([str(python), str(HERE / EVIDENTLY.script), str(folder)])
+            if "seconds" in ours and "seconds" in found:
+                found["times as long"] = f"{_number(found['seconds']) / _number(ours['seconds']):.1f}"
         else:
             if task == "drift":
                 write_tables(folder, size, features)
@@ -110,6 +113,10 @@ def main(rows: int, features: int, tasks: list[str], peer_rows: int, work: Path)
 
 def _task(task: str, folder: Path, rows: int, features: int) -> dict[str, str]:
     return measured([sys.executable, str(HERE / "tasks.py"), task, str(folder), str(rows), str(features)])
+
+
+def _number(figure: str) -> float:
+    return float(figure.replace(",", ""))
 
 
 def _figures(found: dict[str, str]) -> str:

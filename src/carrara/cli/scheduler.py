@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
-from carrara.cli.output import print_json, say
+from carrara.cli.output import print_json, print_table, say
+from carrara.core.clock import long_text
 
 if TYPE_CHECKING:
     from carrara.pipelines.scheduler import Scheduled
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 
 def scheduler(
     once: Annotated[bool, typer.Option("--once", help="Do what is due now, and end; for a cron of one's own.")] = False,
+    health: Annotated[
+        bool,
+        typer.Option(
+            "--health", help="Say how every schedule stands, and end; exit code 3 where one is late or fails."
+        ),
+    ] = False,
     metrics_port: Annotated[
         int | None, typer.Option("--metrics-port", help="Show Prometheus this process's metrics on 127.0.0.1.")
     ] = None,
@@ -27,6 +35,9 @@ def scheduler(
 
     Any number of schedulers may run on one metadata store: an interval is done by one of them.
     """
+    if health:
+        _tell_health(workspace, as_json=as_json)
+        return
     failed = False
 
     def told_of(done: Scheduled) -> None:
@@ -51,6 +62,28 @@ def scheduler(
         if not as_json:
             say("scheduler: running. Stop with Ctrl-C.")
         ws.run_scheduler(stop, told_of)
+
+
+def _tell_health(workspace: Path, *, as_json: bool) -> None:
+    with open_workspace(workspace) as ws:
+        found, now = ws.schedule_health(), ws.clock()
+    if as_json:
+        print_json([one.as_dict() for one in found])
+    else:
+        print_table(
+            ["what", "name", "schedule", "health", "due for", "due", "error"],
+            [
+                (
+                    *(one.kind, one.name, one.schedule, one.health),
+                    long_text((now - one.due_since).total_seconds()) if one.due_since else "-",
+                    one.due,
+                    one.error or "",
+                )
+                for one in found
+            ],
+        )
+    if any(one.is_red for one in found):
+        raise typer.Exit(3)
 
 
 def _line(done: Scheduled) -> str:

@@ -36,6 +36,12 @@ MONITOR_WINDOW_END = Gauge(
 )
 ALERTS_FIRING = Gauge("carrara_alerts_firing", "Alerts that fire.", ["model"])
 ALERTS_NOT_TOLD = Counter("carrara_alerts_not_told_total", "Alerts that a notifier did not take.", ["notifier"])
+SCHEDULE_DUE_SINCE = Gauge(
+    "carrara_schedule_due_since_seconds",
+    "Since when the oldest that is due of a schedule is due, as a time; absent where nothing is.",
+    ["kind", "name"],
+)
+SCHEDULER_ROUND = Gauge("carrara_scheduler_round_seconds", "When a scheduler has last ended a round, as a time.")
 FEATURE_AGE_SECONDS = Gauge(
     "carrara_feature_freshness_seconds", "How far the online store is behind the clock, by feature view.", ["view"]
 )

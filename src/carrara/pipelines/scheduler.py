@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from carrara.core.definitions import Definitions
 from carrara.core.errors import CarraraError, CheckFailed
 from carrara.core.identity import new_id
+from carrara.core.metrics import SCHEDULER_ROUND
 from carrara.core.progress import Progress
 from carrara.core.schedule import Schedule
 from carrara.features.offline import compute_feature_table
@@ -81,12 +82,16 @@ def due(stores: Stores, view: Timed, now: datetime) -> tuple[datetime, ...]:
     What was never scheduled is due as of the newest moment. After a failure all wait: a minute, then twice as
     long each time, up to half an hour.
     """
+    last = list_intervals(stores.metadata, view.kind, view.name, limit=1)
+    return () if last and _waits(last[0], now) else undone(stores, view, now)
+
+
+def undone(stores: Stores, view: Timed, now: datetime) -> tuple[datetime, ...]:
+    """The moments of a schedule that nobody has done, whether somebody is at it or not, oldest first."""
     assert view.schedule is not None
-    schedule, last = Schedule.of(view.schedule), list_intervals(stores.metadata, view.kind, view.name, limit=1)
-    if not last:
+    schedule = Schedule.of(view.schedule)
+    if not list_intervals(stores.metadata, view.kind, view.name, limit=1):
         return (schedule.until(now),)
-    if _waits(last[0], now):
-        return ()
     complete = list_intervals(stores.metadata, view.kind, view.name, state="complete", limit=1)
     oldest = complete[0].until if complete else _oldest(stores, view) - timedelta(microseconds=1)
     return tuple(schedule.between(oldest, now))[-_MOST_MISSED:]
@@ -112,16 +117,21 @@ def run_scheduler(
     told: threading.Event,
     said: Callable[[Scheduled], None],
     *,
+    measure: Callable[[Stores, Definitions], None] = measure_freshness,
     lease: timedelta = LEASE,
 ) -> None:
-    """Do what is due, again and again, until told to stop; definitions are loaded anew each time."""
+    """Do what is due, again and again, until told to stop; definitions are loaded anew each time.
+
+    `measure` tells Prometheus how things stand after each round.
+    """
     owner = new_id()
     while not told.is_set():
         try:
             definitions = load()
             for done in run_due(stores, definitions, owner=owner, lease=lease):
                 said(done)
-            measure_freshness(stores, definitions)
+            measure(stores, definitions)
+            SCHEDULER_ROUND.set(stores.clock().timestamp())
             told.wait(_pause(stores, definitions))
         except CarraraError:
             # A file that is being edited, a store that is away: neither ends what is to run for months.

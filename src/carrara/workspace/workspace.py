@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from carrara.pipelines.backtest import Backtest
     from carrara.pipelines.garbage import Garbage
     from carrara.pipelines.plan import Plan
+    from carrara.pipelines.schedule_health import ScheduleHealth
     from carrara.pipelines.scheduler import Scheduled
     from carrara.pipelines.trace import Trace
     from carrara.pipelines.train import Trained
@@ -234,10 +235,18 @@ class Workspace:
     def run_scheduler(self, told: threading.Event, said: Callable[[Scheduled], None]) -> None:
         """Do what is due at the moments of the schedules, until `told`; changed definitions are taken up."""
 
+        from carrara.pipelines.schedule_health import measure_schedules
         from carrara.pipelines.scheduler import run_scheduler
 
         files = self.configuration.definition_files
-        run_scheduler(self.stores, lambda: load_definitions(files), told, said)
+        run_scheduler(self.stores, lambda: load_definitions(files), told, said, measure=measure_schedules)
+
+    def schedule_health(self) -> list[ScheduleHealth]:
+        """How every schedule stands, the red ones first: what is due and nobody does, what fails, what never ran."""
+
+        from carrara.pipelines.schedule_health import schedule_health
+
+        return schedule_health(self.stores, self.definitions)
 
     def deploy(self, address: str, to: str | None = None, *, force: bool = False, watch: bool = True) -> Deployment:
         """Make an endpoint (by default the model's name) serve a version; `ws.endpoints` tries one beside another.
