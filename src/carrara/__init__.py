@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from carrara.training.trainers.lightgbm import LightGBM
     from carrara.training.trainers.linear import Linear
     from carrara.training.trainers.sklearn import Sklearn
+    from carrara.training.trainers.spark_linear import SparkLinear
+    from carrara.training.trainers.spark_trees import SparkBoosted, SparkForest
     from carrara.training.trainers.torch import Torch
     from carrara.training.trainers.xgboost import XGBoost
     from carrara.training.transforms.hashes import Hash
@@ -176,6 +178,11 @@ _HOMES = {
     "carrara.training.trainers.lightgbm": ("LightGBM",),
     "carrara.training.trainers.linear": ("Linear",),
     "carrara.training.trainers.sklearn": ("Sklearn",),
+    "carrara.training.trainers.spark_linear": ("SparkLinear",),
+    "carrara.training.trainers.spark_trees": (
+        "SparkBoosted",
+        "SparkForest",
+    ),
     "carrara.training.trainers.torch": ("Torch",),
     "carrara.training.trainers.xgboost": ("XGBoost",),
     "carrara.training.transforms.hashes": ("Hash",),
@@ -239,6 +246,9 @@ __all__ = [
     "RollingSplit",
     "Sampling",
     "Sklearn",
+    "SparkBoosted",
+    "SparkForest",
+    "SparkLinear",
     "Sql",
     "Standardise",
     "StratifiedSplit",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from carrara.core.errors import ConfigurationError, did_you_mean
+from carrara.core.spark import is_spark, spark_master
 
 FILE_NAME = "carrara.toml"
 
@@ -31,10 +32,16 @@ class StoresSection:
 @dataclass(frozen=True)
 class EngineSection:
     """Where work is done: `local`, or for features `spark:local[4]` or `spark://HOST:7077`, and for the workers of a
-    fit `ray://HOST:10001`, `ray` (the cluster of RAY_ADDRESS), or `ray:local`."""
+    fit `ray://HOST:10001`, `ray` (the cluster of RAY_ADDRESS), or `ray:local`. Trainers of Spark run on the Spark of
+    `training`, or that of `features`."""
 
     features: str = "local"
     training: str = "local"
+
+    @property
+    def spark(self) -> str:
+        """The master of the Spark that trainers run on, empty where none is named."""
+        return next((spark_master(one) for one in (self.training, self.features) if is_spark(one)), "")
 
 
 @dataclass(frozen=True)

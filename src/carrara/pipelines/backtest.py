@@ -24,7 +24,7 @@ from carrara.features.training_set import TrainingSet
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.runs import run
 from carrara.pipelines.run_log import logged
-from carrara.pipelines.steps import TrainingWork
+from carrara.pipelines.steps import TrainingWork, on_engine
 from carrara.pipelines.train import assembled
 from carrara.storage.stores import Stores
 from carrara.training.fit import prepare
@@ -146,6 +146,7 @@ def _fold(
     table = work.stores.lake.scan(training_set.lake_table).filter(pl.col(label.time) < end)
     parts = split_table(table, split, time=label.time, known_at=label.known_at)
     prepared = prepare(model, inner_features(model, work.service.features), parts, step.advance)
+    prepared = on_engine(work.stores, prepared)
     fitted = model.trainer.fit(prepared.train, prepared.validation, replace(prepared.task, advance=step.advance))
     classes = prepared.task.classes or fitted.classes
     truth = encoded(label, parts["test"], classes, f"the rows from {origin:%Y-%m-%d}")

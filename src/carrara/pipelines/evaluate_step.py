@@ -130,9 +130,10 @@ def _comparable(model: Model, rows: Rows) -> tuple[str, ...]:
 
 
 def _searched(work: TrainingWork, rows: Rows, step: int) -> dict[str, pl.Series]:
-    """The features and the slices of every `step`-th row."""
+    """The features and the slices of every `step`-th row; an array is no value that a slice could have."""
     few = rows.gather_every(step)
-    return {name: few[name] for name in work.service.features} | dict(work.model.slicing.cells(few))
+    features = {name: few[name] for name in work.service.features if not few[name].dtype.is_nested()}
+    return features | dict(work.model.slicing.cells(few))
 
 
 def _baseline_scores(

@@ -18,7 +18,7 @@ from carrara.metadata.trials import add_trial, list_trials
 from carrara.pipelines.continued import begun_with, former_of
 from carrara.pipelines.limits import Limits
 from carrara.pipelines.scores import described
-from carrara.pipelines.steps import TrainingWork, remembered
+from carrara.pipelines.steps import TrainingWork, on_engine, remembered
 from carrara.storage.stores import Stores
 from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.fit import FittedModel, fit_prepared, prepare
@@ -58,6 +58,7 @@ def tune_step(
         prepared = prepare(
             model, inner_features(model, work.service.features), parts, folder=_scratch(work.stores), stages=work.stages
         )
+        prepared = on_engine(work.stores, prepared)
         tune(model, prepared, trials=trials, jobs=jobs, known=done, keep=keep, advance=step.advance)
         done = _trials(work.stores, study)
     best = best_of(done, more_is_better)
@@ -112,7 +113,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
                 prepared = prepare(model, inner, parts, step.advance, checkpoint, _scratch(stores), former, work.stages)
                 if work.start is not None:
                     prepared = begun_with(stores, prepared, work.start, former)
-                task = replace(prepared.task, report=limits.checked(live.add), team=work.team)
+                task = replace(on_engine(stores, prepared).task, report=limits.checked(live.add), team=work.team)
                 task = replace(task, tell=step.tell, log=step.log, computed=device.update)
                 prepared = replace(prepared, task=task)
                 if model.partition_by:
@@ -148,7 +149,7 @@ def _scratch(stores: Stores) -> Path:
 def _libraries(installed: Mapping[str, str]) -> dict[str, str]:
     """The versions that a fitted model may depend on."""
     trees = ("xgboost", "xgboost-cpu", "lightgbm", "scikit-learn")
-    names = (*trees, "tensorflow", "tensorflow-cpu", "keras", "torch", "onnx", "skl2onnx")
+    names = (*trees, "tensorflow", "tensorflow-cpu", "keras", "torch", "onnx", "skl2onnx", "pyspark")
     return {name: installed[name] for name in names if name in installed}
 
 

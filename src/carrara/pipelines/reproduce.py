@@ -27,6 +27,7 @@ from carrara.models.registry import (
 from carrara.pipelines.continued import begun_with, former_of, unseen
 from carrara.pipelines.plan import differences
 from carrara.pipelines.scores import out_of_sample, stages_of
+from carrara.pipelines.steps import on_engine
 from carrara.pipelines.train import carried_columns
 from carrara.storage.stores import Stores
 from carrara.training.cluster.team import Team
@@ -142,7 +143,7 @@ def _prepared(
         begun.get("cluster"),
         evaluator=begun.get("evaluator", False),
     )
-    return replace(prepared, task=replace(prepared.task, team=team))
+    return on_engine(stores, replace(prepared, task=replace(prepared.task, team=team)))
 
 
 def with_trainer(model: Model, parameters: Mapping[str, Any]) -> Model:

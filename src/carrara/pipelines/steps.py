@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from carrara.core.clock import now
@@ -14,6 +14,7 @@ from carrara.metadata.runs import record_step, recorded_step
 from carrara.models.registry import ModelVersion
 from carrara.storage.stores import Stores
 from carrara.training.cluster.team import ALONE, Team
+from carrara.training.fit import Prepared
 from carrara.training.model import Model
 from carrara.training.stages import Stage
 
@@ -45,3 +46,8 @@ def remembered(stores: Stores, run_id: str, step: Step, key: str, work: Callable
     outputs = work()
     record_step(stores.metadata, key, step.name, run_id, started, outputs)
     return outputs
+
+
+def on_engine(stores: Stores, prepared: Prepared) -> Prepared:
+    """What a trainer is given, with the Spark that the workspace names."""
+    return replace(prepared, task=replace(prepared.task, spark=stores.engines.spark))

@@ -10,11 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
-import os
-import re
-import sys
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,7 +21,7 @@ import polars as pl
 
 from carrara.core.errors import CarraraError, ConfigurationError, DataError, StorageError
 from carrara.core.identity import new_id
-from carrara.core.plugins import require
+from carrara.core.spark import said_by, spark_master, spark_session
 from carrara.data.statistics import Statistics
 from carrara.data.table_digest import TableDigest
 from carrara.data.versions import DatasetVersion
@@ -48,8 +43,6 @@ from carrara.storage.stores import Stores
 _ROWS_A_PART = 1_000_000
 """About how many rows a worker has in memory at once."""
 
-_RAISED = re.compile(r"[\w.]+(Error|Exception): ")
-
 _ROW, _BUCKET, _PUSHED, _KEY_ONLY = "__row", "__bucket", "__pushed", "__key_only"
 
 
@@ -57,12 +50,7 @@ class SparkEngine:
     """Spark by its master: `spark:local[4]`, `spark://HOST:7077`, or `spark:` and any other master that Spark knows."""
 
     def __init__(self, address: str) -> None:
-        self._master = address if address.startswith("spark://") else address.removeprefix("spark:")
-        if not self._master:
-            raise ConfigurationError(
-                f"'{address}' names no master of Spark",
-                hint='Write features = "spark:local[4]" or "spark://HOST:7077" under [engine].',
-            )
+        self._master = spark_master(address)
 
     def compute(
         self, stores: Stores, view: StoredView, entity: Entity, source: DatasetVersion, pushes: int | None
@@ -145,34 +133,7 @@ class SparkEngine:
 
     @cached_property
     def _session(self) -> Any:
-        require("pyspark", extra="spark", purpose=f"[engine] features = 'spark:{self._master}'")
-        from pyspark.errors import PySparkException
-        from pyspark.sql import SparkSession
-
-        # Workers must run this very Python: another one need not have carrara.
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        builder = SparkSession.builder.master(self._master).appName("carrara")
-        settings = {
-            "spark.sql.session.timeZone": "UTC",
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": "false",
-            "spark.log.level": "ERROR",
-        }
-        if self._master.startswith("local"):
-            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-            settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-        for name, value in settings.items():
-            builder = builder.config(name, value)
-        try:
-            # What is wrong with a view is raised and need not be logged as well, and nothing goes through pandas.
-            logging.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
-            warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
-            return builder.getOrCreate()
-        except PySparkException as error:
-            raise ConfigurationError(
-                f"Spark could not be started at {self._master}: {_said_by(error)}",
-                hint="Spark needs Java 17 or later: install it, and see that `java -version` answers.",
-            ) from error
+        return spark_session(self._master, purpose=f"[engine] features = 'spark:{self._master}'")
 
     def _parts(self, rows: int) -> int:
         return max(int(self._session.sparkContext.defaultParallelism), -(-rows // _ROWS_A_PART))
@@ -203,7 +164,7 @@ class SparkEngine:
             raise
         except Exception as error:
             what = "SQL" if view.function is None else "function"
-            raise DataError(f"the {what} of {where} failed in Spark: {_said_by(error)}") from error
+            raise DataError(f"the {what} of {where} failed in Spark: {said_by(error)}") from error
         if not isinstance(found, DataFrame):
             raise DataError(f"the function of {where} returned {type(found).__name__}, and a frame is expected")
         return found
@@ -372,17 +333,7 @@ def _run(action: Callable[[], Any], where: str) -> Any:
     try:
         return action()
     except PySparkException as error:
-        raise DataError(f"{where} failed in Spark: {_said_by(error)}") from error
-
-
-def _said_by(error: BaseException) -> str:
-    """What an error says: of Spark's the first line, and of one in a worker the end of its traceback."""
-    from pyspark.errors import PySparkException
-
-    if not isinstance(error, PySparkException):
-        return f"{type(error).__name__}: {error}"
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return next((line for line in reversed(lines) if _RAISED.match(line)), lines[0])
+        raise DataError(f"{where} failed in Spark: {said_by(error)}") from error
 
 
 def _features(frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataType]]:

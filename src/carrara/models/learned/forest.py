@@ -149,11 +149,13 @@ class Forest:
 def read_forest(learned: Mapping[str, bytes]) -> Forest | None:
     """The trees among the learned files of a version, None where there are none; CarraraError for trees of a kind that
     trainers here do not make."""
-    from carrara.models.learned import lightgbm, sklearn, xgboost
+    from carrara.models.learned import lightgbm, sklearn, spark, xgboost
 
     if "learned.txt" in learned:
         return lightgbm.read(learned["learned.txt"].decode())
     saved = learned.get("learned.json", b"")
     if saved.startswith(sklearn.START):
         return sklearn.read(saved)
+    if saved.startswith(spark.START):
+        return spark.read(saved)
     return xgboost.read(saved) if saved.startswith((xgboost.JSON_START, xgboost.UBJ_START)) else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from carrara.core.errors import ConfigurationError
+from carrara.core.spark import is_spark, spark_master
 from carrara.training.cluster.processes import Handle, local_cluster, popen
 from carrara.training.cluster.spec import ClusterSpec
 
@@ -45,17 +46,20 @@ class LocalHost:
 
 def check_engine(address: str) -> None:
     """Raises ConfigurationError for what is no address of a place that trains."""
-    if address != LOCAL and address not in ("ray", "ray:local") and not address.startswith("ray://"):
+    if is_spark(address):
+        spark_master(address)
+    elif address != LOCAL and address not in ("ray", "ray:local") and not address.startswith("ray://"):
         raise ConfigurationError(
             f"[engine] training is '{address}', which is no place to train",
-            hint='"local", "ray://HOST:10001", "ray" for the cluster of RAY_ADDRESS, or "ray:local".',
+            hint='"local", "ray://HOST:10001", "ray" for the cluster of RAY_ADDRESS, "ray:local", or "spark:…".',
         )
 
 
 def host_of(address: str, folder: Path) -> Host:
     """The place that an address names, for work that is in a folder here."""
     check_engine(address)
-    if address == LOCAL:
+    # Spark divides the work of its own trainers, and starts no processes of others.
+    if address == LOCAL or is_spark(address):
         return LocalHost(folder)
     from carrara.training.cluster.ray import RayHost
 

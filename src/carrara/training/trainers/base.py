@@ -36,6 +36,8 @@ FEATURES = "features"
 """The input of a trainer's ONNX graph: float32 of shape (rows, features)."""
 
 
+_ROWS_AT_ONCE = 100_000
+
 MOST_IN_MEMORY = 250_000_000
 """How many numbers a matrix in memory has at most, and how many a transform learns from: a gigabyte of float32."""
 
@@ -64,7 +66,8 @@ class Task:
     The processes of `team` share the work, where a trainer is a `DistributedTrainer`; `tell` says to people what
     happened meanwhile, `log` takes what the processes say. In `folder` there is room for large files. `shapes` are
     those of the features that are arrays: each is as many columns, row by row. `computed` takes what a record tells of
-    the device that a fit computes on; where the team's processes have `trained` it, the checkpoint is the end.
+    the device that a fit computes on; where the team's processes have `trained` it, the checkpoint is the end. `spark`
+    is the master of the Spark that its trainers run on; by default that of the session that runs, or this machine.
     """
 
     kind: Kind
@@ -83,6 +86,7 @@ class Task:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     computed: Callable[[Mapping[str, Any]], None] = lambda device: None
     trained: bool = False
+    spark: str = ""
 
     @property
     def outputs(self) -> int:
@@ -98,6 +102,16 @@ def started(task: Task, file: str) -> bytes:
             hint="A trainer goes on from a version of its own.",
         )
     return task.start[file]
+
+
+def refuse_missing(train: Part, task: Task, who: str, *, hint: str) -> None:
+    """TrainingError where there are missing numbers, which `who` takes none of."""
+    missing = np.zeros(train.features.shape[1], np.bool_)
+    for start in range(0, len(train.features), _ROWS_AT_ONCE):
+        missing |= np.isnan(train.features[start : start + _ROWS_AT_ONCE]).any(axis=0)
+    if missing.any():
+        names = [name for name, there in zip(task.names, missing, strict=True) if there]
+        raise TrainingError(f"{who} takes no missing numbers, and there are some in: {', '.join(names[:5])}", hint=hint)
 
 
 class Pruned(Exception):

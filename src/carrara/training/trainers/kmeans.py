@@ -14,7 +14,7 @@ from carrara.core.plugins import require
 from carrara.models.signature import TensorSpec
 from carrara.training.onnx_graphs import IR_VERSION, OPSET
 from carrara.training.search import Between, Space
-from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task
+from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task, refuse_missing
 
 _ROWS = 65_536
 
@@ -73,13 +73,7 @@ class KMeans:
             )
         if task.start:
             raise TrainingError(f"the trainer '{self.name}' cannot go on from another version")
-        holes = np.asarray(np.isnan(train.features).any(axis=0))
-        missing = [name for name, there in zip(task.names, holes, strict=True) if there]
-        if missing:
-            raise TrainingError(
-                f"k-means takes no missing numbers, and there are some in: {', '.join(missing[:5])}",
-                hint="transforms=(carrara.Impute(), carrara.Standardise())",
-            )
+        refuse_missing(train, task, "k-means", hint="transforms=(carrara.Impute(), carrara.Standardise())")
         different = len(np.unique(train.features[:_ROWS], axis=0))
         if different < self.clusters:
             raise TrainingError(f"{different:,} different rows make no {self.clusters} clusters", hint="Ask for fewer.")

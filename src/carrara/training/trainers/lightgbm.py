@@ -20,7 +20,7 @@ from carrara.training.trainers.base import Fitted, Part, Task, started
 from carrara.training.trainers.device import described, missing_device
 from carrara.training.trainers.forest_graph import forest_graph
 from carrara.training.trainers.ranking import by_query
-from carrara.training.trainers.trees import Rounds, edge_rows
+from carrara.training.trainers.trees import Rounds, edge_rows, float32_at_most
 
 _OBJECTIVES = {
     "binary": {"objective": "binary", "metric": "binary_logloss"},
@@ -187,9 +187,7 @@ def _in_float32(text: str) -> str:
     """
 
     def below(line: re.Match[str]) -> str:
-        exact = np.array(line[1].split(), dtype=np.float64)
-        near = exact.astype(np.float32)
-        lower = np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)
+        lower = float32_at_most(np.array(line[1].split(), dtype=np.float64))
         return "threshold=" + " ".join(repr(float(value)) for value in lower)
 
     # The header tells the sizes of the trees' texts, which change.

@@ -12,9 +12,9 @@ import numpy as np
 from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
 from carrara.evaluation.metrics import Kind
-from carrara.training.onnx_graphs import IR_VERSION, OPSET
 from carrara.training.search import Between, Space
-from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task
+from carrara.training.trainers.base import Array, Fitted, Part, Task, refuse_missing
+from carrara.training.trainers.linear_graph import linear_graph
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Linear:
         require("sklearn", extra="sklearn", purpose="the trainer 'linear'")
         if task.start:
             raise TrainingError(f"the trainer '{self.name}' cannot go on from another version")
-        _refuse_missing(train, task)
+        refuse_missing(train, task, "a linear model", hint="transforms=(carrara.Impute(), carrara.Standardise())")
         features = train.features.astype(np.float64)
         labels = train.labels.T if task.kind == "multilabel" else [train.labels]
         models = [self._model(task).fit(features, one, sample_weight=train.weights) for one in labels]
@@ -56,7 +56,7 @@ class Linear:
         task.advance(1, 1)
         return Fitted(
             predict=lambda rows: _predict(models, rows, task),
-            to_onnx=lambda: _graph(weights, intercepts, task),
+            to_onnx=lambda: linear_graph(weights, intercepts, task),
             learned={"learned.json": msgspec.json.encode(learned)},
             importance=dict(zip(task.names, (sizes / (sizes.sum() or 1.0)).tolist(), strict=True)),
             summary={"coefficients": int(weights.size), "iterations": max(_iterations(model) for model in models)},
@@ -75,16 +75,6 @@ def _iterations(model: Any) -> int:
     return 1 if model.n_iter_ is None else int(np.max(model.n_iter_))
 
 
-def _refuse_missing(train: Part, task: Task) -> None:
-    missing = np.asarray(np.isnan(train.features).any(axis=0))
-    if missing.any():
-        names = [name for name, there in zip(task.names, missing, strict=True) if there]
-        raise TrainingError(
-            f"a linear model takes no missing numbers, and there are some in: {', '.join(names[:5])}",
-            hint="transforms=(carrara.Impute(), carrara.Standardise())",
-        )
-
-
 def _predict(models: Sequence[Any], rows: Array, task: Task) -> Array:
     features = rows.astype(np.float64)
     if task.kind == "regression":
@@ -93,30 +83,3 @@ def _predict(models: Sequence[Any], rows: Array, task: Task) -> Array:
         return np.asarray(models[0].predict_proba(features))
     scores = np.column_stack([model.predict_proba(features)[:, 1] for model in models])
     return scores if task.kind == "multilabel" else scores[:, 0]
-
-
-def _graph(weights: Array, intercepts: Array, task: Task) -> bytes:
-    onnx = require("onnx", extra="sklearn", purpose="the export to ONNX")
-    helper, types = onnx.helper, onnx.TensorProto
-    constants = {"weights": weights.T.astype(np.float32), "intercepts": intercepts.astype(np.float32)}
-    nodes = [helper.make_node("Gemm", [FEATURES, "weights", "intercepts"], ["margins"])]
-    name, columns = OUTPUTS[task.kind], weights.shape[0]
-    if task.kind == "multiclass":
-        nodes.append(helper.make_node("Softmax", ["margins"], [name], axis=1))
-    elif task.kind == "multilabel":
-        nodes.append(helper.make_node("Sigmoid", ["margins"], [name]))
-    else:
-        constants["flat"] = np.array([-1], np.int64)
-        nodes.append(helper.make_node("Reshape", ["margins", "flat"], ["margin"]))
-        operator = "Sigmoid" if task.kind == "binary" else "Identity"
-        nodes.append(helper.make_node(operator, ["margin"], [name]))
-    shape = [None, columns] if task.kind in ("multiclass", "multilabel") else [None]
-    graph = helper.make_graph(
-        nodes,
-        "model",
-        [helper.make_tensor_value_info(FEATURES, types.FLOAT, [None, len(task.names)])],
-        [helper.make_tensor_value_info(name, types.FLOAT, shape)],
-        initializer=[onnx.numpy_helper.from_array(values, key) for key, values in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    return bytes(model.SerializeToString(deterministic=True))

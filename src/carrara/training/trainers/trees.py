@@ -74,6 +74,12 @@ class Rounds:
         return bool(losses) and len(losses) - self.best >= self._patience
 
 
+def float32_at_most(thresholds: Array) -> Array:
+    """The largest float32 that is at most each threshold, a float64: of an x that is float32, x <= t asks the same."""
+    near = np.asarray(thresholds, np.float64).astype(np.float32)
+    return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
+
+
 def edge_rows(thresholds: Iterable[tuple[int, float]], rows: Array) -> Array:
     """A row of features for each (column, threshold): a real one, with that column at the float32 next to it, below, at
     and above in turn."""
