@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from carrara.core.clock import parse_time
 from carrara.core.errors import DefinitionError, TrainingError
 from carrara.features.training_set import read_training_set
-from carrara.models.registry import learned_files, opened
+from carrara.models.registry import learned_files, opened, resolve
+from carrara.pipelines.out_of_fold import with_folds
+from carrara.pipelines.scores import stages_of
+from carrara.pipelines.scoring import recorded_model
 from carrara.training.inputs import Inputs
 from carrara.training.model import Label, Model
+from carrara.training.out_of_fold import scores_of_folds
 from carrara.training.trainers.lightgbm import LightGBM
 from carrara.workspace.workspace import Workspace
 from trips import write_workspace
@@ -104,6 +111,7 @@ def test_what_cannot_be_read_is_said(fresh):
     path.write_text(
         text.replace('features=("depot_state", "driver_trips", "trip")', 'features=("depot_state", "trip")')
     )
+    path.write_text(path.read_text().replace('features=("driver_trips", "trip:far")', 'features=("trip:far",)'))
     with (
         Workspace(fresh.root) as workspace,
         pytest.raises(TrainingError, match=r"(?s)not its feature 'driver_trips:.*Add to"),
@@ -127,5 +135,109 @@ def test_what_cannot_be_read_is_said(fresh):
     ):
         workspace.train("late")
     label = Label("trips", "late", "at")
+    with pytest.raises(DefinitionError, match=r"(?s)2 score_folds, and reads no scores.*score_folds=5"):
+        Model("m", ("v:a",), label, None, LightGBM(), score_folds=2)
     with pytest.raises(DefinitionError, match="partitioned, and reads scores"):
         Model("m", ("v:a",), label, None, LightGBM(), partition_by=("v:a",), scores=("risk@1",))
+
+
+NOISE = """
+import carrara
+
+coins = carrara.Dataset("coins", source="coins.parquet")
+
+
+@carrara.on_demand_view(request={"a": "float64", "b": "float64"}, features={"x": "float64", "y": "float64"})
+def noise(a, b):
+    return {"x": a, "y": b}
+
+
+def model(name, **more):
+    label = carrara.Label("coins", "heads", "at", "seen_at")
+    split = carrara.TimeSplit(validation_from="2024-01-20", test_from="2024-01-25")
+    return carrara.Model(name, label=label, split=split, **more)
+
+
+luck = model(
+    "luck",
+    features=("noise",),
+    trainer=carrara.XGBoost(trees=1, depth=14, learning_rate=1.0, min_child_weight=0.01, l2=0.001),
+)
+second = model(
+    "second", features=("noise:x",), scores=("luck@1",), score_folds=FOLDS, trainer=carrara.Linear(l2=0.01)
+)
+"""
+
+
+def coins(folder: Path, folds: int, rows: int = 3_000) -> Path:
+    """A workspace with coins that nothing tells how they fall, and a first model that remembers each that it saw."""
+    random = np.random.default_rng(0)
+    at = datetime(2024, 1, 1, tzinfo=UTC) + np.sort(random.uniform(0, 30, rows)) * timedelta(days=1)
+    columns = {"at": at.tolist(), "seen_at": (at + timedelta(hours=6)).tolist(), "heads": random.random(rows) < 0.5}
+    folder.mkdir(parents=True)
+    pl.DataFrame({**columns, "a": random.normal(size=rows), "b": random.normal(size=rows)}).write_parquet(
+        folder / "coins.parquet"
+    )
+    (folder / "carrara.toml").write_text("")
+    (folder / "definitions.py").write_text(NOISE.replace("FOLDS", str(folds)))
+    return folder
+
+
+def test_scores_out_of_fold_do_not_tell_what_only_memory_knows(tmp_path):
+    with Workspace(coins(tmp_path / "ws", folds=3)) as workspace:
+        workspace.train("luck")
+        trained = workspace.train("second")
+        stores, record = workspace.stores, workspace.models.record("second@1")
+        stage = folded(stores, "second@1")
+        rows = read_training_set(stores, "second", record["datasets"]["training_set"]["version"])[1].collect()
+        seen = rows.filter((pl.col("at") >= stage.folds[0].begin) & (pl.col("at") < parse_time("2024-01-19")))
+        in_sample = scores_of_folds([replace(stage, folds=(replace(stage.folds[0], graph=stage.graph),))], seen, "at")
+        out_of_fold = scores_of_folds([stage], seen, "at")
+        area = {
+            name: roc_auc_score(seen["heads"], found["luck@1"][:, 0])
+            for name, found in {"in": in_sample, "out": out_of_fold}.items()
+        }
+        # The version knows its own rows by heart, which would be all that the second model looks at.
+        assert area["in"] > 0.85
+        assert 0.45 < area["out"] < 0.55
+        assert trained.evaluation.metrics["log_loss"].value < 0.75
+        assert record["metrics"]["validation"] == {}
+        assert record["datasets"]["parts"]["train"]["rows"] < rows.height * 0.6
+        assert workspace.models.reproduce("second@1").equal
+        # What only the first model reads is an input, and no column of the second one's matrix.
+        with opened(stores, workspace.models.get("second@1")) as servable:
+            assert [spec.name for spec in servable.signature.inputs] == ["noise:x", "noise:y"]
+            matrix = Inputs.of_files(servable.signature.inputs, learned_files(stores, workspace.models.get("second@1")))
+        assert matrix.names == ("noise:x", "luck@1:probability")
+        (found,) = workspace.predict("second@1", [{"a": 0.1, "b": 0.2}]).rows["probability"]
+        assert 0 < found < 1
+        assert workspace.train("second").reused
+
+
+def test_a_fold_knows_only_what_was_known_when_it_begins(tmp_path):
+    folder = coins(tmp_path / "ws", folds=2, rows=400)
+    table = pl.read_parquet(folder / "coins.parquet")
+    with Workspace(folder) as workspace:
+        workspace.train("luck")
+        first = folded(workspace.stores, "luck@1", "luck@1")
+    later = pl.col("seen_at") >= first.folds[1].begin
+    changed = table.with_columns(heads=pl.when(later).then(~pl.col("heads")).otherwise("heads"))
+    changed.write_parquet(folder / "coins.parquet")
+    with Workspace(folder) as workspace:
+        workspace.train("luck")
+        second = folded(workspace.stores, "luck@2", "luck@2")
+    assert [one.graph == other.graph for one, other in zip(first.folds, second.folds, strict=True)] == [True, True]
+    assert first.graph != second.graph
+
+
+def test_folds_with_too_few_rows_are_said(tmp_path):
+    with Workspace(coins(tmp_path / "ws", folds=40, rows=120)) as workspace:
+        workspace.train("luck")
+        with pytest.raises(TrainingError, match=r"(?s)fold 1 of 40 of luck@1, on what was.*fewer score_folds"):
+            workspace.train("second")
+
+
+def folded(stores, address: str, of: str = "luck@1"):
+    """The stage that a version reads, with its folds fitted anew."""
+    model, service = recorded_model(stores, resolve(stores, address))
+    return with_folds(stores, stages_of(stores, model, service, (of,)), model.score_folds or 2)[0]

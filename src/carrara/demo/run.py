@@ -19,7 +19,7 @@ from carrara.demo.clients import GrpcClient, RestClient
 from carrara.demo.parity import compare_with_offline
 from carrara.demo.server import ServerProcess
 from carrara.demo.template import MONTH, YEAR, Period, write_template
-from carrara.features.service import resolve_features
+from carrara.features.model_features import features_of_model
 from carrara.metadata.alerts import AlertState
 from carrara.monitoring.live import MonitorReport
 from carrara.pipelines.prepare import materialise_views
@@ -143,7 +143,7 @@ def _ingest(workspace: Workspace, step: Step) -> None:
 def _materialise(workspace: Workspace, until: datetime, *, rebuild: bool = False) -> int:
     """Only the views that the model reads."""
     definitions = workspace.definitions
-    service = resolve_features(definitions, definitions.of_kind("model")[MODEL].features, where=MODEL)
+    service = features_of_model(definitions, definitions.of_kind("model")[MODEL], where=MODEL)
     views = [view for view, _ in service.stored]
     done = materialise_views(workspace.stores, definitions, views, until, rebuild=rebuild)
     return sum(one.entities for one in done)

@@ -82,12 +82,16 @@ class FeatureService:
 
 @dataclass(frozen=True)
 class ResolvedFeatures:
-    """Features in a fixed order, the views that make them (inputs before users), and their entities."""
+    """Features in a fixed order, the views that make them (inputs before users), and their entities.
+
+    `borrowed` are those that a model does not list itself: models read them whose scores it reads.
+    """
 
     features: tuple[str, ...]
     stored: tuple[tuple[StoredView, Entity], ...]
     on_demand: tuple[OnDemandView, ...]
     policy: Policy = Policy()
+    borrowed: tuple[str, ...] = ()
 
     @cached_property
     def keys(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from carrara.core.errors import ColumnMissing, DataError, NotFoundError
 from carrara.data.versions import read_dataset
 from carrara.evaluation.metrics import Kind
 from carrara.evaluation.slicing import Slicing
-from carrara.features.service import resolve_features
+from carrara.features.model_features import features_of_model
 from carrara.models.registry import ModelVersion, recorded_definitions
 from carrara.models.signature import QUERY_ID
 from carrara.monitoring.prediction_log import log_table, once, scan_log
@@ -76,7 +76,7 @@ class OutcomeRule:
         definitions = recorded_definitions(stores, version)
         # Serving asks for live metrics, and never imports training: the model is known by what it says.
         model = definitions.of_kind("model")[version.model]
-        service = resolve_features(definitions, model.features, where=f"model '{version}'")
+        service = features_of_model(definitions, model, where=f"model '{version}'")
         label = model.label
         where = {name: getattr(label, name) for name in ("dataset", "column", "time", "known_at", "kind")}
         group = getattr(label, "group", None)

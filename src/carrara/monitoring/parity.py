@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from carrara.core.errors import CarraraError
-from carrara.features.service import ResolvedFeatures, resolve_features
+from carrara.features.model_features import features_of_model
+from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import join_features
 from carrara.models.registry import ModelVersion, recorded_definitions
 from carrara.monitoring.source_rows import SourceRow, source_row
@@ -50,8 +51,8 @@ class Parity:
 def service_of(stores: Stores, version: ModelVersion) -> ResolvedFeatures:
     """The features that a version reads, by the definitions that were recorded with it."""
     definitions = recorded_definitions(stores, version)
-    references = definitions.of_kind("model")[version.model].features
-    return resolve_features(definitions, references, where=f"model '{version}'")
+    model = definitions.of_kind("model")[version.model]
+    return features_of_model(definitions, model, where=f"model '{version}'")
 
 
 def compare_rows(

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from carrara.core.errors import DataError
-from carrara.features.service import ResolvedFeatures, resolve_features
+from carrara.features.model_features import features_of_model
+from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import join_features
 from carrara.models.registry import ModelVersion, opened, recorded_definitions, written_record
 from carrara.models.signature import DEFAULT_SIGNATURE, EVENT_TIME
@@ -76,8 +77,8 @@ def _log(stores: Stores, version: ModelVersion, since: timedelta) -> pl.LazyFram
 
 def _service(stores: Stores, version: ModelVersion) -> ResolvedFeatures:
     definitions = recorded_definitions(stores, version)
-    references = definitions.of_kind("model")[version.model].features
-    return resolve_features(definitions, references, where=f"model '{version}'")
+    model = definitions.of_kind("model")[version.model]
+    return features_of_model(definitions, model, where=f"model '{version}'")
 
 
 def _asked_by_keys(rows: pl.DataFrame, service: ResolvedFeatures, version: ModelVersion) -> pl.DataFrame:

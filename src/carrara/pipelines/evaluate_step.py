@@ -46,10 +46,12 @@ def evaluate_step(
     def judge() -> dict[str, Any]:
         classes, where = tuple(fitted["classes"]), f"part of '{model.name}'"
         labels = {name: encoded(model.label, parts[name], classes, f"the {name} {where}") for name in parts}
-        groups = {name: queries(model.label, parts[name], f"the {name} {where}") for name in ("validation", "test")}
+        # A stage may have learned from all of the validation part.
+        scored = [name for name in ("validation", "test") if parts[name].height]
+        groups = {name: queries(model.label, parts[name], f"the {name} {where}") for name in scored}
         servable = open_fitted(stores, fitted)
         try:
-            scores = {name: scores_of(servable, parts[name]) for name in ("validation", "test")}
+            scores = {name: scores_of(servable, parts[name]) for name in scored}
             explanations = explained(stores, model, servable, fitted, parts["test"], labels["test"], groups["test"])
         finally:
             servable.close()
@@ -70,15 +72,17 @@ def evaluate_step(
             groups=groups["test"],
             seed=model.seed,
         )
-        validation = measure(
-            labels["validation"],
-            scores["validation"],
-            model.measured,
-            kind=model.label.kind,
-            threshold=model.threshold,
-            weights=metric_weights(model, parts["validation"]),
-            groups=groups["validation"],
-        )
+        validation = {}
+        if "validation" in scored:
+            validation = measure(
+                labels["validation"],
+                scores["validation"],
+                model.measured,
+                kind=model.label.kind,
+                threshold=model.threshold,
+                weights=metric_weights(model, parts["validation"]),
+                groups=groups["validation"],
+            )
         result = {
             "evaluation": evaluation.as_dict(),
             "validation": {name: value.as_dict() for name, value in validation.items()},

@@ -25,6 +25,7 @@ from carrara.training.fit import FittedModel, fit_prepared, prepare
 from carrara.training.model import Model
 from carrara.training.partitions import fit_partitioned, inner_features
 from carrara.training.proof import said
+from carrara.training.stages import Stage
 from carrara.training.tuning import Trial, best_of, search_space, tune, tuned_metric, with_parameters
 
 
@@ -43,6 +44,7 @@ def tune_step(
             training_set.digest,
             _learned_from(model),
             described(work.stages),
+            *([model.score_folds] if model.score_folds else []),
             space,
             by.spec(),
             libraries,
@@ -97,7 +99,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
     start = work.start.manifest if work.start is not None else None
     key = digest_data(
         ["train", training_set.digest, _learned_from(model), _libraries(installed), start, work.seen, work.team.spec()]
-        + [[stage.address, digest_bytes(stage.graph)] for stage in work.stages]
+        + [[stage.address, *map(digest_bytes, _graphs(stage))] for stage in work.stages]
     )
     checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
 
@@ -139,6 +141,10 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
     fitted = remembered(stores, work.run_id, step, key, fit)
     checkpoint.clear()
     return fitted
+
+
+def _graphs(stage: Stage) -> list[bytes]:
+    return [stage.graph, *(fold.graph for fold in stage.folds)]
 
 
 def _scratch(stores: Stores) -> Path:

@@ -11,6 +11,7 @@ from carrara.core.errors import CarraraError, DefinitionError, NotFoundError
 from carrara.core.html import html_table
 from carrara.data.ingest import in_order
 from carrara.features.aggregates import AggregateView
+from carrara.features.model_features import features_of_model
 from carrara.features.service import resolve_features
 from carrara.features.views import FeatureView
 from carrara.metadata.applied import applied_specs, replace_applied
@@ -97,7 +98,7 @@ def check(definitions: Definitions) -> None:
     for name, model in definitions.of_kind("model").items():
         where = f"model '{name}'"
         _known(definitions, "dataset", model.label.dataset, where)
-        resolve_features(definitions, model.features, where=where)
+        features_of_model(definitions, model, where=where)
 
 
 def _require(definitions: Definitions, fields: Sequence[str]) -> None:

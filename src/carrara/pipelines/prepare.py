@@ -11,8 +11,9 @@ from carrara.core.progress import Progress, Step
 from carrara.data.ingest import Ingested, in_order, ingest
 from carrara.features.entities import Entity
 from carrara.features.materialise import Materialised, materialise
+from carrara.features.model_features import features_of_model
 from carrara.features.offline import FeatureTable, compute_feature_table
-from carrara.features.service import StoredView, definition_digest, resolve_features
+from carrara.features.service import StoredView, definition_digest
 from carrara.metadata.deployments import current_deployments
 from carrara.models.address import ModelAddress
 from carrara.models.registry import recorded_definitions, resolve
@@ -81,8 +82,8 @@ def former_views(stores: Stores, views: Sequence[StoredView]) -> list[tuple[Defi
     for deployed in current_deployments(stores.metadata):
         version = resolve(stores, ModelAddress(deployed.model, deployed.version))
         recorded = recorded_definitions(stores, version)
-        references = recorded.of_kind("model")[version.model].features
-        for view, _ in resolve_features(recorded, references, where=f"model '{version}'").stored:
+        model = recorded.of_kind("model")[version.model]
+        for view, _ in features_of_model(recorded, model, where=f"model '{version}'").stored:
             digest = definition_digest(view)
             if view.name in now and digest != now[view.name]:
                 found[view.name, digest] = (recorded, view)

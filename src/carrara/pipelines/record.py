@@ -141,13 +141,14 @@ def _features(
     parts: Mapping[str, Rows],
     explanations: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """Each feature: its distribution in every part, in the bins of the train part, and what the model makes of it."""
+    """Each feature: its distribution in every part, in the bins of the train part, and what the model makes of it. An
+    array has no distribution."""
     shap = explanations.get("shap") or {}
     found = []
     for name in service.features:
         values = parts["train"][name]
         statistics = column_statistics(values.to_frame())[name]
-        distribution = ReferenceDistribution.from_values(as_numpy(values))
+        distribution = None if values.dtype.is_nested() else ReferenceDistribution.from_values(as_numpy(values))
         found.append(
             {
                 "name": name,
@@ -158,8 +159,10 @@ def _features(
                 "shap": shap["features"].get(name) if shap else None,
                 "dependence": explanations.get("dependence", {}).get(name),
                 "statistics": statistics,
-                "distribution": distribution.as_dict(),
-                "parts": {part: distribution.count(as_numpy(parts[part][name])).tolist() for part in parts},
+                "distribution": distribution.as_dict() if distribution is not None else None,
+                "parts": {part: distribution.count(as_numpy(rows[name])).tolist() for part, rows in parts.items()}
+                if distribution is not None
+                else {},
             }
         )
     return found

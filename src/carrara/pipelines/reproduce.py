@@ -13,8 +13,8 @@ from carrara.core.html import html_table
 from carrara.data.rows import Rows
 from carrara.data.table_digest import digest_frame
 from carrara.data.versions import dataset_version
+from carrara.features.model_features import features_of_model
 from carrara.features.offline import former_table
-from carrara.features.service import resolve_features
 from carrara.features.training_set import read_training_set, training_rows
 from carrara.models.registry import (
     LEARNED,
@@ -25,6 +25,7 @@ from carrara.models.registry import (
     resolve,
 )
 from carrara.pipelines.continued import begun_with, former_of, unseen
+from carrara.pipelines.out_of_fold import with_folds
 from carrara.pipelines.plan import differences
 from carrara.pipelines.scores import out_of_sample, stages_of
 from carrara.pipelines.steps import on_engine
@@ -90,7 +91,7 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
     tuning = record["summary"].get("tuning")
     if tuning:
         model = with_trainer(model, tuning["parameters"])
-    service = resolve_features(definitions, model.features, where=f"model '{version}'")
+    service = features_of_model(definitions, model, where=f"model '{version}'")
     kept, rows = read_training_set(stores, version.model, record["datasets"]["training_set"]["version"])
     name, number, _ = kept.dataset
     tables = {}
@@ -103,7 +104,8 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
     rebuilt = training_rows(stores, service, labels, tables, model.label.time, carried_columns(model))
     parts = model.split.split(rows.collect(), time=model.label.time, known_at=model.label.known_at)
     stages = stages_of(stores, model, service, tuple(record["summary"].get("stages", ())))
-    later = out_of_sample(stores, dict(parts), model, stages)
+    stages = with_folds(stores, stages, model.score_folds)
+    later = out_of_sample(parts, model, stages)
     prepared = _prepared(stores, model, inner_features(model, service.features), later, record["summary"], stages)
     if model.partition_by:
         made = fit_partitioned(model, service.features, parts, prepared, lambda done, total: None)

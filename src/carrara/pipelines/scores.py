@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from carrara.core.clock import parse_time
 from carrara.core.definitions import Definitions
 from carrara.core.errors import TrainingError
 from carrara.data.rows import Rows
-from carrara.features.service import ResolvedFeatures, definition_digest, resolve_features
+from carrara.features.model_features import features_of_model
+from carrara.features.service import ResolvedFeatures, definition_digest
 from carrara.models.registry import SERVABLE, ModelVersion, read_record, recorded_definitions, resolve
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 from carrara.storage.stores import Stores
@@ -42,14 +45,21 @@ def _stage(stores: Stores, model: Model, service: ResolvedFeatures, version: Mod
     _check_views(stores, model, service, version)
     file = stores.artifacts.manifest(version.manifest)[f"{SERVABLE}model.onnx"]
     graph = stores.artifacts.get(str(file["sha256"]), name="model.onnx")
-    return Stage(str(version), graph, signature, tuple(record["parameters"].get("classes", ())))
+    return Stage(
+        str(version),
+        graph,
+        signature,
+        tuple(record["parameters"].get("classes", ())),
+        borrowed=tuple(spec.name for spec in signature.inputs if spec.name in service.borrowed),
+        until=parse_time(learned_until(stores, version)),
+    )
 
 
 def _check_views(stores: Stores, model: Model, service: ResolvedFeatures, version: ModelVersion) -> None:
     """A view that has another definition by now would feed the other model something it does not know."""
     then: Definitions = recorded_definitions(stores, version)
-    references = then.of_kind("model")[version.model].features
-    former = resolve_features(then, references, where=f"model '{version}'")
+    other = then.of_kind("model")[version.model]
+    former = features_of_model(then, other, where=f"model '{version}'")
     now = {view.name: definition_digest(view) for view, _ in service.stored}
     for view, _ in former.stored:
         if now.get(view.name) != definition_digest(view):
@@ -67,23 +77,38 @@ def learned_until(stores: Stores, version: ModelVersion) -> str:
     return max(str(parts[name]["known"]) for name in ("train", "validation"))
 
 
-def out_of_sample(stores: Stores, parts: dict[str, Rows], model: Model, stages: tuple[Stage, ...]) -> dict[str, Rows]:
+def out_of_sample(parts: Mapping[str, Rows], model: Model, stages: tuple[Stage, ...]) -> dict[str, Rows]:
     """The rows that are predicted after all that a stage has learned from: on earlier ones its score is hindsight.
+    Where a stage has folds, the rows to train on and to stop by begin with the first, whose fits know nothing of them.
 
     Raises TrainingError where a part is left without rows.
     """
     if not stages:
-        return parts
-    until = max(learned_until(stores, resolve(stores, stage.address)) for stage in stages)
-    kept = {name: rows.filter(pl.col(model.label.time) > parse_time(until)) for name, rows in parts.items()}
-    for name, rows in kept.items():
-        if not rows.height:
+        return dict(parts)
+    kept = {}
+    for name, rows in parts.items():
+        time, folded = pl.col(model.label.time), name != "test"
+        kept[name] = rows.filter(*(_unseen(stage, time, folded) for stage in stages))
+        if not kept[name].height:
+            until = max(str(stage.until) for stage in stages)
             raise TrainingError(
                 f"every row of the {name} part of '{model.name}' is older than what "
                 f"{' and '.join(stage.address for stage in stages)} learned from (until {until[:19]})",
-                hint="Train the first stage on older rows: move its split's times back.",
+                hint="Train the first stage on older rows: move its split's times back."
+                + ("" if name == "test" else " Or have its earlier rows scored out of fold: score_folds=5."),
             )
     return kept
+
+
+def _unseen(stage: Stage, time: pl.Expr, folded: bool) -> pl.Expr:
+    return time >= stage.folds[0].begin if folded and stage.folds else time > stage.until
+
+
+def judgeable(parts: Mapping[str, Rows], model: Model, stages: tuple[Stage, ...]) -> dict[str, Rows]:
+    """The parts as the model may be judged by them that is served, whose stages are the versions themselves: without
+    the rows of the validation part that a stage has learned from, be it all."""
+    folded = [_unseen(stage, pl.col(model.label.time), False) for stage in stages if stage.folds]
+    return {**parts, "validation": parts["validation"].filter(*folded)} if folded else dict(parts)
 
 
 def described(stages: tuple[Stage, ...]) -> list[str]:

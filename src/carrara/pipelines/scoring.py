@@ -7,7 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from carrara.features.service import ResolvedFeatures, resolve_features
+from carrara.features.model_features import features_of_model
+from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import join_features
 from carrara.models.registry import ModelVersion, opened, recorded_definitions
 from carrara.pipelines.evaluate_step import scores_of
@@ -19,7 +20,7 @@ def recorded_model(stores: Stores, version: ModelVersion) -> tuple[Model, Resolv
     """A version's definition and its features, as they were when it was trained."""
     definitions = recorded_definitions(stores, version)
     model = definitions.get("model", version.model, Model)
-    return model, resolve_features(definitions, model.features, where=f"model '{version}'")
+    return model, features_of_model(definitions, model, where=f"model '{version}'")
 
 
 def row_columns(service: ResolvedFeatures, time: str) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from carrara.core.definitions import Definitions
@@ -14,8 +14,8 @@ from carrara.core.progress import Progress, Step
 from carrara.data.rows import Rows, split_table
 from carrara.data.versions import dataset_version
 from carrara.evaluation.evaluate import Evaluation
+from carrara.features.model_features import features_of_model
 from carrara.features.offline import current_table
-from carrara.features.service import resolve_features
 from carrara.features.training_set import TrainingSet, build_training_set, read_training_set, training_set_key
 from carrara.metadata.runs import run
 from carrara.models.notebook import gates_table
@@ -24,10 +24,11 @@ from carrara.pipelines.continued import last_learned, unseen, version_to_go_on_f
 from carrara.pipelines.evaluate_step import evaluate_step
 from carrara.pipelines.fit_step import fit_said, fit_step, tune_step
 from carrara.pipelines.judge_step import judge_step
+from carrara.pipelines.out_of_fold import folds_step
 from carrara.pipelines.prepare import compute_features, ingest_for
 from carrara.pipelines.record import model_record, overlap_warnings
 from carrara.pipelines.run_log import logged
-from carrara.pipelines.scores import described, out_of_sample, stages_of
+from carrara.pipelines.scores import described, judgeable, out_of_sample, stages_of
 from carrara.pipelines.slices import check_slices
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage.stores import Stores
@@ -74,11 +75,16 @@ def train(
     registered too, and cannot be deployed.
     """
     model = definitions.get("model", name, Model)
-    service = resolve_features(definitions, model.features, where=f"model '{name}'")
+    service = features_of_model(definitions, model, where=f"model '{name}'")
     _check_team(model, team)
     if new_rows and trials:
         raise TrainingError(
             "new rows alone are too few to choose hyper-parameters by", hint="Tune without --new-rows, or not at all."
+        )
+    if model.score_folds and (new_rows or start):
+        raise TrainingError(
+            f"'{name}' has its scores out of fold, and goes on from no version",
+            hint="Train it without --from and --new-rows.",
         )
     begun = resolve(stores, start) if start else None
     if new_rows and begun is None:
@@ -101,7 +107,10 @@ def train(
             stages=stages,
         )
         training_set = assembled(work, progress)
-        parts = out_of_sample(stores, _parts(work, training_set), model, stages)
+        if model.score_folds:
+            with progress.step("folds") as step:
+                work = replace(work, stages=folds_step(work, step))
+        parts = out_of_sample(_parts(work, training_set), model, work.stages)
         if trials:
             with progress.step("tune") as step:
                 work = tune_step(work, training_set, parts, step, trials, jobs)
@@ -111,7 +120,8 @@ def train(
             new = f"{fitted['rows']:,} rows that {begun} has not seen; " if seen is not None else ""
             step.said = new + fit_said(fitted)
         with progress.step("evaluate") as step:
-            evaluation, judged = evaluate_step(work, training_set, fitted, parts, step)
+            judgeable_parts = judgeable(parts, model, work.stages)
+            evaluation, judged = evaluate_step(work, training_set, fitted, judgeable_parts, step)
             step.said = _headline(evaluation, judged)
         with progress.step("register") as step:
             version = _registered(work, training_set, fitted, parts, evaluation, judged, step)

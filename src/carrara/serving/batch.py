@@ -13,7 +13,7 @@ from polars.exceptions import PolarsError
 
 from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, utc_times
 from carrara.core.errors import DataError
-from carrara.features.service import resolve_features
+from carrara.features.model_features import features_of_model
 from carrara.features.training_set import join_features
 from carrara.models.registry import ModelVersion, opened, read_record, recorded_definitions
 from carrara.models.signature import EVENT_TIME
@@ -28,8 +28,8 @@ def predict_batch(stores: Stores, version: ModelVersion, source: Path, target: P
     """
     rows = _read(source)
     definitions = recorded_definitions(stores, version)
-    references = definitions.of_kind("model")[version.model].features
-    service = resolve_features(definitions, references, where=f"model '{version}'")
+    model = definitions.of_kind("model")[version.model]
+    service = features_of_model(definitions, model, where=f"model '{version}'")
     typed = _typed(rows, service.request, str(source))
     if EVENT_TIME not in rows.columns:
         typed = typed.with_columns(pl.lit(stores.clock()).cast(UTC_TIME).alias(EVENT_TIME))

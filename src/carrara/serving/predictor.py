@@ -12,8 +12,8 @@ from carrara.core.clock import Clock, microseconds
 from carrara.core.errors import NotFoundError, RequestError
 from carrara.core.identity import new_ids
 from carrara.core.stages import stage
+from carrara.features.model_features import features_of_model
 from carrara.features.retrieval import FeatureValues, Retriever
-from carrara.features.service import resolve_features
 from carrara.models.registry import SERVABLE, ModelVersion, open_version, recorded_definitions
 from carrara.models.runtimes.base import Servable
 from carrara.models.signature import (
@@ -157,8 +157,8 @@ def open_predictor(stores: Stores, version: ModelVersion) -> ModelPredictor:
 def retriever_of(stores: Stores, version: ModelVersion) -> Retriever:
     """What reads a version's features, by the definitions that were recorded with it."""
     definitions = recorded_definitions(stores, version)
-    references = definitions.of_kind("model")[version.model].features
-    return Retriever(resolve_features(definitions, references, where=f"model '{version}'"), stores.online)
+    model = definitions.of_kind("model")[version.model]
+    return Retriever(features_of_model(definitions, model, where=f"model '{version}'"), stores.online)
 
 
 def _one_query(rows: int) -> Array:

@@ -21,6 +21,7 @@ from carrara.training.cluster.supervisor import fit_together
 from carrara.training.inputs import Inputs, fit_inputs
 from carrara.training.labels import classes_of, encoded, queries
 from carrara.training.model import Model
+from carrara.training.out_of_fold import scores_of_folds
 from carrara.training.proof import exported
 from carrara.training.stages import Stage
 from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task
@@ -87,12 +88,14 @@ def prepare(
 
     TrainingError names what cannot be learned.
     """
+    names = ("train", "validation")
+    scores = {name: scores_of_folds(stages, parts[name], model.label.time) for name in names}
     if former is not None:
         inputs, classes = former.inputs, former.classes
     else:
         classes = classes_of(model.label, parts["train"], f"the train part of '{model.name}'")
-        inputs = fit_inputs(features, model.transforms, parts["train"], stages)
-    made = {name: _part(model, inputs, classes, parts[name], name, folder) for name in ("train", "validation")}
+        inputs = fit_inputs(features, model.transforms, parts["train"], stages, scores["train"])
+    made = {name: _part(model, inputs, classes, parts[name], name, folder, scores[name]) for name in names}
     if model.class_weights is not None:
         by_class = class_weights(model.class_weights, made["train"], classes or ("False", "True"))
         made = {name: _weighed(part, by_class) for name, part in made.items()}
@@ -149,14 +152,22 @@ def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
     )
 
 
-def _part(model: Model, inputs: Inputs, classes: tuple[str, ...], rows: Rows, name: str, folder: Path | None) -> Part:
+def _part(
+    model: Model,
+    inputs: Inputs,
+    classes: tuple[str, ...],
+    rows: Rows,
+    name: str,
+    folder: Path | None,
+    scores: Mapping[str, Array],
+) -> Part:
     where = f"the {name} part of '{model.name}'"
     labels = encoded(model.label, rows, classes, where)
     if said := _without_differences(model, labels, classes, rows, name, where):
         raise TrainingError(said, hint="A model learns from differences; move the split's times.")
     weights = None if model.weight is None else _weights(rows[model.weight], where)
     groups = queries(model.label, rows, where)
-    return Part(inputs.matrix(rows, folder), labels.astype(np.float32), weights, groups)
+    return Part(inputs.matrix(rows, folder, scores), labels.astype(np.float32), weights, groups)
 
 
 def _without_differences(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Inputs:
 
     `names` are the matrix's columns and `sources` the features that each comes from; `categories` are the columns that
     hold places of categories, `shapes` those of arrays. `graph` is an ONNX model, None where the matrix is the features
-    as they are.
+    as they are; `given_scores` is the same with the scores of stages as its inputs `score_tensors`, by their addresses.
     """
 
     features: tuple[TensorSpec, ...]
@@ -57,21 +57,26 @@ class Inputs:
     graph: bytes | None = None
     learned: list[dict[str, Any]] = field(default_factory=list)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    given_scores: bytes | None = None
+    score_tensors: Mapping[str, str] = field(default_factory=dict)
 
-    def matrix(self, rows: Rows, folder: Path | None = None) -> Array:
-        """The columns of the matrix, float32 of shape (rows, columns), NaN for missing.
+    def matrix(self, rows: Rows, folder: Path | None = None, scores: Mapping[str, Array] | None = None) -> Array:
+        """The columns of the matrix, float32 of shape (rows, columns), NaN for missing; `scores` are those of stages,
+        by their addresses, which the graph would compute otherwise.
 
         One that is larger than MOST_IN_MEMORY is in a file in `folder`, which is gone when nobody uses it any more.
         Raises StorageError where there is no room for it.
         """
         made, names, done = _room(rows.height, len(self.names), folder), [spec.name for spec in self.features], 0
-        graph = None if self.graph is None else session(self.graph)
+        used = self.graph if not scores else self.given_scores
+        graph = None if used is None else session(used)
         for batch in batches(rows, names):
             place, done = done, done + batch.height
             if graph is None:
                 made[place:done] = _numbers(self.features, batch)
             else:
-                (made[place:done],) = graph.run([_OUTPUT], _given(self.features, batch))
+                some = {self.score_tensors[stage]: given[place:done] for stage, given in (scores or {}).items()}
+                (made[place:done],) = graph.run([_OUTPUT], {**tensors_of(self.features, batch), **some})
         return made
 
     def files(self) -> dict[str, bytes]:
@@ -121,10 +126,15 @@ def as_they_are(specs: tuple[TensorSpec, ...]) -> Inputs:
 
 
 def fit_inputs(
-    features: tuple[str, ...], transforms: tuple[Transform, ...], rows: Rows, stages: tuple[Stage, ...] = ()
+    features: tuple[str, ...],
+    transforms: tuple[Transform, ...],
+    rows: Rows,
+    stages: tuple[Stage, ...] = (),
+    scores: Mapping[str, Array] | None = None,
 ) -> Inputs:
     """Fit transforms on the training rows, in the order of their declaration; of more than MOST_IN_MEMORY numbers,
-    on every n-th row. The scores of `stages` are columns that transforms can take, too.
+    on every n-th row. The scores of `stages` are columns that transforms can take, too; `scores` are those that are
+    known of these rows, by the stages' addresses.
 
     Raises ColumnTypeMismatch for a feature that is no number, boolean or text; TrainingError for a text that no
     transform makes a number of, and for a feature that is missing in every row.
@@ -136,14 +146,21 @@ def fit_inputs(
     if not transforms and not stages:
         _refuse_texts([spec.name for spec in specs if spec.dtype == "string"])
         return as_they_are(specs)
-    looked_at = rows.gather_every(1 + rows.height * len(features) // MOST_IN_MEMORY).select(features)
-    given = _given(specs, looked_at)
+    every = 1 + rows.height * len(features) // MOST_IN_MEMORY
+    looked_at = rows.gather_every(every).select(features)
+    given, known = tensors_of(specs, looked_at), scores or {}
     graph, learned = Graph(), []
     columns = _columns(graph, specs, given)
+    tensors: dict[str, str] = {}
     for stage in stages:
         numbers = [place for spec in _number_specs(stage.signature.inputs) for place in _places(specs, spec.name)]
-        columns[stage.names[0]] = stage.column(graph, NUMBERS, numbers, given)
-    untouched = {name: columns[name] for name in features}
+        given_scores = known[stage.address][::every] if stage.address in known else None
+        column = columns[stage.names[0]] = stage.column(graph, NUMBERS, numbers, given, given_scores)
+        if given_scores is not None:
+            tensors[stage.address] = column.tensor
+    for name in {name for stage in stages for name in stage.borrowed}:
+        del columns[name]
+    untouched = {name: columns[name] for name in features if name in columns}
     for transform in transforms:
         made, found = transform.fit(columns, graph)
         columns |= made
@@ -170,7 +187,11 @@ def fit_inputs(
             categories[name] = part.categories
             if len(part.names) > 1:
                 shapes[name] = (len(part.names),)
-    return Inputs(specs, tuple(sources), sources, categories, graph.model(given, _OUTPUT), learned, shapes)
+    inputs = Inputs(specs, tuple(sources), sources, categories, graph.model(given, _OUTPUT), learned, shapes)
+    if not tensors:
+        return inputs
+    scored = {tensor: known[stage] for stage, tensor in tensors.items()}
+    return replace(inputs, given_scores=graph.model({**given, **scored}, _OUTPUT), score_tensors=tensors)
 
 
 def _named(graph: Graph, tensor: str) -> Any:
@@ -256,7 +277,7 @@ def _places(specs: tuple[TensorSpec, ...], name: str) -> range:
     return range(first, first + len(_names_of(spec)))
 
 
-def _given(specs: tuple[TensorSpec, ...], rows: pl.DataFrame) -> dict[str, Array]:
+def tensors_of(specs: tuple[TensorSpec, ...], rows: pl.DataFrame) -> dict[str, Array]:
     """The inputs of a transforms' graph, from a table."""
     texts = {s.name: rows[s.name].fill_null("").to_numpy().astype(object) for s in specs if s.dtype == "string"}
     numbers = _number_specs(specs)

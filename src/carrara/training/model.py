@@ -91,7 +91,8 @@ class Model:
     `transforms` are fitted on the train part, and served in the model; `search` are the hyper-parameters that tuning
     tries, by default those of the trainer. `partition_by` are features, texts, for each value of which that has
     `partition_rows` training rows there is a model of its own. `scores` are versions of other models, `"risk@2"`, whose
-    scores are inputs beside the features. A scheduler trains it by its `schedule`, `"@weekly"` or
+    scores are inputs beside the features; rows that these have learned from are left out, or with `score_folds` scored
+    by so many fits of them on earlier rows alone. A scheduler trains it by its `schedule`, `"@weekly"` or
     a cron expression, and when `retrain` says so; a fit that takes longer than `time_limit`,
     such as `"2h"`, or more than `memory_limit`, such as `"4GB"`, is ended.
     """
@@ -111,6 +112,7 @@ class Model:
     partition_by: tuple[str, ...] = ()
     partition_rows: int = 1_000
     scores: tuple[str, ...] = ()
+    score_folds: int = 0
     baseline: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     threshold: float = 0.5
@@ -134,6 +136,12 @@ class Model:
             )
         if self.scores and self.partition_by:
             raise DefinitionError(f"model '{self.name}' is partitioned, and reads scores: it can do one of them")
+        if self.score_folds < 0 or (self.score_folds and not self.scores):
+            raise DefinitionError(
+                f"model '{self.name}' has {self.score_folds} score_folds, and "
+                + ("reads no scores" if not self.scores else "0 is the least"),
+                hint='scores=("risk@2",), score_folds=5',
+            )
         if self.baseline and not self.label.column:
             raise DefinitionError(f"model '{self.name}' has no label, of which a baseline could be the mean")
         kinds: tuple[Kind, ...] = getattr(self.trainer, "kinds", tuple(OUTPUTS))
@@ -186,6 +194,8 @@ class Model:
         return (self.slices,) if isinstance(self.slices, Mapping) else self.slices
 
     def spec(self) -> dict[str, Any]:
+        # What was trained before there were folds keeps its digest.
+        folds = {"score_folds": self.score_folds} if self.score_folds else {}
         return {
             "features": list(self.features),
             "label": self.label.spec(),
@@ -202,6 +212,7 @@ class Model:
             "partition_by": list(self.partition_by),
             "partition_rows": self.partition_rows,
             "scores": list(self.scores),
+            **folds,
             "slices": [list(one) if isinstance(one, tuple) else one for one in self._sliced],
             "baseline": list(self.baseline),
             "gates": [gate.spec() for gate in self.gates],

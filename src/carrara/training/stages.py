@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,30 @@ from carrara.training.transforms.graph import Column, Graph
 
 
 @dataclass(frozen=True)
+class Fold:
+    """A fit of another model on what was known at `begin` alone: its graph scores the rows from then on, until the next
+    fold begins."""
+
+    begin: datetime
+    graph: bytes
+
+
+@dataclass(frozen=True)
 class Stage:
     """A version of another model that is read: its address, its ONNX graph, its signature and the names of its classes.
 
-    The first output of the signature is the score.
+    The first output of the signature is the score. `borrowed` are those of its features that the model which reads it
+    does not list itself. Rows that it has learned from, `until` a time, are scored by its `folds`, oldest first, in
+    training; where there are none, such rows are left out.
     """
 
     address: str
     graph: bytes
     signature: Signature
     classes: tuple[str, ...] = ()
+    borrowed: tuple[str, ...] = ()
+    until: datetime | None = None
+    folds: tuple[Fold, ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -37,9 +52,11 @@ class Stage:
         name = f"{self.address}:{self.signature.outputs[0].name}"
         return tuple(f"{name}={label}" for label in self.classes) if self.classes else (name,)
 
-    def column(self, graph: Graph, matrix: str, numbers: list[int], given: dict[str, Array]) -> Column:
+    def column(
+        self, graph: Graph, matrix: str, numbers: list[int], given: dict[str, Array], scores: Array | None = None
+    ) -> Column:
         """The score as a column of a graph, whose input `matrix` has the stage's own in the places `numbers`, and whose
-        texts are inputs by their names."""
+        texts are inputs by their names. `scores` are what transforms learn from where the graph's own are hindsight."""
         onnx = require("onnx", extra="xgboost", purpose="a model that reads another one's score")
         model = _of_opset(onnx, self)
         prefix = f"{self.address}/"
@@ -61,7 +78,7 @@ class Stage:
         score = prefix + self.signature.outputs[0].name
         if not self.classes:
             score = graph.add("Unsqueeze", score, graph.constant([1], np.int64))
-        return Column(score, graph.run(score, given), self.names, self.features)
+        return Column(score, graph.run(score, given) if scores is None else scores, self.names, self.features)
 
 
 def _of_opset(onnx: Any, stage: Stage) -> Any:

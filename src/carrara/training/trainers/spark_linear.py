@@ -43,7 +43,7 @@ class SparkLinear:
         check_task(train, task, self.name)
         with on_spark(task, self.name) as spark:
             model = self._model(task).fit(spark.of(train, classes=classes_in(task)))
-            rounds = [float(loss) for loss in model.summary.objectiveHistory] if model.hasSummary else []
+            iterations = int(model.summary.totalIterations) if model.hasSummary else 1
         weights, intercepts = _coefficients(model, task)
         sizes = np.abs(weights).mean(axis=0) * train.features.std(axis=0, dtype=np.float64)
         learned = {
@@ -58,8 +58,7 @@ class SparkLinear:
             to_onnx=lambda: linear_graph(weights, intercepts, task),
             learned={"learned.json": msgspec.json.encode(learned)},
             importance=dict(zip(task.names, (sizes / (sizes.sum() or 1.0)).tolist(), strict=True)),
-            curve={"train": rounds} if rounds else {},
-            summary={"coefficients": int(weights.size), "iterations": max(len(rounds) - 1, 1)},
+            summary={"coefficients": int(weights.size), "iterations": iterations},
             libraries=("pyspark", "onnx"),
         )
 
