@@ -38,7 +38,7 @@ def test_a_convolutional_net_reads_handwritten_digits(tmp_path):
     with Workspace(folder) as workspace:
         record = workspace.models.record("digit@1")
         assert record["metrics"]["test"]["accuracy"]["value"] > 0.93
-        assert record["summary"]["export"]["equal"]
+        assert record["parameters"]["export"]["equal"]
         found = workspace.predict("digit@1", rows.select("image").to_dicts())
     told = np.array(found.rows["probabilities"].to_list()).argmax(axis=1)
     assert (told == rows["digit"].to_numpy()).mean() > 0.93
