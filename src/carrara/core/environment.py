@@ -6,8 +6,10 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,28 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "accelerators": [str(card) for card in accelerators()],
-        "distributions": {d.metadata["Name"].lower(): d.version for d in distributions() if d.metadata["Name"]},
+        "distributions": _distributions(),
     }
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """The versions of some distributions, of those that are installed: others are not looked at."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _distributions() -> dict[str, str]:
+    """Each distribution by its name in lower case; of one that is there twice, what is imported, which comes first."""
+    found: dict[str, str] = {}
+    for one in distributions():
+        # It is parsed at each look.
+        told = one.metadata
+        if told["Name"]:
+            found.setdefault(told["Name"].lower(), told["Version"])
+    return found
 
 
 def code_version(folder: Path) -> dict[str, Any]:

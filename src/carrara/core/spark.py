@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import sys
-import warnings
 from typing import Any
 
 from carrara.core.errors import ConfigurationError
-from carrara.core.plugins import require
 
 _RAISED = re.compile(r"[\w.]+(Error|Exception): ")
 
@@ -47,6 +44,12 @@ def spark_session(master: str, *, purpose: str) -> Any:
     Raises MissingExtra without pyspark; ConfigurationError where Spark cannot be started, and where this process has
     a session at another master, since there is one of them in a process.
     """
+    # The configuration, which every command reads, asks this file for no more than a master.
+    import logging
+    import warnings
+
+    from carrara.core.plugins import require
+
     require("pyspark", extra="spark", purpose=purpose)
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession

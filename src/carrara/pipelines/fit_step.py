@@ -9,7 +9,7 @@ from typing import Any
 
 from carrara.core.clock import now
 from carrara.core.digests import digest_bytes, digest_data
-from carrara.core.environment import environment
+from carrara.core.environment import environment, installed
 from carrara.core.progress import Step
 from carrara.data.rows import Rows
 from carrara.features.training_set import TrainingSet
@@ -35,7 +35,7 @@ def tune_step(
     """The work with the best hyper-parameters that were found."""
     model, metadata = work.model, work.stores.metadata
     space = {name: one.spec() for name, one in search_space(model).items()}
-    by, libraries = tuned_metric(model), _libraries(environment()["distributions"])
+    by, libraries = tuned_metric(model), _libraries()
     name, more_is_better = by.name, bool(by.greater_is_better)
     study = digest_data(
         [
@@ -95,10 +95,10 @@ def _learned_from(model: Model) -> dict[str, Any]:
 
 def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, Rows], step: Step) -> dict[str, Any]:
     """What was fitted and exported, from its checkpoint where it was begun before."""
-    model, stores, installed = work.model, work.stores, environment()["distributions"]
+    model, stores = work.model, work.stores
     start = work.start.manifest if work.start is not None else None
     key = digest_data(
-        ["train", training_set.digest, _learned_from(model), _libraries(installed), start, work.seen, work.team.spec()]
+        ["train", training_set.digest, _learned_from(model), _libraries(), start, work.seen, work.team.spec()]
         + [[stage.address, *map(digest_bytes, _graphs(stage))] for stage in work.stages]
     )
     checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
@@ -129,7 +129,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
             "warnings": [*made.warnings, *checkpoint.notes],
             "servable": stores.artifacts.put_files(made.files),
             "learned": stores.artifacts.put_files(made.learned),
-            "libraries": {name: installed[name] for name in made.libraries if name in installed},
+            "libraries": installed(made.libraries),
             "rows": parts["train"].height,
             "team": work.team.spec(),
             "told": step.told,
@@ -152,11 +152,11 @@ def _scratch(stores: Stores) -> Path:
     return stores.root / ".carrara"
 
 
-def _libraries(installed: Mapping[str, str]) -> dict[str, str]:
+def _libraries() -> dict[str, str]:
     """The versions that a fitted model may depend on."""
     trees = ("xgboost", "xgboost-cpu", "lightgbm", "scikit-learn")
     names = (*trees, "tensorflow", "tensorflow-cpu", "keras", "torch", "onnx", "skl2onnx", "pyspark")
-    return {name: installed[name] for name in names if name in installed}
+    return installed(names)
 
 
 def _described(made: FittedModel) -> dict[str, Any]:
