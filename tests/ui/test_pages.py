@@ -274,6 +274,7 @@ def test_schedules_say_what_ran_what_will_and_what_failed(own_page):
     client = Client(own_page, workspace.access.create_token("ada", "viewer")[1])
     (before,) = client("/schedules.json").json["schedules"]
     assert (before["name"], before["state"], before["due"], before["last"]) == ("driver_trips", "due", 1, [])
+    assert before["health"] == "unknown"
 
     workspace.forget_definitions()
     workspace.run_due()
@@ -283,6 +284,7 @@ def test_schedules_say_what_ran_what_will_and_what_failed(own_page):
     assert found["coming"][0]["name"] == "driver_trips"
     assert found["coming"][0]["at"] > ran["last"][0]["until"]
 
+    assert ran["health"] == "ok"
     moment = workspace.clock() + timedelta(days=1)
     tomorrow = Claim("feature view", "driver_trips", (moment,), "somebody")
     assert claim(workspace.stores.metadata, tomorrow, moment, timedelta(hours=1))

@@ -28,6 +28,7 @@ _STATES = {
     "due": "warn",
     "stopped": "quiet",
     "absent": "quiet",
+    "late": "bad",
     "failed": "bad",
     "lost": "bad",
     "error": "bad",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from carrara.metadata.intervals import Interval, list_intervals
+from carrara.pipelines.schedule_health import health_of
 from carrara.pipelines.scheduler import due, next_moment, scheduled
 from carrara.ui.desk import Desk
 from carrara.ui.page import PAGE_ROWS, Asked, Page, paged
@@ -18,7 +19,7 @@ def index(desk: Desk, asked: Asked) -> Page:
     rows = []
     for one in shown:
         last = list_intervals(stores.metadata, one.kind, one.name, limit=_LAST)
-        waiting = due(stores, one, asked.at)
+        waiting, stands = due(stores, one, asked.at), health_of(stores, one)
         rows.append(
             {
                 "kind": one.kind,
@@ -26,7 +27,8 @@ def index(desk: Desk, asked: Asked) -> Page:
                 "schedule": one.schedule,
                 "next": next_moment(stores, one),
                 "due": len(waiting),
-                "state": _state(last, bool(waiting)),
+                "state": "late" if stands.health == "late" else _state(last, bool(waiting)),
+                "health": stands.health,
                 "error": last[0].error if last else None,
                 "last": [_told(interval) for interval in reversed(last)],
             }
