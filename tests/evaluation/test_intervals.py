@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from carrara.core.errors import NotFoundError
 from carrara.evaluation.intervals import Resamples
+from carrara.evaluation.jackknife import Jackknife, student_quantile
 from carrara.evaluation.metrics import measure, measure_rows, metric
 from carrara.evaluation.ranked import rank
 
@@ -46,3 +48,36 @@ def test_weights_widen_an_interval_as_their_squares_do():
     heavy = measure(labels, scores, ["positive_rate"], weights=weights)["positive_rate"]
     expected = np.sqrt((weights**2).sum()) / weights.sum() * np.sqrt(4_000)
     assert (heavy.high - heavy.low) / (even.high - even.low) == pytest.approx(expected, rel=0.25)
+
+
+def test_the_jackknife_of_a_mean_is_that_of_the_textbook():
+    values = np.random.default_rng(3).normal(5, 2, 150)
+    found = measure(values, np.zeros(150), ["mean_label"], kind="regression", intervals="jackknife")["mean_label"]
+    error = values.std(ddof=1) / np.sqrt(150)
+    assert found.value == pytest.approx(values.mean())
+    assert found.high - found.value == pytest.approx(student_quantile(149) * error, rel=1e-9)
+    assert found.value - found.low == pytest.approx(found.high - found.value)
+
+
+def test_students_quantiles_are_those_of_scipy():
+    from scipy.stats import t
+
+    for freedom in (1, 2, 3, 5, 20, 199):
+        assert student_quantile(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=2e-3)
+
+
+@pytest.mark.parametrize("most", [1_000, 250], ids=["all rows", "a quarter of them"])
+def test_the_jackknife_of_groups_covers_as_often_as_said(most):
+    covered = 0
+    for seed in range(150):
+        rows = rank(*sample(1_000, seed))
+        found = measure_rows(rows, [metric("roc_auc")], Jackknife(50, seed, most))["roc_auc"]
+        covered += found.low <= TRUE_AREA <= found.high
+    assert 0.88 <= covered / 150 <= 0.99
+
+
+def test_the_jackknife_has_no_interval_where_there_is_none_to_have():
+    assert np.isnan(measure([1], [0.4], ["roc_auc"], intervals="jackknife")["roc_auc"].low)
+    assert np.isnan(measure([1, 0], [0.4, 0.3], ["brier"], intervals="jackknife", bootstrap=0)["brier"].low)
+    with pytest.raises(NotFoundError, match="Did you mean 'jackknife'"):
+        measure([1, 0], [0.4, 0.3], ["brier"], intervals="jacknife")

@@ -50,7 +50,8 @@ class StoredRows:
         return self.select([name])[name]
 
     def select(self, names: Sequence[str], /) -> pl.DataFrame:
-        return self._table.select(names).collect().filter(self._wanted)
+        # In batches: of a table that is larger than memory, what is not wanted is never held.
+        return pl.concat([pl.DataFrame(schema={name: self.schema[name] for name in names}), *self.batches(names)])
 
     def filter(self, *conditions: pl.Expr) -> StoredRows:
         met = self._table.select(pl.all_horizontal(conditions).fill_null(False)).collect().to_series()

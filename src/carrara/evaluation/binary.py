@@ -26,8 +26,8 @@ def roc_auc(rows: RankedRows, weights: Floats) -> Any:
 def pr_auc(rows: RankedRows, weights: Floats) -> Any:
     """Average precision: precision at each cut, weighted by the recall it adds (no interpolation)."""
     true_positives, false_positives = rows.curve(weights)
-    predicted = true_positives + false_positives
-    precision = np.divide(true_positives, predicted, out=np.zeros_like(predicted), where=predicted > 0)
+    precision = true_positives + false_positives
+    np.divide(true_positives, precision, out=precision, where=precision > 0)  # in place: both are 0 where it is not
     return ratio(dot(np.diff(true_positives, prepend=0.0), precision), true_positives[..., -1])
 
 

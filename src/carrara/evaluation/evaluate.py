@@ -12,7 +12,8 @@ import numpy.typing as npt
 from carrara.core.html import card, section
 from carrara.evaluation.charts import charts_of, slice_bars
 from carrara.evaluation.fairness import Difference, differences
-from carrara.evaluation.intervals import Resamples
+from carrara.evaluation.intervals import RESAMPLES
+from carrara.evaluation.jackknife import Method, intervals_by
 from carrara.evaluation.losses import LOSS_OF, row_losses
 from carrara.evaluation.metrics import (
     METRICS_OF,
@@ -28,6 +29,9 @@ from carrara.evaluation.segments import segments
 from carrara.evaluation.slices import SEARCHED_PARTS, Column, SliceResult, coded, measure_slices
 from carrara.evaluation.weak_slices import WeakSlice, weakest_slices
 from carrara.models.notebook import charts_drawn, metrics_table, slices_table
+
+_MANY = 4_000_000
+"""Of more rows than these, what their metrics were computed from is not kept for their slices."""
 
 _TREATMENT = ("predicted_rate", "recall", "false_positive_rate", "precision")
 """By what groups are compared, beside what a binary model is judged by."""
@@ -108,6 +112,7 @@ def evaluate(
     weights: npt.ArrayLike | None = None,
     groups: npt.ArrayLike | None = None,
     seed: int = 0,
+    intervals: Method = "bootstrap",
 ) -> Evaluation:
     """Measure a model's scores against labels, in the shapes that `measure` takes for its kind.
 
@@ -118,12 +123,15 @@ def evaluate(
     """
     wanted = [metric(one, kind) for one in (METRICS_OF[kind] if metrics is None else metrics)]
     rows = labelled_rows(kind, labels, scores, threshold=threshold, weights=weights, groups=groups)
-    overall = measure_rows(rows, wanted, Resamples(seed=seed))
+    overall = measure_rows(rows, wanted, intervals_by(intervals, RESAMPLES, seed))
     baseline = {}
     if baseline_scores is not None:
         options: Any = {"threshold": threshold, "weights": weights, "groups": groups, "seed": seed}
+        options["intervals"] = intervals
         baseline = measure(labels, baseline_scores, wanted, kind=kind, **options)
     charts = charts_of(kind, rows, classes)
+    if len(rows) > _MANY and kind == "binary":
+        rows = rows.afresh()
     named = {one.name for one in wanted}
     compared = [metric(name, kind) for name in _TREATMENT if name not in named] if kind == "binary" else []
     slices = measure_slices(
@@ -137,13 +145,14 @@ def evaluate(
         threshold=threshold,
         groups=groups,
         rows=rows,
+        intervals=intervals,
     )
     main = next((one.name for one in wanted if one.greater_is_better is not None), None)
     if slices and main is not None:
         charts["slice_bars"] = slice_bars(slices, main)
     losses = np.empty(0)
     if searched_columns and kind in LOSS_OF:
-        losses = row_losses(labels, scores, kind)[::searched_step]
+        losses = row_losses(np.asarray(labels)[::searched_step], np.asarray(scores)[::searched_step], kind)
     searched = {name: coded(cells, SEARCHED_PARTS) for name, cells in (searched_columns or {}).items()}
     return Evaluation(
         rows=len(rows),

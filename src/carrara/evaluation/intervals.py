@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from carrara.evaluation.weighing import Floats, Ints
+from carrara.evaluation.weighing import Floats
 
 RESAMPLES = 200
 MOST_ROWS = 20_000
 
 _AT_ONCE = 500_000
+_MOST_ONES = 4_000_000
 
 Kernel = Callable[[Any, Floats], Any]
 
@@ -37,13 +38,12 @@ class Resamples:
 
     @staticmethod
     def ones(rows: int) -> Floats:
-        return np.ones(rows)
+        # Of many rows one is read again and again: an array of ones is as large as their scores.
+        return np.ones(rows) if rows <= _MOST_ONES else np.broadcast_to(1.0, rows)
 
     def of(self, rows: Any) -> Drawn:
         """The resamples of rows, or of a sample of them."""
-        size = len(rows)
-        sample = rows if size <= self.most else rows.take(self._places(size))
-        return Drawn(self, sample, math.sqrt(min(1.0, self.most / size)))
+        return Drawn(self, *sampled(rows, self.most, self.seed))
 
     def draws(self, rows: int) -> Iterator[Floats]:
         """How often each of `rows` rows counts, float64 of shape (resamples, rows), some resamples at a time."""
@@ -66,11 +66,18 @@ class Resamples:
     def _drawn(self, columns: int) -> npt.NDArray[np.uint8]:
         return np.random.default_rng(self.seed).poisson(1.0, (self.count, columns)).astype(np.uint8)
 
-    def _places(self, size: int) -> Ints:
-        """One row of each of `most` stretches of equal length, so that a sample of ranked rows has all scores."""
-        random = np.random.default_rng(self.seed)
-        steps = (np.arange(self.most) + random.random(self.most)) * (size / self.most)
-        return np.minimum(steps.astype(np.int64), size - 1)
+
+def sampled(rows: Any, most: int, seed: int) -> tuple[Any, float]:
+    """At most so many of the rows, and by what a deviation among them is to be multiplied to be one among all.
+
+    One row of each of `most` stretches of equal length is taken, so that a sample of ranked rows has all scores.
+    """
+    size = len(rows)
+    if size <= most:
+        return rows, 1.0
+    random = np.random.default_rng(seed)
+    steps = (np.arange(most) + random.random(most)) * (size / most)
+    return rows.take(np.minimum(steps.astype(np.int64), size - 1)), math.sqrt(most / size)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from carrara.core.errors import NotFoundError
 from carrara.evaluation import binary, clustering, multiclass, multilabel, ranking, regression
 from carrara.evaluation.intervals import RESAMPLES, Kernel, Resamples
+from carrara.evaluation.jackknife import Jackknife, Method, intervals_by
 from carrara.evaluation.ranked import rank
 from carrara.evaluation.weighing import Floats
 
@@ -256,22 +257,24 @@ def measure(
     threshold: float = 0.5,
     weights: npt.ArrayLike | None = None,
     groups: npt.ArrayLike | None = None,
+    intervals: Method = "bootstrap",
 ) -> dict[str, MetricValue]:
-    """Each metric with its 95 % bootstrap interval.
+    """Each metric with its 95 % interval, by bootstrap or jackknife.
 
     Of a binary label `labels` (0/1 or bool) and `scores` (0..1) have shape (rows,), of a regression numbers; of
     several classes `labels` are places and `scores` have shape (rows, classes); of several labels both have shape
     (rows, outputs); of a ranking `labels` are relevances and `groups` names each row's query. `weights` say how much
     each row counts. A metric that is undefined on these rows is NaN; resamples on which it is undefined are left out
-    of its interval, and an interval always holds its value. `bootstrap=0` gives no interval.
+    of its interval, and an interval always holds its value. `bootstrap` is how many resamples, or groups that are left
+    out, there are; 0 gives no interval.
     Raises DataError (with counts) for rows that cannot be measured, NotFoundError for an unknown metric.
     """
     wanted = [metric(name, kind) for name in names]
     rows = labelled_rows(kind, labels, scores, threshold=threshold, weights=weights, groups=groups)
-    return measure_rows(rows, wanted, Resamples(bootstrap, seed))
+    return measure_rows(rows, wanted, intervals_by(intervals, bootstrap, seed))
 
 
-def measure_rows(rows: Any, wanted: Iterable[Metric], resamples: Resamples) -> dict[str, MetricValue]:
+def measure_rows(rows: Any, wanted: Iterable[Metric], resamples: Resamples | Jackknife) -> dict[str, MetricValue]:
     """The metrics of rows that are checked already."""
     metrics, weights = list(wanted), rows_weights(rows)
     kernels = [one.kernel for one in metrics]

@@ -44,7 +44,9 @@ class RankedRows:
     @cached_property
     def ends(self) -> Ints:
         """The last row of each group of equal scores: ties are one step of a curve, not many."""
-        return np.append(np.flatnonzero(np.diff(self.scores)), len(self) - 1)
+        last = np.ones(len(self), bool)
+        np.not_equal(self.scores[1:], self.scores[:-1], out=last[:-1])
+        return np.flatnonzero(last)
 
     @property
     def predicted_positive(self) -> int:
@@ -56,9 +58,9 @@ class RankedRows:
         return len(self) - int(np.searchsorted(self.scores[::-1], threshold, side="left"))
 
     @cached_property
-    def calibration_bins(self) -> Ints:
+    def calibration_bins(self) -> npt.NDArray[np.uint8]:
         """The bin of each row: equal widths, [0, 0.1), …, [0.9, 1]."""
-        return np.minimum((self.scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+        return np.minimum((self.scores * CALIBRATION_BINS).astype(np.uint8), CALIBRATION_BINS - 1)
 
     @cached_property
     def surprise(self) -> Floats:
@@ -70,6 +72,10 @@ class RankedRows:
     @cached_property
     def squared_error(self) -> Floats:
         return np.asarray((self.scores - self.labels) ** 2)
+
+    def afresh(self) -> RankedRows:
+        """The same rows, and nothing that was computed of them: of many rows that is more than the rows."""
+        return RankedRows(self.labels, self.scores, self.threshold, self.weights)
 
     def curve(self, weights: Floats) -> tuple[Floats, Floats]:
         """True and false positives (weight) when the cut is below each group of equal scores."""
@@ -100,7 +106,8 @@ def rank(
     check_labels(truth)
     heavy = as_weights(weights, len(truth))
     order = np.argsort(-values, kind="stable")
-    return RankedRows(truth[order], values[order], threshold, None if heavy is None else heavy[order])
+    truth, values = truth[order], values[order]  # of many rows, one copy at a time
+    return RankedRows(truth, values, threshold, None if heavy is None else heavy[order])
 
 
 def as_floats(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:

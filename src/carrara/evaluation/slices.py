@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import DataError
-from carrara.evaluation.intervals import Resamples
+from carrara.evaluation.jackknife import Method, intervals_by
 from carrara.evaluation.metrics import (
     DEFAULT_METRICS,
     Kind,
@@ -37,6 +37,7 @@ SEARCHED_PARTS = 10
 """In how many stretches numbers are cut to search among them."""
 
 _RESAMPLED_ROWS = 2_000
+_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Codes:
     def __len__(self) -> int:
         return len(self.places)
 
+
+Places = npt.NDArray[np.int32] | Ints
 
 Column = npt.NDArray[Any] | pl.Series | Codes
 
@@ -87,6 +90,7 @@ def measure_slices(
     weights: npt.ArrayLike | None = None,
     groups: npt.ArrayLike | None = None,
     rows: Any = None,
+    intervals: Method = "bootstrap",
 ) -> list[SliceResult]:
     """Every value of every column, column by column, the largest slice first and "(other)" last; then every
     combination of each of the `crosses` of columns.
@@ -103,7 +107,7 @@ def measure_slices(
     options = {"threshold": threshold, "weights": weights, "groups": groups}
     whole = labelled_rows(kind, labels, scores, **options) if rows is None else rows
     order = row_order(kind, scores) if groups is None else _first_items(groups)
-    resamples = Resamples(bootstrap, seed, _RESAMPLED_ROWS)
+    resamples = intervals_by(intervals, bootstrap, seed, _RESAMPLED_ROWS)
     found = []
     for column, one in with_crosses(columns, crosses):
         if len(one) != count:
@@ -135,9 +139,13 @@ def with_crosses(columns: Mapping[str, Column], crosses: Iterable[Sequence[str]]
         yield CROSS.join(names), reduce(_crossed, (kept[name] for name in names))
 
 
-def row_order(kind: Kind, scores: npt.ArrayLike) -> Ints | None:
+def row_order(kind: Kind, scores: npt.ArrayLike) -> Places | None:
     """The places of the labelled rows among those that were given; None where they are as given."""
-    return np.argsort(-np.asarray(scores, np.float64), kind="stable") if kind == "binary" else None
+    return _short(np.argsort(-np.asarray(scores, np.float64), kind="stable")) if kind == "binary" else None
+
+
+def _short(places: Ints) -> Places:
+    return places.astype(np.int32) if len(places) < 2**31 else places
 
 
 def _first_items(groups: npt.ArrayLike) -> Ints:
@@ -167,40 +175,60 @@ def coded(cells: Column, parts: int = 4) -> Codes:
     if series.dtype.is_float():
         return _quantiles(series.cast(pl.Float64).fill_null(float("nan")).to_numpy(), parts)
     values = series.unique().drop_nulls().sort()
-    texts = values.cast(pl.String)
-    places = series.replace_strict(values, pl.Series(range(len(values)), dtype=pl.Int32), default=len(values))
-    return Codes((*texts.to_list(), MISSING), places.fill_null(len(values)).to_numpy())
+    if series.dtype == pl.String:
+        places = series.cast(pl.Enum(values)).to_physical().cast(pl.Int32)
+    else:
+        places = series.replace_strict(values, pl.Series(range(len(values)), dtype=pl.Int32), default=len(values))
+    return Codes((*values.cast(pl.String).to_list(), MISSING), places.fill_null(len(values)).to_numpy())
 
 
 def _quantiles(cells: Floats, parts: int) -> Codes:
     """Stretches such as "[2.5, 7)"."""
-    known = cells[~np.isnan(cells)]
-    if not known.size:
+    edges = _edges(cells, parts)
+    if not edges.size:
         return Codes((MISSING,), np.zeros(len(cells), np.int32))
-    edges = np.unique(np.quantile(known, np.arange(1, parts) / parts))
     texts = [f"< {edges[0]:.4g}"]
     texts += [f"[{low:.4g}, {high:.4g})" for low, high in pairwise(edges)]
     texts.append(f"≥ {edges[-1]:.4g}")
     # A cut of [a, b) puts equal values on one side, so a column with many ties may have fewer slices.
-    places = np.where(np.isnan(cells), len(texts), np.searchsorted(edges, cells, side="right"))
-    return Codes((*texts, MISSING), places.astype(np.int32))
+    places = np.empty(len(cells), np.int32)
+    for start in range(0, len(cells), _AT_ONCE):
+        some = cells[start : start + _AT_ONCE]
+        found = np.searchsorted(edges, some, side="right")
+        places[start : start + _AT_ONCE] = np.where(np.isnan(some), len(texts), found)
+    return Codes((*texts, MISSING), places)
+
+
+def _edges(cells: Floats, parts: int) -> Floats:
+    """Where a column is cut; nowhere if nothing of it is known."""
+    known = cells[~np.isnan(cells)]
+    if not known.size:
+        return known
+    return np.unique(np.quantile(known, np.arange(1, parts) / parts, overwrite_input=True))
 
 
 def _crossed(one: Codes, other: Codes) -> Codes:
-    pairs = one.places.astype(np.int64) * len(other.values) + other.places
-    there, places = np.unique(pairs, return_inverse=True)
+    size = len(one.values) * len(other.values)
+    pairs = one.places.astype(np.int32 if size < 2**31 else np.int64) * len(other.values) + other.places
+    if size < _AT_ONCE:  # no sort of all rows
+        there = np.flatnonzero(np.bincount(pairs, minlength=size))
+        renumbered = np.zeros(size, np.int32)
+        renumbered[there] = np.arange(len(there))
+        places = renumbered[pairs]
+    else:
+        there, places = np.unique(pairs, return_inverse=True)
     texts = (f"{one.values[p // len(other.values)]}{CROSS}{other.values[p % len(other.values)]}" for p in there)
     return Codes(tuple(texts), places.astype(np.int32))
 
 
-def _groups(codes: Codes, order: Ints | None, min_rows: int) -> Iterator[tuple[str, Ints]]:
+def _groups(codes: Codes, order: Places | None, min_rows: int) -> Iterator[tuple[str, Places]]:
     """(value, places among the labelled rows) of each slice, the largest first."""
-    places = codes.places if order is None else codes.places[order]
+    # NumPy sorts 16 bits by radix, many times faster than 32 by merging.
+    narrow = codes.places.astype(np.uint16) if len(codes.values) < 2**16 else codes.places
+    places = narrow if order is None else narrow[order]
     counts = np.bincount(places, minlength=len(codes.values))
     ends = np.cumsum(counts)
-    # NumPy sorts 16 bits by radix, many times faster than 32 by merging.
-    narrow = places.astype(np.uint16) if len(codes.values) < 2**16 else places
-    sorted_rows = np.argsort(narrow, kind="stable")
+    sorted_rows = _short(np.argsort(places, kind="stable"))
     largest = sorted(np.flatnonzero(counts).tolist(), key=lambda place: (-counts[place], codes.values[place]))
     kept = [place for place in largest if counts[place] >= min_rows][:MOST_VALUES]
     for place in kept:

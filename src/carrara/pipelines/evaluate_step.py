@@ -18,6 +18,7 @@ from carrara.evaluation.baseline import RateBaseline
 from carrara.evaluation.evaluate import Evaluation, evaluate
 from carrara.evaluation.metrics import measure
 from carrara.evaluation.overlap import overlap
+from carrara.evaluation.slicing import SlicedColumns, Slicing
 from carrara.features.training_set import TrainingSet
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import Signature
@@ -45,9 +46,10 @@ def evaluate_step(
 
     def judge() -> dict[str, Any]:
         classes, where = tuple(fitted["classes"]), f"part of '{model.name}'"
-        labels = {name: encoded(model.label, parts[name], classes, f"the {name} {where}") for name in parts}
         # A stage may have learned from all of the validation part.
         scored = [name for name in ("validation", "test") if parts[name].height]
+        asked_of = parts if model.baseline else scored
+        labels = {name: compact(encoded(model.label, parts[name], classes, f"the {name} {where}")) for name in asked_of}
         groups = {name: queries(model.label, parts[name], f"the {name} {where}") for name in scored}
         servable = open_fitted(stores, fitted)
         try:
@@ -71,6 +73,7 @@ def evaluate_step(
             weights=metric_weights(model, parts["test"]),
             groups=groups["test"],
             seed=model.seed,
+            intervals=model.intervals,
         )
         validation = {}
         if "validation" in scored:
@@ -82,6 +85,7 @@ def evaluate_step(
                 threshold=model.threshold,
                 weights=metric_weights(model, parts["validation"]),
                 groups=groups["validation"],
+                intervals=model.intervals,
             )
         result = {
             "evaluation": evaluation.as_dict(),
@@ -93,7 +97,7 @@ def evaluate_step(
         return {"result": stores.artifacts.put(msgspec.json.encode(result))}
 
     asked = ("label", "split", "metrics", "metric_weight", "slices", "baseline", "threshold", "seed")
-    spec = {name: model.spec()[name] for name in asked}
+    spec = {name: value for name, value in model.spec().items() if name in (*asked, "intervals")}
     key = digest_data(["evaluate 3", training_set.digest, fitted["servable"], fitted["signature"], spec])
     outputs = remembered(stores, work.run_id, step, key, judge)
     result = msgspec.json.decode(stores.artifacts.get(outputs["result"], name="evaluation"))
@@ -124,8 +128,22 @@ def open_fitted(stores: Stores, fitted: Mapping[str, Any]) -> Servable:
 def scores_of(servable: Servable, rows: Rows) -> Any:
     """The first output for every row, some at a time."""
     signature = servable.signature
-    read = batches(rows, [spec.name for spec in signature.inputs])
-    return np.concatenate([servable.run(signature.tensors(one))[signature.outputs[0].name] for one in read])
+    found, done = np.empty(0), 0
+    for one in batches(rows, [spec.name for spec in signature.inputs]):
+        answers = servable.run(signature.tensors(one))[signature.outputs[0].name]
+        if not done:
+            found = np.empty((rows.height, *answers.shape[1:]), answers.dtype)
+        found[done : done + one.height] = answers
+        done += one.height
+    return found
+
+
+def compact(labels: Any) -> Any:
+    """Labels in a byte each where they are small whole numbers: of many rows, an eighth."""
+    if not (labels.min(initial=0) >= 0 and labels.max(initial=0) < 128):
+        return labels
+    found = labels.astype(np.int8)
+    return found if np.array_equal(found, labels) else labels
 
 
 def _comparable(model: Model, rows: Rows) -> tuple[str, ...]:
@@ -133,11 +151,11 @@ def _comparable(model: Model, rows: Rows) -> tuple[str, ...]:
     return tuple(name for name in model.label.columns if not rows.schema[name].is_nested())
 
 
-def _searched(work: TrainingWork, rows: Rows, step: int) -> dict[str, pl.Series]:
-    """The features and the slices of every `step`-th row; an array is no value that a slice could have."""
-    few = rows.gather_every(step)
-    features = {name: few[name] for name in work.service.features if not few[name].dtype.is_nested()}
-    return features | dict(work.model.slicing.cells(few))
+def _searched(work: TrainingWork, rows: Rows, step: int) -> SlicedColumns:
+    """The features and the slices of every `step`-th row, each read when it is looked at; an array is no value that a
+    slice could have."""
+    features = tuple(name for name in work.service.features if not rows.schema[name].is_nested())
+    return (Slicing(features) | work.model.slicing).cells(rows.gather_every(step))
 
 
 def _baseline_scores(

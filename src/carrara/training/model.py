@@ -13,6 +13,7 @@ from carrara.core.memory import bytes_of
 from carrara.core.schedule import Schedule
 from carrara.data.splits import Split
 from carrara.evaluation.gates import Gate
+from carrara.evaluation.jackknife import Method, intervals_by
 from carrara.evaluation.metrics import MAIN_METRICS, Kind, Metric, metric
 from carrara.evaluation.slicing import Sliced, Slicing
 from carrara.training.retrain import Retrain
@@ -87,7 +88,7 @@ class Model:
     positive rates (or means) are what the model has to beat, `weight` one that says how much each row counts in
     training, `metric_weight` one that says it of the metrics; `class_weights` say it of each class, `{"late": 5}`, or
     "balanced": all classes together count the same. `metrics` are by default those of the label's kind, and
-    may be your own (`carrara.metric`, `carrara.cost`);
+    may be your own (`carrara.metric`, `carrara.cost`), with `intervals` by "bootstrap" or "jackknife";
     `transforms` are fitted on the train part, and served in the model; `search` are the hyper-parameters that tuning
     tries, by default those of the trainer. `partition_by` are features, texts, for each value of which that has
     `partition_rows` training rows there is a model of its own. `scores` are versions of other models, `"risk@2"`, whose
@@ -116,6 +117,7 @@ class Model:
     baseline: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     threshold: float = 0.5
+    intervals: Method = "bootstrap"
     seed: int = 0
     schedule: str | None = None
     retrain: Retrain | None = None
@@ -151,6 +153,7 @@ class Model:
                 hint=f"It learns: {', '.join(kinds)}.",
             )
         self._check_class_weights()
+        intervals_by(self.intervals, 0, 0)
         assert self.slicing  # which raises for SQL that is none
         for name in self.metrics:
             metric(name, self.label.kind)
@@ -196,7 +199,10 @@ class Model:
     def spec(self) -> dict[str, Any]:
         # What was trained before there were folds keeps its digest.
         folds = {"score_folds": self.score_folds} if self.score_folds else {}
+        # What was trained before one could choose keeps its digest.
+        chosen = {} if self.intervals == "bootstrap" else {"intervals": self.intervals}
         return {
+            **chosen,
             "features": list(self.features),
             "label": self.label.spec(),
             "split": self.split.spec(),
