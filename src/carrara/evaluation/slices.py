@@ -209,16 +209,18 @@ def _edges(cells: Floats, parts: int) -> Floats:
 
 def _crossed(one: Codes, other: Codes) -> Codes:
     size = len(one.values) * len(other.values)
-    pairs = one.places.astype(np.int32 if size < 2**31 else np.int64) * len(other.values) + other.places
+    pairs: Places = one.places if size < 2**31 else one.places.astype(np.int64)
+    pairs = pairs * len(other.values) + other.places
     if size < _AT_ONCE:  # no sort of all rows
         there = np.flatnonzero(np.bincount(pairs, minlength=size))
         renumbered = np.zeros(size, np.int32)
         renumbered[there] = np.arange(len(there))
         places = renumbered[pairs]
     else:
-        there, places = np.unique(pairs, return_inverse=True)
+        there, found = np.unique(pairs, return_inverse=True)
+        places = found.astype(np.int32)
     texts = (f"{one.values[p // len(other.values)]}{CROSS}{other.values[p % len(other.values)]}" for p in there)
-    return Codes(tuple(texts), places.astype(np.int32))
+    return Codes(tuple(texts), places)
 
 
 def _groups(codes: Codes, order: Places | None, min_rows: int) -> Iterator[tuple[str, Places]]:
