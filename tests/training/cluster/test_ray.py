@@ -47,8 +47,8 @@ def left_over() -> set[Path]:
 
 
 def test_what_is_no_place_to_train_is_said():
-    with pytest.raises(ConfigurationError, match=r"(?s)training is 'spark://a', which is no place.*ray://HOST:10001"):
-        Team.of(2, engine="spark://a")
+    with pytest.raises(ConfigurationError, match=r"(?s)training is 'dask://a', which is no place.*ray://HOST:10001"):
+        Team.of(2, engine="dask://a")
 
 
 def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch):

@@ -97,8 +97,10 @@ class XGBoost:
             raise TrainingError("a ranking is learned in one process", hint="Train without --workers.")
         rounds = Rounds(task, self.trees, self.early_stopping)
         with communicator() as share, tempfile.TemporaryDirectory(prefix="quantised-") as folder:
-            data = quantised(xgboost, share(train), share(validation), Path(folder))
-            rounds.keep(bytes(self._boosted(xgboost, *data, task, rounds).save_raw("ubj")))
+            # The data are let go of before their files are.
+            parts = share(train), share(validation)
+            grown = self._boosted(xgboost, *quantised(xgboost, *parts, Path(folder)), task, rounds)
+            rounds.keep(bytes(grown.save_raw("ubj")))
 
     def _grown(self, xgboost: Any, train: Part, validation: Part, task: Task, rounds: Rounds) -> Any:
         """The booster up to its best tree."""

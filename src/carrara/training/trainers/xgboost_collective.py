@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-import numpy as np
-
 from carrara.core.plugins import require
 from carrara.training.cluster.cores import cores
 from carrara.training.trainers.base import Array, Part
@@ -51,7 +49,9 @@ def communicator() -> Iterator[Callable[[Part], Part]]:
 
 
 def _share(part: Part, rank: int, workers: int) -> Part:
+    """The rows of a rank, where they are: those of a matrix in a file stay there."""
+
     def mine(values: Array) -> Array:
-        return np.ascontiguousarray(values[rank::workers])
+        return values[rank::workers]
 
     return Part(mine(part.features), mine(part.labels), None if part.weights is None else mine(part.weights))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from carrara.training.trainers.base import MOST_IN_MEMORY, Part
+import numpy as np
+
+from carrara.training.trainers.base import MOST_IN_MEMORY, Array, Part
 from carrara.training.trainers.ranking import by_query
 
 _BATCH_ROWS = 1_048_576
@@ -24,12 +26,14 @@ def quantised(xgboost: Any, train: Part, validation: Part, folder: Path) -> tupl
             second.part.features, second.part.labels, qid=second.part.groups, weight=second.weights, ref=data
         )
     if train.features.size <= MOST_IN_MEMORY:
-        data = xgboost.QuantileDMatrix(train.features, train.labels, weight=train.weights)
-        return data, xgboost.QuantileDMatrix(
-            validation.features, validation.labels, weight=validation.weights, ref=data
-        )
+        data = xgboost.QuantileDMatrix(*_whole(train), weight=train.weights)
+        return data, xgboost.QuantileDMatrix(*_whole(validation), weight=validation.weights, ref=data)
     data = xgboost.ExtMemQuantileDMatrix(_batches(xgboost, train, folder / "train"))
     return data, xgboost.ExtMemQuantileDMatrix(_batches(xgboost, validation, folder / "validation"), ref=data)
+
+
+def _whole(part: Part) -> tuple[Array, Array]:
+    return np.ascontiguousarray(part.features), np.ascontiguousarray(part.labels)
 
 
 def _batches(xgboost: Any, part: Part, cache: Path) -> Any:
@@ -46,7 +50,7 @@ def _batches(xgboost: Any, part: Part, cache: Path) -> Any:
             if self._done >= len(part.labels):
                 return False
             weight = None if part.weights is None else part.weights[rows]
-            give(data=part.features[rows], label=part.labels[rows], weight=weight)
+            give(data=np.ascontiguousarray(part.features[rows]), label=part.labels[rows], weight=weight)
             self._done += _BATCH_ROWS
             return True
 
