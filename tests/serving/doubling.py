@@ -30,7 +30,7 @@ class Doubling:
     """Answers x * 2 * version; refuses negative numbers, so that a poison request can be made."""
 
     def __init__(self, version: int = 1, hold: threading.Event | None = None) -> None:
-        self.model, self.version, self.file_bytes = "doubling", version, 0
+        self.model, self.version, self.file_bytes, self.most_rows = "doubling", version, 0, 0
         self.signatures = {"serving_default": SIGNATURE}
         self.runs: list[int] = []
         self.entered = threading.Event()

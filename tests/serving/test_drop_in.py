@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
+from doubling import Doubling, endpoint
 from servers import Served, publish, served, times
 
 from carrara.cli.serve import _set_threads
 from carrara.cli.serving_flags import HONOURED, IGNORED, NEEDLESS, parse_flags
 from carrara.core.errors import ConfigurationError
+from carrara.serving.contract import Target
+from carrara.serving.folder import VersionFolder
+from carrara.serving.folder_predictor import Opening
+from carrara.serving.grpc_calls import GrpcCalls
+from carrara.serving.inference import Inference
+from carrara.serving.manager import ModelManager
 from carrara.serving.model_config import read_batching, read_metrics_path, read_models, read_tls, without_effect
+from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.version_sources import LocalVersions, RemoteVersions
 from carrara.serving.versions import All, Latest, Specific
 
@@ -175,6 +185,51 @@ def test_batching_monitoring_and_tls_are_read_from_files(tmp_path):
     file.write_text('server_key: "key.pem" server_cert: "cert.pem"')
     with pytest.raises(ConfigurationError, match="no PEM text"):
         read_tls(file)
+
+
+def test_a_version_says_for_itself_how_it_is_batched_and_one_that_does_not_is_not(tmp_path):
+    own, none = publish(tmp_path / "own", 1), publish(tmp_path / "none", 1)
+    (own / "batching_params.pbtxt").write_text("max_batch_size { value: 8 } allowed_batch_sizes: [4, 8]")
+    opening = Opening(own_batching=True, sizes=(16,))
+    loaded = [
+        VersionFolder("m", LocalVersions(one.parent, 0), opening=opening).load(Target("m", "m", 1))
+        for one in (own, none)
+    ]
+    assert [one.most_rows for one in loaded] == [8, 1]
+    paddings = [one.predict({"x": np.ones(3, np.float32)}).padding for one in loaded]
+    assert paddings == [1, 0]
+    (own / "batching_params.pbtxt").write_text("max_batch_size { value: 8 } allowed_batch_sizes: 4")
+    with pytest.raises(ConfigurationError, match="monotonically increasing"):
+        VersionFolder("m", LocalVersions(own.parent, 0), opening=opening).load(Target("m", "m", 1))
+
+
+def test_what_a_version_says_of_its_batching_holds_while_it_is_served(tmp_path):
+    version = publish(tmp_path / "own", 1)
+    (version / "batching_params.pbtxt").write_text("max_batch_size { value: 4 } allowed_batch_sizes: 4")
+    options = [f"--model_base_path={tmp_path / 'own'}", "--enable_batching", "--enable_per_model_batching_parameters"]
+    with served(*options, cwd=tmp_path) as server:
+        assert server.predict("default") == 1.0
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.rest_port}/metrics", timeout=20) as reply:
+            told = reply.read().decode()
+    assert ':tensorflow:serving:batching_session:padding_size_sum{model_name="default"} 3.0' in told
+    assert "has no effect" not in server.said
+
+
+def test_calls_that_look_alike_are_run_with_no_more_rows_than_a_version_takes():
+    predictor = Doubling()
+    predictor.most_rows = 4
+    manager = ModelManager(lambda: [endpoint(1)], lambda _: predictor)
+    manager.reconcile()
+    calls = GrpcCalls(Inference(manager), manager)
+    data = [
+        wire.encode_request("doubling", {"x": np.array([n], np.float32), "name": np.array(["a"], object)})
+        for n in range(1, 11)
+    ]
+    for _ in range(3):
+        predictor.runs.clear()
+        found = calls.handle([(wire.PREDICT, one) for one in data])
+        assert [wire.decode_response(one.data)[1]["doubled"][0] for one in found] == [2 * n for n in range(1, 11)]
+        assert predictor.runs == [4, 4, 2]
 
 
 def test_every_flag_of_the_original_is_taken():

@@ -12,9 +12,10 @@ import grpc
 import numpy as np
 import pytest
 from doubling import Doubling, endpoint
+from servers import publish, served
 
-from carrara.core.config import read_configuration
-from carrara.core.errors import ConfigurationError, Overloaded
+from carrara.core.config import read_configuration, read_limits
+from carrara.core.errors import ConfigurationError, Overloaded, RequestError
 from carrara.serving.contract import Choice, Endpoint, Target
 from carrara.serving.inference import Inference, Request
 from carrara.serving.limits import Limit, Limits
@@ -48,7 +49,7 @@ def test_what_is_under_way_counts_until_it_has_ended():
 
 
 def test_each_of_several_processes_has_its_part():
-    assert Limit(100, 5).shared_by(4) == Limit(25, 2)
+    assert Limit(100, 5, 7).shared_by(4) == Limit(25, 2, 7)
     assert Limit().shared_by(4) == Limit()
 
 
@@ -59,6 +60,37 @@ def test_calls_that_are_one_block_are_let_in_as_far_as_they_fit():
     found = inference.answer_all([Request(Choice("doubling"), INPUTS)] * 6)
     assert [isinstance(one, Overloaded) for one in found] == [False] * 4 + [True] * 2
     assert len(inference.answer_all([Request(Choice("doubling"), INPUTS)] * 4)) == 4
+
+
+def test_a_request_of_more_rows_than_its_endpoint_takes_is_wrong_and_uses_nothing_of_the_limit():
+    manager = ModelManager(lambda: [endpoint(1)], lambda _: Doubling())
+    manager.reconcile()
+    inference = Inference(manager, limits=Limits({"doubling": Limit(concurrent=1, rows=3)}))
+    two = {"x": np.ones(2, np.float32), "name": np.array(["a"] * 2, dtype=object)}
+    four = {"x": np.ones(4, np.float32), "name": np.array(["a"] * 4, dtype=object)}
+    refused, answered = inference.answer_all([Request(Choice("doubling"), four), Request(Choice("doubling"), two)])
+    assert isinstance(refused, RequestError)
+    assert str(refused).startswith("endpoint 'doubling' takes 3 rows a request, and this one has 4")
+    assert answered.outputs["doubled"].tolist() == [2.0, 2.0]
+    (block,) = inference.answer_all([Request(Choice("doubling"), four, calls=1)])
+    assert isinstance(block, RequestError)
+
+
+def test_a_folders_server_has_limits_and_a_largest_message_too(tmp_path):
+    publish(tmp_path / "model", 1)
+    (tmp_path / "limits.toml").write_text("[default]\nrows = 2\n")
+    options = [f"--model_base_path={tmp_path / 'model'}", f"--limits={tmp_path / 'limits.toml'}", "--max-message=1MB"]
+    with served(*options, "--grpc_channel_arguments=grpc.max_metadata_size=4000", cwd=tmp_path) as server:
+        assert server.predict("default") == 1.0
+        assert server.ask("/v1/models/default:predict", {"instances": [1.0] * 3})[0] == 400
+        assert server.ask("/v1/models/default:predict", {"instances": ["x" * 1_000_000]})[0] == 413
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            ask = channel.unary_unary(wire.PREDICT)
+            assert ask(wire.encode_request("default", {"x": np.ones(2, np.float32)}), timeout=20)
+            for values, more in ((250_000, ()), (2, (("much", "x" * 10_000),))):
+                with pytest.raises(grpc.RpcError) as raised:
+                    ask(wire.encode_request("default", {"x": np.ones(values, np.float32)}), timeout=20, metadata=more)
+                assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.fixture
@@ -128,6 +160,11 @@ def test_limits_are_read_by_endpoint(tmp_path):
     path.write_text("[serving.limits.late]\nrequest_per_second = 50\n")
     with pytest.raises(ConfigurationError, match="request_per_second"):
         read_configuration(tmp_path)
+    path.write_text("[late]\nrows = 3\n")
+    assert read_limits(path)["late"].rows == 3
+    path.write_text("[late]\nrow = 3\n")
+    with pytest.raises(ConfigurationError, match="Did you mean 'rows'"):
+        read_limits(path)
     path.write_text("[serving]\nlimits = 3\n")
     with pytest.raises(ConfigurationError, match="is a section"):
         read_configuration(tmp_path)

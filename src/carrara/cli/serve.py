@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from carrara.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from carrara.cli.serving_flags import Flags
-    from carrara.core.config import ServingSection
+    from carrara.core.config import LimitSection, ServingSection
     from carrara.serving.folders import Folders
     from carrara.serving.limits import Limit
     from carrara.serving.manager import Threads
@@ -87,6 +87,13 @@ def serve(
     idle: Annotated[
         str | None, typer.Option("--idle", help="Unload an endpoint that nobody has asked for so long: 30m, 2h.")
     ] = None,
+    max_message: Annotated[
+        str | None, typer.Option("--max-message", help="The largest message in and out: 64 MiB, or e.g. 256MB.")
+    ] = None,
+    limits: Annotated[
+        Path | None,
+        typer.Option("--limits", help="A TOML file with what each model takes, as [serving.limits] of carrara.toml."),
+    ] = None,
     access_log: Annotated[
         Path | None, typer.Option("--access-log", help="Append a line of JSON for each request to this file.")
     ] = None,
@@ -128,7 +135,7 @@ def serve(
         retry=_retry(Retry() if with_folders else Retry(most=None, seconds=5), most_retries, retry_micros),
         unload_first=unload_first,
         until_eof=until_eof,
-        wire=replace(_wire(flags), shared=shared),
+        wire=replace(_wire(flags, max_message), shared=shared, limits=_limits(limits)),
         bounds=_bounds(memory_budget, idle),
         access_log=access_log,
         threads=_threads(flags, with_folders, memory_budget),
@@ -152,7 +159,11 @@ def serve(
             grpc_port=named.grpc_port if grpc_port is None else grpc_port,
             rest_port=named.rest_port if rest_port is None else rest_port,
             tokens=named.tokens or not (insecure or is_loopback(at)),
-            wire=replace(_with_tls(options.wire, ws.root, named), limits=_limits(named)),
+            wire=replace(
+                _with_tls(options.wire, ws.root, named),
+                limits={**_limits_of(named.limits), **options.wire.limits},
+                message_bytes=_message_bytes(max_message or named.max_message, options.wire.message_bytes),
+            ),
             access_log=access_log or (ws.root / named.access_log if named.access_log else None),
         )
         if processes == 1:
@@ -175,13 +186,29 @@ def _with_tls(wire: Wire, root: Path, named: ServingSection) -> Wire:
     return replace(wire, tls=Certificates(partial(read_pem, *files), files))
 
 
-def _limits(named: ServingSection) -> dict[str, Limit]:
+def _limits(path: Path | None) -> dict[str, Limit]:
+    from carrara.core.config import read_limits
+
+    return _limits_of(read_limits(path)) if path is not None else {}
+
+
+def _limits_of(sections: Mapping[str, LimitSection]) -> dict[str, Limit]:
     from carrara.serving.limits import Limit
 
-    for name, one in named.limits.items():
-        if one.requests_per_second < 0 or one.concurrent < 0:
-            raise ConfigurationError(f"[serving.limits.{name}] is negative", hint="0 is no limit.")
-    return {name: Limit(one.requests_per_second, one.concurrent) for name, one in named.limits.items()}
+    for name, one in sections.items():
+        if min(one.requests_per_second, one.concurrent, one.rows) < 0:
+            raise ConfigurationError(f"a limit of '{name}' is negative", hint="0 is no limit.")
+    return {name: Limit(one.requests_per_second, one.concurrent, one.rows) for name, one in sections.items()}
+
+
+def _message_bytes(text: str | None, usual: int) -> int:
+    """The largest message; ConfigurationError where gRPC could not have it."""
+    from carrara.core.memory import bytes_of
+
+    count = bytes_of(text) if text else usual
+    if not 0 < count < 1 << 31:
+        raise ConfigurationError(f"no message can have {count:,} bytes", hint="gRPC's have less than 2 GiB.")
+    return count
 
 
 def _serve_processes(count: int, options: ServerOptions, ready: Callable[[Workers, list[str]], None]) -> None:
@@ -192,7 +219,8 @@ def _serve_processes(count: int, options: ServerOptions, ready: Callable[[Worker
     workers.run(lambda endpoints: ready(workers, endpoints))
 
 
-def _wire(flags: Flags) -> Wire:
+def _wire(flags: Flags, max_message: str | None) -> Wire:
+    from carrara.cli.serving_flags import channel_arguments
     from carrara.serving.certificates import Certificates
     from carrara.serving.model_config import read_batching, read_metrics_path, read_tls
     from carrara.serving.options import DEFAULT_WIRE, Wire
@@ -208,6 +236,8 @@ def _wire(flags: Flags) -> Wire:
         metrics_path=read_metrics_path(Path(monitoring)) if monitoring else "",
         tls=Certificates(partial(read_tls, Path(tls)), [Path(tls)]) if tls else None,
         socket_path=flags.text("grpc_socket_path"),
+        message_bytes=_message_bytes(max_message, DEFAULT_WIRE.message_bytes),
+        channel_arguments=channel_arguments(flags.text("grpc_channel_arguments")),
     )
 
 
@@ -257,6 +287,8 @@ def _folders(flags: Flags, name: str, base_path: str | None, poll_seconds: float
     batching, listed = flags.text("batching_parameters_file"), flags.text("model_config_file")
     if batching and not flags.switch("enable_batching"):
         raise ConfigurationError("--batching_parameters_file needs --enable_batching")
+    if flags.switch("enable_per_model_batching_parameters") and not flags.switch("enable_batching", True):
+        raise ConfigurationError("--enable_per_model_batching_parameters needs --enable_batching")
     if listed and base_path:
         raise ConfigurationError(
             "--model_config_file and --model_base_path are given; only one of them says what to serve"
@@ -267,6 +299,7 @@ def _folders(flags: Flags, name: str, base_path: str | None, poll_seconds: float
         allow_code=allow_python,
         warm_up_iterations=max(1, int(flags.number("num_request_iterations_for_warmup", 1))),
         sizes=read_batching(Path(batching))[1] if batching else (),
+        own_batching=flags.switch("enable_per_model_batching_parameters"),
     )
     if listed:
         file = ConfigFile(Path(listed), flags.number("model_config_file_poll_wait_seconds", 0))

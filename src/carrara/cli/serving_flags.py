@@ -19,10 +19,12 @@ HONOURED: dict[str, type] = {
     "saved_model_tags": str,
     "enable_batching": bool,
     "batching_parameters_file": str,
+    "enable_per_model_batching_parameters": bool,
     "enable_model_warmup": bool,
     "num_request_iterations_for_warmup": int,
     "monitoring_config_file": str,
     "grpc_socket_path": str,
+    "grpc_channel_arguments": str,
     "num_load_threads": int,
     "num_unload_threads": int,
     "tensorflow_session_parallelism": int,
@@ -45,12 +47,10 @@ _TFLITE = "a version's saved_model.pb is what is served, and TFLite is no runtim
 IGNORED = {
     "rest_api_num_threads": _THREADS,
     "grpc_max_threads": _THREADS,
-    "grpc_channel_arguments": "messages may have 64 MB, and 1,024 calls of a connection may be under way",
     "use_alts_credentials": "--ssl_config_file encrypts gRPC",
     "enable_profiler": "OpenTelemetry traces tell what requests spend their time on",
     "platform_config_file": _ITS_OWN,
     "enable_signature_method_name_check": "any signature is answered by any method whose inputs it takes",
-    "enable_per_model_batching_parameters": "the parameters of the server hold for every model",
     "tensorflow_session_config_file": "--tensorflow_intra_op_parallelism and its siblings set the threads",
     "per_process_gpu_memory_fraction": "TensorFlow takes the memory that its own variables give it",
     "thread_pool_factory_config_file": _THREADS,
@@ -105,6 +105,23 @@ def parse_flags(arguments: Iterable[str], known: Iterable[str] = ()) -> Flags:
         elif name in IGNORED:
             ignored.append(name)
     return Flags(values, tuple(ignored))
+
+
+def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
+    """What `--grpc_channel_arguments` lists, as grpcio takes it; ConfigurationError names what is no pair.
+
+    >>> channel_arguments("grpc.max_connection_age_ms=2000, grpc.primary_user_agent=us")
+    (('grpc.max_connection_age_ms', 2000), ('grpc.primary_user_agent', 'us'))
+    """
+    found: list[tuple[str, int | str]] = []
+    for part in filter(None, (one.strip() for one in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals or not name.startswith("grpc."):
+            raise ConfigurationError(
+                f"--grpc_channel_arguments has '{part}'", hint="Write grpc.NAME=VALUE, several with commas between."
+            )
+        found.append((name, int(value) if value.lstrip("-").isdecimal() else value))
+    return tuple(found)
 
 
 def _value(name: str, text: str, kind: type) -> str | int | float | bool:

@@ -61,17 +61,19 @@ class LineageSection:
 
 @dataclass(frozen=True)
 class LimitSection:
-    """What one endpoint takes; 0 is no limit."""
+    """What one endpoint takes; `rows` of one request; 0 is no limit."""
 
     requests_per_second: int = 0
     concurrent: int = 0
+    rows: int = 0
 
 
 @dataclass(frozen=True)
 class ServingSection:
     """`tokens` asks for one on loopback too; `tls_certificate` and `tls_key` are PEM files.
 
-    `access_log` is a file that takes a line of JSON for each request; `limits` are of endpoints, by their names.
+    `access_log` is a file that takes a line of JSON for each request; `limits` are of endpoints, by their names;
+    `max_message` is the largest message, such as 256MB.
     """
 
     host: str = "127.0.0.1"
@@ -81,6 +83,7 @@ class ServingSection:
     tls_certificate: str = ""
     tls_key: str = ""
     access_log: str = ""
+    max_message: str = ""
     limits: Mapping[str, LimitSection] = field(default_factory=dict)
 
 
@@ -144,6 +147,17 @@ def read_configuration(root: Path) -> Configuration:
         data.setdefault(key[0], {})[key[1]] = value
     configuration: Configuration = _build(Configuration, {**data, "root": root}, str(path), "")
     return configuration
+
+
+def read_limits(path: Path) -> Mapping[str, LimitSection]:
+    """The limits of endpoints, by their names, in a TOML file of their own."""
+    try:
+        data = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
+    return {name: _value(LimitSection, one, str(path), name) for name, one in data.items()}
 
 
 def _from_environment() -> dict[tuple[str, str], str]:

@@ -23,6 +23,8 @@ class Prediction:
     record: Any = None
     features: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     """What was read for the entity keys of the request, by reference."""
+    padding: int = 0
+    """Rows that the run was made up with."""
     run: Stage | None = None
     """What the run spent its time on, where that is watched."""
 
@@ -35,6 +37,8 @@ class Predictor(Protocol):
     signatures: dict[str, Signature]
     file_bytes: int
     """What its files have, together: the least that it takes in memory."""
+    most_rows: int
+    """Of requests that are joined in one run; 0 where the server's number holds."""
 
     def signature_for(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> str:
         """The signature that is meant by inputs of these names, where a request names none."""

@@ -42,7 +42,8 @@ class Counts:
     """Of one process, or of several.
 
     `latency` (microseconds) is by model, method and protocol; `runtime` (microseconds of the run that a request had its
-    part in) by model and method; `examples` has the rows of requests and `batches` those of runs, by model.
+    part in) by model and method; `examples` has the rows of requests, `batches` those of runs, and `padding`
+    those that runs were made up with, by model.
     """
 
     requests: dict[Call, int] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class Counts:
     runtime: dict[tuple[str, str], Histogram] = field(default_factory=dict)
     examples: dict[str, Histogram] = field(default_factory=dict)
     batches: dict[str, Histogram] = field(default_factory=dict)
+    padding: dict[str, Histogram] = field(default_factory=dict)
 
     def add(self, other: Counts) -> None:
         for one in fields(self):
@@ -75,6 +77,7 @@ _ENCODED: Any = tuple[
     list[tuple[Call, int]],
     list[tuple[tuple[str, str, str], Histogram]],
     list[tuple[tuple[str, str], Histogram]],
+    list[tuple[str, Histogram]],
     list[tuple[str, Histogram]],
     list[tuple[str, Histogram]],
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from carrara.core.errors import NotFoundError
 from carrara.models.runtimes.base import open_folder
 from carrara.serving.contract import Endpoint, Target
 from carrara.serving.folder_predictor import DEFAULT_OPENING, FolderPredictor, Opening, recorded_requests
+from carrara.serving.model_config import BATCHING_FILE, read_batching
 from carrara.serving.version_sources import VersionSource
 from carrara.serving.versions import Latest, VersionPolicy
 
@@ -34,7 +36,16 @@ class VersionFolder:
         if target.version not in self.source.versions():
             raise NotFoundError("version", str(target), where=self.name)
         with self.source.opened(target.version) as folder:
+            opening = self._opening_of(folder)
             requests = recorded_requests(folder) if self.opening.warm_up else b""
             servables = open_folder(folder, self.opening.saved_model_tags, allow_code=self.opening.allow_code)
             size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
-            return FolderPredictor(target, servables, self.opening, requests, size)
+            return FolderPredictor(target, servables, opening, requests, size)
+
+    def _opening_of(self, folder: Path) -> Opening:
+        """How a version is opened, which may say for itself how it is batched; ConfigurationError where it is wrong."""
+        if not self.opening.own_batching:
+            return self.opening
+        file = folder / BATCHING_FILE
+        most, sizes = read_batching(file) if file.is_file() else (1, ())
+        return replace(self.opening, most_rows=most, sizes=sizes)

@@ -30,6 +30,10 @@ class Opening:
     warm_up_iterations: int = 1
     sizes: Sequence[int] = ()
     """Numbers of rows that runs are made up to, ascending; those beyond the last are run as they are."""
+    most_rows: int = 0
+    """Of requests that are joined in one run; 0 where the server's number holds."""
+    own_batching: bool = False
+    """Whether a version says in a file of its own how it is batched; one that has none is not batched."""
 
 
 DEFAULT_OPENING = Opening()
@@ -49,7 +53,7 @@ class FolderPredictor:
         warm_up_requests: bytes = b"",
         file_bytes: int = 0,
     ) -> None:
-        self.file_bytes = file_bytes
+        self.file_bytes, self.most_rows = file_bytes, opening.most_rows
         self.model, self.version = target.model, target.version
         self._servables, self._opening, self._warm_up_requests = servables, opening, warm_up_requests
         self.signatures = {name: servable.signature for name, servable in servables.items()}
@@ -65,7 +69,8 @@ class FolderPredictor:
         _check(self.signatures[name], inputs, where)
         rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
         with stage("model.run", rows=rows):
-            return Prediction(self._run(name, inputs, rows), name, rows)
+            size = self._size(name, rows)
+            return Prediction(self._run(name, inputs, rows, size), name, rows, padding=size - rows)
 
     def warm_up(self) -> None:
         for servable in self._servables.values():
@@ -73,10 +78,15 @@ class FolderPredictor:
         for _ in range(self._opening.warm_up_iterations):
             warm_up(self, self._warm_up_requests)
 
-    def _run(self, name: str, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    def _size(self, name: str, rows: int) -> int:
+        """The rows of a run, of which so many are asked."""
+        if not rows or not self.signatures[name].joins:
+            return rows
+        return next((one for one in self._opening.sizes if one >= rows), rows)
+
+    def _run(self, name: str, inputs: Mapping[str, Array], rows: int, size: int) -> dict[str, Array]:
         servable = self._servables[name]
-        size = next((one for one in self._opening.sizes if one >= rows), rows)
-        if size == rows or not rows or not self.signatures[name].joins:
+        if size == rows:
             return servable.run(inputs)
         # The last row again and again: it is known to be one that the model takes.
         padded = {one: np.concatenate([array, *[array[-1:]] * (size - rows)]) for one, array in inputs.items()}

@@ -39,8 +39,15 @@ class GrpcCalls:
     """
 
     def __init__(
-        self, inference: Inference, manager: ModelManager, reload: Reload | None = None, *, told: bool = True
+        self,
+        inference: Inference,
+        manager: ModelManager,
+        reload: Reload | None = None,
+        *,
+        told: bool = True,
+        message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
+        self._message_bytes = message_bytes
         self._inference, self._manager, self._told = inference, manager, told
         self._blocks = Blocks(tensorflow_serving.decode_predict, tensorflow_serving.encode_predict)
         self._reading = threading.Lock()
@@ -93,9 +100,9 @@ class GrpcCalls:
         apart = [place for place in range(len(calls)) if place not in results]
         for place in apart:
             method, data = calls[place]
-            if len(data) > MAX_MESSAGE_BYTES:
+            if len(data) > self._message_bytes:
                 # grpcio's words; the native transport has no limit of its own.
-                text = f"SERVER: Received message larger than max ({len(data)} vs. {MAX_MESSAGE_BYTES})"
+                text = f"SERVER: Received message larger than max ({len(data)} vs. {self._message_bytes})"
                 results[place] = Result(code=RESOURCE_EXHAUSTED, text=text)
                 continue
             if method == HANDLE_RELOAD_CONFIG:
@@ -138,7 +145,8 @@ class GrpcCalls:
         if self._inference.most_rows == 1:
             return {}
         with self._reading:
-            blocks, _ = self._blocks.read([calls[place][1] for place in places])
+            found, _ = self._blocks.read([calls[place][1] for place in places])
+        blocks = [part for one in found for part in one.parts(self._inference.most_rows_of(one.request.choice))]
         answers = self._inference.answer_all([block.request for block in blocks])
         results: dict[int, Result] = {}
         for block, answer in zip(blocks, answers, strict=True):

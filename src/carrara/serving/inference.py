@@ -95,14 +95,19 @@ class Inference:
         return self._within_limits(requests) if self._limits else self._answered(requests)
 
     def _within_limits(self, requests: Sequence[Request]) -> list[Answer | Exception]:
-        asked = [(request.choice.endpoint, request.calls) for request in requests]
-        refused = self._limits.enter(asked)
-        let_in = [place for place, error in enumerate(refused) if error is None]
+        found: list[Answer | Exception | None] = [
+            self._limits.too_large(one.choice.endpoint, rows_of(one) // one.calls) for one in requests
+        ]
+        asked = [place for place, error in enumerate(found) if error is None]
+        uses = [(requests[place].choice.endpoint, requests[place].calls) for place in asked]
+        for place, refused in zip(asked, self._limits.enter(uses), strict=True):
+            found[place] = refused
+        let_in = [place for place in asked if found[place] is None]
         try:
             answers = iter(self._answered([requests[place] for place in let_in]))
         finally:
-            self._limits.leave([asked[place] for place in let_in])
-        return [next(answers) if error is None else error for error in refused]
+            self._limits.leave([(requests[place].choice.endpoint, requests[place].calls) for place in let_in])
+        return [next(answers) if one is None else one for one in found]
 
     def _answered(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         if len(requests) < 2:
@@ -119,6 +124,10 @@ class Inference:
             for place, answer in zip(places, self._group(choice, [requests[p] for p in places]), strict=True):
                 answers[place] = answer
         return answers
+
+    def most_rows_of(self, choice: Choice) -> int:
+        """The most rows of one run of a version: its own, or those of the server."""
+        return self._manager.most_rows(choice) or self.most_rows
 
     def answer(self, request: Request) -> Answer:
         """The answer of one request; raises what is wrong with it."""
@@ -154,11 +163,11 @@ class Inference:
         """The groups, each in parts of at most `most_rows` rows; a request is never cut."""
         for (choice, *_), places in groups.items():
             part: list[int] = []
-            rows = 0
+            rows, most = 0, self.most_rows_of(choice)
             for place in places:
                 size = rows_of(requests[place])
                 self._count(requests[place], size)
-                if part and rows + size > self.most_rows:
+                if part and rows + size > most:
                     yield choice, part
                     part, rows = [], 0
                 part.append(place)
@@ -240,7 +249,7 @@ class Inference:
         """Keep what is seen of one run, log it, and put it to the shadows."""
         endpoint = requests[0].choice.endpoint
         calls = sum(one.calls for one in requests)
-        self.metrics.ran(endpoint, requests[0].api, prediction.row_count, seconds, calls)
+        self.metrics.ran(endpoint, requests[0].api, prediction.row_count, seconds, calls, prediction.padding)
         self._observed.ran(_key(predictor, requests[0]), seconds, prediction.outputs, calls)
         if self._taken is not None:
             self._taken(requests, inputs, prediction, predictor.version)

@@ -7,19 +7,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from carrara.core.errors import Overloaded
+from carrara.core.errors import Overloaded, RequestError
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Of one endpoint; 0 is no limit. What was not used may be made up for within one second."""
+    """Of one endpoint; `rows` are those of one request; 0 is no limit. What was not used may be made up for within one
+    second."""
 
     requests_per_second: float = 0.0
     concurrent: int = 0
+    rows: int = 0
 
     def shared_by(self, processes: int) -> Limit:
         """The part of one of several processes, over which the system spreads connections."""
-        return Limit(self.requests_per_second / processes, -(-self.concurrent // processes))
+        return Limit(self.requests_per_second / processes, -(-self.concurrent // processes), self.rows)
 
 
 @dataclass
@@ -65,6 +67,16 @@ class Limits:
         moment = self._clock()
         with self._lock:
             return [self._enter(endpoint, calls, moment) for endpoint, calls in asked]
+
+    def too_large(self, endpoint: str, rows: int) -> RequestError | None:
+        """An error for a request of more rows than its endpoint takes."""
+        use = self._used.get(endpoint)
+        if use is None or not use.limit.rows or rows <= use.limit.rows:
+            return None
+        return RequestError(
+            f"endpoint '{endpoint}' takes {use.limit.rows:,} rows a request, and this one has {rows:,}",
+            hint="Ask with fewer rows at a time.",
+        )
 
     def leave(self, asked: Sequence[tuple[str, int]]) -> None:
         """What was let in has ended."""

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from carrara.core.errors import BeingLoaded, NotFoundError, UnavailableError
+from carrara.core.errors import BeingLoaded, CarraraError, NotFoundError, UnavailableError
 from carrara.serving.contract import Choice, Endpoint, Predictor, Target
 from carrara.serving.residency import Residency
 from carrara.serving.slots import AVAILABLE, DEFAULT_RETRY, LOADING, UNLOADING, Retry, Route, Slot, VersionStatus
@@ -136,6 +136,15 @@ class ModelManager:
     def traffic(self, endpoint: str) -> Traffic | None:
         """How the traffic of an endpoint is shared, where it is."""
         return self._splits.get(endpoint)
+
+    def most_rows(self, choice: Choice) -> int:
+        """The most rows of one run that a version says for itself; 0 where it says nothing, or is not there."""
+        route = self._routes.get(choice.endpoint)
+        try:
+            predictor = None if route is None else route.slot(choice).predictor
+        except CarraraError:
+            return 0
+        return predictor.most_rows if predictor is not None else 0
 
     @contextmanager
     def acquire(self, choice: Choice) -> Iterator[Predictor]:

@@ -69,9 +69,11 @@ class Metrics:
         with self._lock:
             self._counts.examples.setdefault(model, Histogram()).add(rows, times)
 
-    def ran(self, model: str, method: str, rows: int, seconds: float, calls: int) -> None:
-        """Count a run of a model, which so many calls shared."""
+    def ran(self, model: str, method: str, rows: int, seconds: float, calls: int, padding: int = 0) -> None:
+        """Count a run of a model, which so many calls shared, and the rows that it was made up with."""
         with self._lock:
+            if padding:
+                self._counts.padding.setdefault(model, Histogram()).add(padding, 1)
             self._counts.batches.setdefault(model, Histogram()).add(rows, 1)
             self._counts.runtime.setdefault((model, method), Histogram()).add(seconds * 1e6, calls)
 
@@ -141,6 +143,7 @@ def _batching(counts: Counts) -> Iterator[str]:
     batches = _by("model_name", counts.batches)
     yield from _histogram(f"{session}:input_batch_size", _by("model_name", counts.examples))
     yield from _histogram(f"{session}:processed_batch_size", batches)
+    yield from _histogram(f"{session}:padding_size", _by("model_name", counts.padding))
     runs = {labels: sum(histogram.counts) for labels, histogram in batches.items()}
     yield from _counter(f"{session}:wrapped_run_count", runs)
 

@@ -17,6 +17,9 @@ from carrara.serving.versions import All, Latest, Specific, VersionPolicy
 
 _logger = logging.getLogger("carrara.serving")
 
+BATCHING_FILE = "batching_params.pbtxt"
+"""In a version's folder: BatchingParameters of its own."""
+
 PLATFORMS = ("", "tensorflow", "carrara")
 
 

@@ -12,6 +12,7 @@ from carrara.serving.limits import Limit
 from carrara.serving.manager import NO_THREADS, Threads
 from carrara.serving.residency import NO_BOUNDS, Bounds
 from carrara.serving.slots import DEFAULT_RETRY, Retry
+from carrara.serving.transports.base import MAX_MESSAGE_BYTES
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Wire:
     origins ask; `metrics_path` is where Prometheus' metrics are found besides /metrics; with `tls` both ports are
     encrypted. `shared` processes listen at the same ports, 0 for one alone, and each has its part of the `limits` of
     endpoints. With `watch` it is told what runs spend their time on. In `metrics_folder` several processes add up what
-    they count. At `socket_path` gRPC is answered as well.
+    they count. At `socket_path` gRPC is answered as well. No message may have more than `message_bytes`. grpcio takes
+    the `channel_arguments`, so that with them it answers gRPC.
     """
 
     most_rows: int = MOST_ROWS
@@ -34,6 +36,8 @@ class Wire:
     watch: bool = False
     metrics_folder: Path | None = None
     socket_path: str = ""
+    message_bytes: int = MAX_MESSAGE_BYTES
+    channel_arguments: tuple[tuple[str, int | str], ...] = ()
     limits: Mapping[str, Limit] = field(default_factory=dict)
 
 

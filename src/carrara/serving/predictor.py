@@ -44,7 +44,7 @@ class ModelPredictor:
         *,
         query: str | None = None,
     ) -> None:
-        self.file_bytes = file_bytes
+        self.file_bytes, self.most_rows = file_bytes, 0
         self.model, self.version = version.model, version.version
         self.retriever = retriever
         self._query = query

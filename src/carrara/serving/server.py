@@ -70,7 +70,7 @@ class ModelServer:
             metrics=Metrics(wire.metrics_folder),
             taken=taken,
         )
-        calls = GrpcCalls(self.inference, manager, reload, told=access is not None)
+        calls = GrpcCalls(self.inference, manager, reload, told=access is not None, message_bytes=wire.message_bytes)
         self._grpc = grpc_transport(host, grpc_port, calls, wire, guard, access)
         self._socket = _socket_transport(wire, calls, guard, access) if wire.socket_path else None
         try:
@@ -84,6 +84,7 @@ class ModelServer:
                 guard=guard,
                 tls=wire.tls,
                 access=access,
+                message_bytes=wire.message_bytes,
             )
         except BaseException:
             for one in self._grpc_transports():
@@ -104,7 +105,7 @@ class ModelServer:
             *features_rest.routes(self.manager, self._read_features),
             *outcomes_rest.routes(self._take_outcomes),
         ]
-        return Rest(self.inference, self.manager, routes, cors=wire.cors, told=told)
+        return Rest(self.inference, self.manager, routes, cors=wire.cors, told=told, message_bytes=wire.message_bytes)
 
     def start(self) -> None:
         """Load what is deployed, then take requests."""
@@ -128,7 +129,15 @@ def _socket_transport(wire: Wire, calls: GrpcCalls, guard: Guard | None, access:
     from carrara.serving.transports.grpc import GrpcTransport
 
     return GrpcTransport(
-        f"unix:{wire.socket_path}", 0, calls.methods, calls.handle, calls.streams, guard=guard, access=access
+        f"unix:{wire.socket_path}",
+        0,
+        calls.methods,
+        calls.handle,
+        calls.streams,
+        guard=guard,
+        access=access,
+        message_bytes=wire.message_bytes,
+        arguments=wire.channel_arguments,
     )
 
 
@@ -140,12 +149,20 @@ def grpc_transport(
     guard: Guard | None = None,
     access: Listener | None = None,
 ) -> Transport:
-    """The native transport where it is installed and nothing is encrypted or guarded, else grpcio's."""
-    if wire.tls is None and guard is None and importlib.util.find_spec("pygrpc_native") is not None:
+    """The native transport where it is installed and nothing is asked of grpcio: TLS, tokens, or arguments."""
+    asks_grpcio = wire.tls is not None or guard is not None or wire.channel_arguments
+    if not asks_grpcio and importlib.util.find_spec("pygrpc_native") is not None:
         from carrara.serving.transports.grpc_native import NativeGrpcTransport
 
         return NativeGrpcTransport(
-            host, port, calls.methods, calls.handle, calls.streams, shared=wire.shared > 0, access=access
+            host,
+            port,
+            calls.methods,
+            calls.handle,
+            calls.streams,
+            shared=wire.shared > 0,
+            access=access,
+            message_bytes=wire.message_bytes,
         )
     from carrara.serving.transports.grpc import GrpcTransport
 
@@ -159,4 +176,6 @@ def grpc_transport(
         shared=wire.shared > 0,
         guard=guard,
         access=access,
+        message_bytes=wire.message_bytes,
+        arguments=wire.channel_arguments,
     )

@@ -37,7 +37,7 @@ class _Wrong(Exception):
 class _Predictor:
     """The artifact as a loaded version."""
 
-    model, version, file_bytes = _NAME, 1, 0
+    model, version, file_bytes, most_rows = _NAME, 1, 0, 0
 
     def __init__(self, servable: Servable) -> None:
         self._servable = servable

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
-from carrara.serving.inference import Answer, Request
+from carrara.models.columns import Columns
+from carrara.serving.inference import Answer, Array, Request, rows_of
 from carrara.serving.protocols.layouts import Layout
 
 _MOST_LAYOUTS = 256
@@ -28,6 +29,18 @@ class Block:
 
     places: tuple[int, ...]
     request: Request
+
+    def parts(self, most_rows: int) -> Iterator[Block]:
+        """Blocks of at most so many rows each; a call is never cut."""
+        rows = rows_of(self.request) // len(self.places)
+        count = max(1, most_rows // max(1, rows))
+        if count >= len(self.places):
+            yield self
+            return
+        for start in range(0, len(self.places), count):
+            places = self.places[start : start + count]
+            inputs = _cut(self.request.inputs, slice(start * rows, (start + len(places)) * rows))
+            yield Block(places, replace(self.request, inputs=inputs, calls=len(places)))
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,12 @@ class Blocks:
             return
         self._seen[length] = 0
         _keep(self._known, length, [_Known(layout, request), *self._known.get(length, ())][:_MOST_OF_A_LENGTH])
+
+
+def _cut(inputs: Mapping[str, Array], rows: slice) -> Mapping[str, Array]:
+    if isinstance(inputs, Columns):
+        return Columns(inputs.names, inputs.matrix[rows])
+    return {name: array[rows] for name, array in inputs.items()}
 
 
 def _block(known: _Known, messages: Sequence[bytes], places: Sequence[int]) -> Block:

@@ -53,7 +53,9 @@ class Rest:
         *,
         cors: bool = False,
         told: bool = True,
+        message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
+        self._message_bytes = message_bytes
         self._inference, self._manager, self._routes = inference, manager, routes
         self._cors, self._told = cors, told
 
@@ -102,7 +104,7 @@ class Rest:
         encoding = str(request.headers.get("content-encoding", "") or "").strip().lower()
         if not encoding:
             return request
-        body = decompressed(request.body, encoding, MAX_MESSAGE_BYTES)
+        body = decompressed(request.body, encoding, self._message_bytes)
         return HttpRequest(request.method, request.path, body, request.headers, request.query)
 
     def _lost(self, request: HttpRequest) -> Reply:

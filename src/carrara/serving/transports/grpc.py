@@ -35,9 +35,11 @@ class GrpcTransport:
         shared: bool = False,
         guard: Guard | None = None,
         access: Listener | None = None,
+        message_bytes: int = MAX_MESSAGE_BYTES,
+        arguments: Sequence[tuple[str, int | str]] = (),
     ) -> None:
         grpc = require("grpc", extra="serve", purpose="gRPC serving")
-        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.so_reuseport", int(shared))]
+        options = [("grpc.max_receive_message_length", message_bytes), ("grpc.so_reuseport", int(shared)), *arguments]
         pool = ThreadPoolExecutor(_THREADS, "grpc")
         interceptors = [guarded(grpc, guard, access)] if guard is not None else []
         self._server = grpc.server(

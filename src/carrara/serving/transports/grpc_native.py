@@ -54,7 +54,9 @@ class NativeGrpcTransport:
         *,
         shared: bool = False,
         access: Listener | None = None,
+        message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
+        self._message_bytes = message_bytes
         native = require("pygrpc_native", extra="serve", purpose="gRPC serving")
         self._call, self._cancel = native.EVENT_CALL, native.EVENT_CANCEL
         self._methods, self._handler, self._access = list(methods), handler, access
@@ -176,8 +178,8 @@ class NativeGrpcTransport:
             later = result.later
             threading.Thread(target=lambda: self._respond(call_id, later()), name="grpc-later", daemon=True).start()
             return
-        if not result.code and len(result.data) > MAX_MESSAGE_BYTES:
-            text = f"the answer has {len(result.data)} bytes, more than {MAX_MESSAGE_BYTES}"
+        if not result.code and len(result.data) > self._message_bytes:
+            text = f"the answer has {len(result.data)} bytes, more than {self._message_bytes}"
             result = Result(code=RESOURCE_EXHAUSTED, text=text, subject=result.subject)
         if result.code:
             self._front.fail(call_id, result.code, result.text, trailing_metadata=_AGAIN if result.again else None)

@@ -57,7 +57,9 @@ class HttpTransport:
         guard: Guard | None = None,
         tls: Certificates | None = None,
         access: Listener | None = None,
+        message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
+        self._message_bytes = message_bytes
         require("granian", extra="serve", purpose="REST serving")
         self._host, self._body_seconds = host, body_seconds
         self._guard, self._tls = guard, tls
@@ -163,8 +165,9 @@ class HttpTransport:
             return problem_of(503, "the server is stopping; ask another", headers=again)
         # A body is held from here on: what does not fit is refused before it is read.
         length = scope.headers.get("content-length") or ""
-        size = int(length) if length.isdecimal() and int(length) <= MAX_MESSAGE_BYTES else 0
-        if scope.method == "POST" and (self._waiting >= MOST_WAITING or self._bytes + size > MOST_WAITING_BYTES):
+        size = int(length) if length.isdecimal() and int(length) <= self._message_bytes else 0
+        is_full = self._waiting >= MOST_WAITING or (self._bytes and self._bytes + size > MOST_WAITING_BYTES)
+        if scope.method == "POST" and is_full:
             return problem_of(429, OVERLOADED, headers=(("retry-after", str(RETRY_SECONDS)),))
         self._waiting += 1
         self._bytes += size
@@ -189,11 +192,11 @@ class HttpTransport:
         due = time.monotonic() + min(timeout_of(scope.headers), LONGEST_WAIT_SECONDS)
         try:
             async with asyncio.timeout(self._body_seconds):
-                body = await _body(scope, protocol)
+                body = await _body(scope, protocol, self._message_bytes)
         except TimeoutError:
             return problem_of(408, f"the body took longer than {self._body_seconds:g} s")
         if body is None:
-            return problem_of(413, f"the body has more than {MAX_MESSAGE_BYTES} bytes")
+            return problem_of(413, f"the body has more than {self._message_bytes} bytes")
         request = HttpRequest(scope.method, scope.path, body, scope.headers, scope.query_string, due)
         # A probe must not wait for a model: predictions have threads of their own.
         asked = (self._predictions if request.method == "POST" else self._others).ask(request)
@@ -221,15 +224,15 @@ async def _unless_gone(asked: asyncio.Future[Reply], protocol: Any) -> Reply:
     return Reply(_CLIENT_GONE, b"")
 
 
-async def _body(scope: Any, protocol: Any) -> bytes | None:
+async def _body(scope: Any, protocol: Any, most: int) -> bytes | None:
     """The whole body, or None where it is too large; a chunked one is never held beyond that."""
     length = scope.headers.get("content-length") or ""
     if length.isdecimal():
-        return await protocol() if int(length) <= MAX_MESSAGE_BYTES else None
+        return await protocol() if int(length) <= most else None
     found = bytearray()
     async for chunk in protocol:
         found += chunk
-        if len(found) > MAX_MESSAGE_BYTES:
+        if len(found) > most:
             return None
     return bytes(found)
 
