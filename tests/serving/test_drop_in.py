@@ -102,9 +102,13 @@ def test_a_version_that_does_not_load_leaves_the_one_before(tmp_path):
     publish(base, 1)
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "model.onnx").write_bytes(b"no graph")
-    with served(f"--model_base_path={base}", "--max_num_load_retries=0", cwd=tmp_path) as server:
+    options = ["--max_num_load_retries=2", "--load_retry_interval_micros=300000"]
+    with served(f"--model_base_path={base}", *options, cwd=tmp_path) as server:
         (tmp_path / "made").rename(base / "2")
+        until(lambda: states(server, "default").get("2"), "LOADING")
+        began = time.monotonic()
         until(lambda: states(server, "default").get("2"), "END")
+        assert 0.5 < time.monotonic() - began < 5
         assert server.predict("default") == 1.0
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from doubling import Doubling
 
-from carrara.core.errors import UnavailableError
+from carrara.core.errors import NotFoundError, UnavailableError
 from carrara.serving.client import Client
 from carrara.serving.client.base import Refused
 from carrara.serving.contract import Choice, Endpoint, Target
 from carrara.serving.manager import ModelManager
 from carrara.serving.residency import Bounds, Residency, resident_bytes
 from carrara.serving.server import ModelServer
+from carrara.serving.slots import START, VersionStatus
 
 
 class House:
@@ -186,6 +187,9 @@ def test_who_asks_what_is_never_loaded_is_told_why_and_others_are_answered(crowd
 def test_to_be_asked_whether_it_is_ready_loads_nothing(crowded):
     server, _ = crowded
     before = dict(server.manager._routes)
+    assert server.manager.status(Choice("m150")) == [VersionStatus(151, START)]
+    with pytest.raises(NotFoundError):
+        server.manager.status(Choice("m150", version=7))
     with urlopen(f"http://127.0.0.1:{server.rest_port}/v2/models/m150/ready", timeout=20) as reply:
         assert reply.status == 200
     server.manager.reconcile()

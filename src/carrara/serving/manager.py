@@ -67,6 +67,7 @@ class ModelManager:
         self._unloaders = ThreadPoolExecutor(threads.unloading, "unload") if threads.unloading else None
         self._under_way: dict[str, Future[None]] = {}
         self._cold: dict[str, str] = {}
+        self._desired_now: Mapping[str, Endpoint] = {}
         self._wanted = threading.Event()
         self._desired, self._load, self._poll_seconds = desired, load, poll_seconds
         self._retry, self._unload_first = retry, unload_first
@@ -125,7 +126,7 @@ class ModelManager:
             if waits:
                 wait(self._under_way.values())
             with self._changed:
-                self._cold = cold
+                self._cold, self._desired_now = cold, endpoints
                 self._changed.notify_all()
 
     def await_loaded(self, endpoint: str, seconds: float) -> None:
@@ -176,6 +177,11 @@ class ModelManager:
             route = self._routes.get(choice.endpoint)
             wanted = route.slot(choice).target.version if route is not None and choice.label else choice.version
             slots = self._slots_of(choice.endpoint)
+            found = [slot.status() for slot in slots if wanted in (None, slot.target.version)]
+        if not slots and self.is_cold(choice.endpoint):
+            # It is loaded when it is asked, and to be asked for its state is not that.
+            targets = self._desired_now[choice.endpoint].targets
+            slots = [Slot(target) for target in targets]
             found = [slot.status() for slot in slots if wanted in (None, slot.target.version)]
         if not slots:
             raise self._absent(choice.endpoint)
