@@ -81,7 +81,7 @@ def test_a_folders_server_has_limits_and_a_largest_message_too(tmp_path):
     publish(tmp_path / "model", 1)
     (tmp_path / "limits.toml").write_text("[default]\nrows = 2\n")
     options = [f"--model_base_path={tmp_path / 'model'}", f"--limits={tmp_path / 'limits.toml'}", "--max-message=1MB"]
-    with served(*options, "--grpc_channel_arguments=grpc.max_metadata_size=4000", cwd=tmp_path) as server:
+    with served(*options, "--grpc_channel_arguments=grpc.absolute_max_metadata_size=4000", cwd=tmp_path) as server:
         assert server.predict("default") == 1.0
         assert server.ask("/v1/models/default:predict", {"instances": [1.0] * 3})[0] == 400
         connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)
