@@ -5,15 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-
-def carrara(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "carrara", *arguments], capture_output=True, text=True, cwd=cwd, timeout=120
-    )
+from commands import carrara
 
 
 def test_help_lists_every_command():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+
+from commands import carrara
 
 ROWS = 2_000
 
@@ -50,8 +51,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def run(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "carrara", "dataset", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
+    done = carrara("dataset", *arguments, cwd=folder)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-
-def carrara(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "carrara", "model", *arguments], capture_output=True, text=True, cwd=cwd, check=False
-    )
+from commands import carrara
 
 
 def test_charts_are_listed_printed_and_drawn(trained, tmp_path):
-    listed = json.loads(carrara("chart", "late@1", "--json", cwd=trained.root).stdout)
+    listed = json.loads(carrara("model", "chart", "late@1", "--json", cwd=trained.root).stdout)
     assert {"roc_curve", "thresholds", "lift", "contributions", "learning_curve"} <= set(listed)
-    spec = json.loads(carrara("chart", "late@1", "roc", cwd=trained.root).stdout)
+    spec = json.loads(carrara("model", "chart", "late@1", "roc", cwd=trained.root).stdout)
     assert spec["title"]["text"] == "ROC curve"
     target = tmp_path / "charts" / "far.png"
-    made = carrara("chart", "late@1", "dep", "--feature", "trip:far", "-o", str(target), cwd=trained.root)
+    made = carrara("model", "chart", "late@1", "dep", "--feature", "trip:far", "-o", str(target), cwd=trained.root)
     assert (made.returncode, made.stdout.strip()) == (0, str(target))
     assert target.read_bytes().startswith(b"\x89PNG")
 
@@ -35,16 +29,16 @@ def test_charts_are_listed_printed_and_drawn(trained, tmp_path):
     ],
 )
 def test_what_is_not_there_is_said_with_the_nearest(trained, arguments, said):
-    found = carrara("chart", "late@1", *arguments, cwd=trained.root)
+    found = carrara("model", "chart", "late@1", *arguments, cwd=trained.root)
     assert found.returncode != 0
     assert said in found.stderr
     assert "Traceback" not in found.stderr
 
 
 def test_what_was_learned_is_told(trained):
-    found = json.loads(carrara("parameters", "late@1", "--json", cwd=trained.root).stdout)
+    found = json.loads(carrara("model", "parameters", "late@1", "--json", cwd=trained.root).stdout)
     assert found["kind"] == "trees"
-    assert f"{found['trees']} trees" in carrara("parameters", "late@1", cwd=trained.root).stdout
+    assert f"{found['trees']} trees" in carrara("model", "parameters", "late@1", cwd=trained.root).stdout
 
 
 def test_the_record_has_every_feature_in_every_part_and_what_it_does(trained):

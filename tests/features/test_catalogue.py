@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
@@ -14,6 +12,7 @@ from carrara.core.errors import CarraraError, DataError, NotFoundError
 from carrara.features.catalogue import CatalogueEntry, search
 from carrara.features.suggestion import choose
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 DEFINITIONS = """
 import carrara
@@ -136,8 +135,7 @@ def test_a_label_without_a_time_or_features_is_told(workspace):
 
 def test_the_catalogue_is_on_the_command_line(workspace):
     def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "carrara", "feature", *arguments, "-w", str(workspace.root)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = carrara("feature", *arguments, "-w", workspace.root)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

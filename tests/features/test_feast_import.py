@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import polars as pl
@@ -22,6 +21,7 @@ from carrara.features.feast.registry import read_registry
 from carrara.features.service import resolve_features
 from carrara.features.training_set import join_features
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 REPOSITORY = Path(__file__).with_name("feast_repository")
 
@@ -85,9 +85,8 @@ def changed(folder: Path, change: Any) -> Path:
     return file
 
 
-def carrara(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "carrara", "feature", "import", "feast", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
+def asked(folder: Path, *arguments: str, code: int = 0) -> CompletedProcess[str]:
+    done = carrara("feature", "import", "feast", *arguments, cwd=folder)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -95,7 +94,7 @@ def carrara(folder: Path, *arguments: str, code: int = 0) -> subprocess.Complete
 
 def test_an_imported_repository_computes_and_joins_by_time(repository):
     root = repository.parent
-    carrara(root, "feast", "--output", "definitions.py")
+    asked(root, "feast", "--output", "definitions.py")
     labels = pl.DataFrame(
         {
             "driver_id": [1, 1, 1, 2, 1],
@@ -380,23 +379,23 @@ def test_a_folder_that_is_no_repository_names_the_one_below_it(tmp_path):
 
 
 def test_the_command_prints_definitions_and_says_the_rest_on_standard_error(tmp_path):
-    done = carrara(tmp_path, str(REPOSITORY))
+    done = asked(tmp_path, str(REPOSITORY))
     assert loaded(FeastImport("", done.stdout, {}, [], [])).of_kind("feature view")
     assert "imported from project 'rides': 4 entities, 4 datasets, 4 feature views" in done.stderr
     assert "  stream feature view driver_moves: Carrara reads no streams" in done.stderr
 
 
 def test_the_command_writes_a_new_file_only(tmp_path):
-    assert carrara(tmp_path, str(REPOSITORY), "--output", "rides.py").stdout == ""
+    assert asked(tmp_path, str(REPOSITORY), "--output", "rides.py").stdout == ""
     assert "driver_stats" in load_definitions([tmp_path / "rides.py"]).of_kind("feature view")
     (tmp_path / "rides.py").write_text("mine")
-    assert "rides.py is there already" in carrara(tmp_path, str(REPOSITORY), "--output", "rides.py", code=1).stderr
+    assert "rides.py is there already" in asked(tmp_path, str(REPOSITORY), "--output", "rides.py", code=1).stderr
     assert (tmp_path / "rides.py").read_text() == "mine"
-    assert "cannot be written" in carrara(tmp_path, str(REPOSITORY), "--output", "no/rides.py", code=1).stderr
+    assert "cannot be written" in asked(tmp_path, str(REPOSITORY), "--output", "no/rides.py", code=1).stderr
 
 
 def test_the_command_answers_in_json(tmp_path):
-    answer = json.loads(carrara(tmp_path, str(REPOSITORY), "--json").stdout)
+    answer = json.loads(asked(tmp_path, str(REPOSITORY), "--json").stdout)
     assert answer["project"] == "rides"
     assert answer["imported"]["feature view"] == ["driver_stats", "city", "driver_in_city", "class_"]
     assert {"kind", "name", "why"} == set(answer["skipped"][0])

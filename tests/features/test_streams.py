@@ -23,6 +23,7 @@ from carrara.core.errors import ConfigurationError, DefinitionError, MissingExtr
 from carrara.features.pushes import push
 from carrara.features.streams.kafka import Kafka
 from carrara.features.streams.run import Streamed, dead_letters, run_stream
+from commands import carrara
 from kafka_broker import make_topic, produce, running_broker
 
 DEFINITIONS = """
@@ -322,13 +323,10 @@ def test_a_topic_that_is_not_there_is_named(tmp_path, broker):
 def test_the_command_streams_and_shows_dead_letters(tmp_path, source):
     room_at(tmp_path, source).stores.close()
     source.put([event("a", 1, 1.0), b"bad"])
-    carrara = [sys.executable, "-m", "carrara", "feature"]
-    here = ["-w", str(tmp_path), "--json"]
-    run = subprocess.run(
-        [*carrara, "stream", "recent", "--until-empty", *here], capture_output=True, text=True, check=True
-    )
+    here = ("-w", tmp_path, "--json")
+    run = carrara("feature", "stream", "recent", "--until-empty", *here)
     assert sum(json.loads(line)["rows"] for line in run.stdout.splitlines()) == 1
-    run = subprocess.run([*carrara, "dead-letters", "recent", *here], capture_output=True, text=True, check=True)
+    run = carrara("feature", "dead-letters", "recent", *here)
     assert [one["payload"] for one in json.loads(run.stdout)] == ["bad"]
-    run = subprocess.run([*carrara, "status", "recent", *here], capture_output=True, text=True, check=True)
+    run = carrara("feature", "status", "recent", *here)
     assert json.loads(run.stdout)[0]["dead_letters"] == 1

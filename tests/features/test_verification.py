@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import polars as pl
@@ -19,6 +18,7 @@ from carrara.features.packing import RowLayout, pack_events, unpack_events
 from carrara.features.pushes import push
 from carrara.features.verification import verify
 from carrara.features.windows import Events
+from commands import carrara
 
 DEFINITIONS = """
 thing = carrara.Entity("thing", keys=("name",))
@@ -97,19 +97,18 @@ def test_a_view_that_was_never_materialised_is_said(tmp_path):
         verified(open_room(tmp_path, DEFINITIONS, rows=table([], **SCHEMA)), "state")
 
 
-def run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    whole = [sys.executable, "-m", "carrara", "feature", *command, "-w", str(folder)]
-    return subprocess.run(whole, capture_output=True, text=True, cwd=folder)
+def run(*command: str, folder: Path) -> CompletedProcess[str]:
+    return carrara("feature", *command, "-w", folder, cwd=folder)
 
 
 def test_the_command_ends_with_three_where_something_differs(room, tmp_path):
-    assert run("verify", folder=tmp_path).returncode == 0
     change(room, "state", "n4", lambda row: None)
     room.stores.close()
     found = run("verify", "state", "--json", folder=tmp_path)
     assert found.returncode == 3
     assert {one["key"]["name"] for one in json.loads(found.stdout)[0]["mismatches"]} == {"n4"}
     assert "n4" in run("verify", "state", folder=tmp_path).stdout
+    assert run("verify", "recent", folder=tmp_path).returncode == 0
 
 
 def test_labels_of_a_file_are_joined_on_the_command_line(room, tmp_path):

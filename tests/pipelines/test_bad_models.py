@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from carrara.core.errors import CarraraError, MissingExtra
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 EXTRA = """
 @carrara.dataset(inputs=("trips",))
@@ -86,11 +86,9 @@ def test_an_extra_that_is_not_installed_is_named_with_how_to_install_it(fresh, m
 
 def test_the_command_line_prints_the_sentence_and_no_traceback(fresh):
     declared(fresh.root, "nw.lit(True)", {})
-    words = [sys.executable, "-m", "carrara", "train", "late", "-w", str(fresh.root)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = carrara("train", "late", "-w", fresh.root)
     assert done.returncode == 1
     assert "error: every label in the train part of 'late' is True" in done.stderr
     assert "Traceback" not in done.stderr
-    listed = [sys.executable, "-m", "carrara", "run", "list", "--kind", "train", "--json", "-w", str(fresh.root)]
-    (run,) = json.loads(subprocess.run(listed, capture_output=True, text=True).stdout)
+    (run,) = json.loads(carrara("run", "list", "--kind", "train", "--json", "-w", fresh.root).stdout)
     assert (run["state"], "every label" in run["error"]) == ("failed", True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from carrara.core.errors import TrainingError
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 TRAINER = "trainer=carrara.XGBoost(trees=40, depth=3),"
 ROLLING = 'split=carrara.RollingSplit(validation="4d", test="4d"),'
@@ -83,12 +82,7 @@ def test_new_rows_that_are_not_there_are_said(fresh):
     fresh.train("late")
     with pytest.raises(TrainingError, match=r"(?s)no row of the train part.*late@1.*RollingSplit"):
         fresh.train("late", new_rows=True)
-    words = [sys.executable, "-m", "carrara", "train", "late", "--new-rows", "--trials", "3", "-w", str(fresh.root)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = carrara("train", "late", "--new-rows", "--trials", "3", "-w", fresh.root)
     assert (done.returncode, "Tune without --new-rows" in done.stderr) == (1, True)
-    runs = subprocess.run(
-        [sys.executable, "-m", "carrara", "run", "list", "--kind", "train", "--json", "-w", str(fresh.root)],
-        capture_output=True,
-        text=True,
-    )
+    runs = carrara("run", "list", "--kind", "train", "--json", "-w", fresh.root)
     assert [run["state"] for run in json.loads(runs.stdout)] == ["failed", "complete"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 MORE = '''
 @carrara.metric(greater_is_better=False, per_row=True)
@@ -29,12 +28,6 @@ priced = carrara.Model(
     gates=(carrara.at_most(cubed, 0.5), carrara.at_least("recall@0.3", 0.1)),
 )
 '''
-
-
-def carrara(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "carrara", *arguments], capture_output=True, text=True, cwd=cwd, check=False
-    )
 
 
 def test_metrics_of_ones_own_and_crosses_go_all_the_way(trained):

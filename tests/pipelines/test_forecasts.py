@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import narwhals as nw
@@ -16,6 +14,7 @@ from carrara.core.errors import DataError, DefinitionError, RequestError
 from carrara.data.ahead import Ahead
 from carrara.features.aggregates import lags
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DEFINITIONS = """
@@ -97,8 +96,9 @@ def test_a_forecast_knows_the_week_and_is_served_by_key(workspace):
     found = workspace.forecast("demand@1", [{"store": "s2", "event_time": newest}], steps=3).rows
     week = np.array([10.0, 12, 20, 22, 35, 50, 5]) * 1.5
     np.testing.assert_allclose(found["prediction"].to_numpy(), week[[180 % 7, 181 % 7, 182 % 7]], atol=8)
-    words = [sys.executable, "-m", "carrara", "forecast", "demand", "store=s2", "--steps", "3", "--at", newest]
-    done = subprocess.run([*words, "--json", "-w", str(workspace.root)], capture_output=True, text=True)
+    words = ("forecast", "demand", "store=s2", "--steps", "3", "--at", newest, "--json")
+    workspace.close()
+    done = carrara(*words, "-w", workspace.root)
     told = json.loads(done.stdout)
     assert [one["step"] for one in told["forecasts"]] == [1, 2, 3]
     np.testing.assert_allclose([one["prediction"] for one in told["forecasts"]], found["prediction"].to_numpy())
@@ -135,7 +135,6 @@ def test_a_backtest_trains_on_what_was_known_at_each_origin(workspace):
 
 
 def test_a_backtest_is_told_on_the_command_line(workspace):
-    words = [sys.executable, "-m", "carrara", "model", "backtest", "demand", "--origins", "2", "--every", "21d"]
-    done = subprocess.run([*words, "-w", str(workspace.root)], capture_output=True, text=True)
+    done = carrara("model", "backtest", "demand", "--origins", "2", "--every", "21d", "-w", workspace.root)
     assert done.returncode == 0, done.stderr
     assert "mean: rmse" in done.stdout

@@ -13,6 +13,7 @@ import pytest
 from carrara.core.errors import ConfigurationError, TrainingError
 from carrara.core.memory import bytes_of, resident_bytes, watched
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 TRAINER = '''
 
@@ -61,11 +62,9 @@ def test_a_fit_that_grows_in_the_middle_of_a_round_is_ended_with_its_process(fre
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 137
     assert "its process was ended in the middle of a round" in done.stderr
-    listed = [sys.executable, "-m", "carrara", "run", "list", "--kind", "train", "--json", "-w", str(fresh.root)]
-    (run,) = json.loads(subprocess.run(listed, capture_output=True, text=True).stdout)
+    (run,) = json.loads(carrara("run", "list", "--kind", "train", "--json", "-w", fresh.root).stdout)
     assert run["state"] == "failed"
-    shown = [sys.executable, "-m", "carrara", "run", "show", run["id"], "-w", str(fresh.root)]
-    told = subprocess.run(shown, capture_output=True, text=True).stdout
+    told = carrara("run", "show", run["id"], "-w", fresh.root).stdout
     assert "memory limit is 100MB" in told
     assert " at most" in told
 

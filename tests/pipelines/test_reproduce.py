@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import polars as pl
 import pytest
 
 from carrara.pipelines import reproduce as reproducing
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 TRAINERS = {
     "xgboost": "carrara.XGBoost(trees=20, depth=3, row_share=0.7)",
@@ -30,8 +29,7 @@ def test_every_trainer_gives_the_same_bytes_again_in_another_process(fresh, name
     (fresh.root / "definitions.py").write_text("from sklearn.ensemble import RandomForestClassifier\n" + text)
     with Workspace(fresh.root) as workspace:
         workspace.train("late")
-    words = [sys.executable, "-m", "carrara", "model", "reproduce", "late@1", "--json", "-w", str(fresh.root)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = carrara("model", "reproduce", "late@1", "--json", "-w", fresh.root)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     assert (found["equal"], found["first_difference"], found["environment"]) == (True, None, {})

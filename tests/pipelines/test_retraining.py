@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 from carrara.core.errors import DefinitionError
 from carrara.training.retrain import Retrain
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 
 def declared(folder: Path, retrain: str) -> None:
@@ -53,10 +52,8 @@ def test_a_model_is_trained_when_enough_labels_are_new(fresh):
 
 def test_the_scheduler_says_why_it_trained_or_not(fresh):
     declared(fresh.root, "rows=1_000")
-    words = [sys.executable, "-m", "carrara", "scheduler", "--once", "-w", str(fresh.root)]
-    assert "it has no version yet: late@1 registered" in subprocess.run(words, capture_output=True, text=True).stdout
-    runs = [sys.executable, "-m", "carrara", "run", "list", "--json", "-w", str(fresh.root)]
-    kinds = {run["kind"]: run for run in json.loads(subprocess.run(runs, capture_output=True, text=True).stdout)}
+    assert "it has no version yet: late@1 registered" in carrara("scheduler", "--once", "-w", fresh.root).stdout
+    kinds = {run["kind"]: run for run in json.loads(carrara("run", "list", "--json", "-w", fresh.root).stdout)}
     assert kinds["train"]["parameters"]["why"] == ["it has no version yet"]
     assert kinds["schedule"]["state"] == "complete"
 

@@ -10,20 +10,21 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from carrara.core.errors import NotFoundError, TrainingError, UnavailableError
 from carrara.core.processes import Process
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 SLOW = """trainer=carrara.Torch(epochs=2_000, early_stopping=2_000, batch_rows=4),
     transforms=(carrara.Impute(), carrara.Standardise()),"""
 
 
-def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    whole = [sys.executable, "-m", "carrara", *words, "-w", str(folder)]
-    return subprocess.run(whole, capture_output=True, text=True)
+def command(*words: str, folder: Path) -> CompletedProcess[str]:
+    return carrara(*words, "-w", folder)
 
 
 @pytest.fixture

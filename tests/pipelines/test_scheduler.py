@@ -19,6 +19,7 @@ from carrara.metadata.intervals import Claim, claim, list_intervals
 from carrara.metadata.runs import list_runs
 from carrara.pipelines.scheduler import KIND, due, run_due
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 DAY = timedelta(days=1)
 START = datetime(2024, 1, 10, 12, tzinfo=UTC)
@@ -235,10 +236,8 @@ def test_the_process_runs_until_it_is_told_to_stop_and_says_what_it_did(folder):
     assert [(one["name"], one["error"]) for one in told] == [("state", None), ("recent", None)]
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 0
-    once = [sys.executable, "-m", "carrara", "scheduler", "--once", "-w", str(folder)]
-    assert subprocess.run(once, capture_output=True, text=True, check=True).stdout == ""
-    status = [sys.executable, "-m", "carrara", "feature", "status", "--json", "-w", str(folder)]
-    found = json.loads(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
+    assert carrara("scheduler", "--once", "-w", folder).stdout == ""
+    found = json.loads(carrara("feature", "status", "--json", "-w", folder).stdout)
     assert [one["state"] for one in found] == ["fresh", "fresh", "absent"]
     assert datetime.fromisoformat(found[0]["next_run"]) > now()
 

@@ -14,6 +14,7 @@ from carrara.core.errors import CarraraError, ColumnMissing, NotFoundError
 from carrara.features.training_set import read_training_set
 from carrara.models.registry import opened
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 MORE = """
 SPLIT = carrara.TimeSplit(validation_from="2024-01-15", test_from="2024-01-20")
@@ -44,12 +45,6 @@ def workspace(trained):
     trained.close()
     with Workspace(trained.root) as workspace:
         yield workspace
-
-
-def carrara(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "carrara", "model", "tree", *arguments], capture_output=True, text=True, cwd=cwd
-    )
 
 
 def test_every_training_row_comes_to_a_leaf(trained):
@@ -104,17 +99,19 @@ def test_what_cannot_be_seen_is_said(workspace):
 
 def test_the_command_shows_a_tree_and_the_way_of_a_row(trained):
     rows_of(trained).head(2).write_csv(trained.root / "rows.csv")
-    done = carrara("late@1", "--tree", "0", "--path", "rows.csv", cwd=trained.root)
+    done = carrara("model", "tree", "late@1", "--tree", "0", "--path", "rows.csv", cwd=trained.root)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "late@1, tree 0 of 40: 8 leaves, depth 3"
     assert sum("●" in line for line in lines) == 4
     assert sum(line.startswith("row ") for line in lines) == 2
-    found = json.loads(carrara("late@1", "--tree", "0", "--path", "rows.csv", "--json", cwd=trained.root).stdout)
+    found = json.loads(
+        carrara("model", "tree", "late@1", "--tree", "0", "--path", "rows.csv", "--json", cwd=trained.root).stdout
+    )
     assert (found["model"], found["leaves"], len(found["nodes"]), len(found["paths"])) == ("late@1", 8, 15, 2)
-    table = carrara("late@1", cwd=trained.root).stdout
+    table = carrara("model", "tree", "late@1", cwd=trained.root).stdout
     assert "One of them: carrara model tree late@1 --tree 0" in table
-    assert len(json.loads(carrara("late@1", "--json", cwd=trained.root).stdout)["trees"]) == 40
+    assert len(json.loads(carrara("model", "tree", "late@1", "--json", cwd=trained.root).stdout)["trees"]) == 40
 
 
 def test_the_framework_is_not_needed(trained):

@@ -21,6 +21,7 @@ from carrara.training.trainers.base import Part, Task
 from carrara.training.trainers.lightgbm import LightGBM
 from carrara.training.trainers.xgboost import XGBoost
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 RANDOM = np.random.default_rng(1)
 FEATURES = RANDOM.normal(size=(1_000, 4)).astype(np.float32)
@@ -157,7 +158,7 @@ def test_kill_9_in_the_middle_of_trees_and_training_again_ends_with_the_same_mod
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     for folder in (fresh.root, tmp_path / "other"):
-        done = subprocess.run([sys.executable, "-m", "carrara", *words, str(folder)], capture_output=True, text=True)
+        done = carrara(*words, folder)
         assert done.returncode in (0, 3), done.stderr
     with Workspace(fresh.root) as killed, Workspace(tmp_path / "other") as whole:
         one, other = (ws.models.record("late@1") for ws in (killed, whole))

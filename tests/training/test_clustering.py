@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -19,6 +17,7 @@ from carrara.training.model import Label, Unlabelled
 from carrara.training.trainers.base import Part, Task
 from carrara.training.trainers.kmeans import KMeans, distances
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 from trips import write_workspace
 
 MODEL = """
@@ -62,8 +61,7 @@ def test_clusters_are_found_judged_and_recorded(workspace):
     assert sum(feature["importance"] for feature in record["features"]) == pytest.approx(1)
     assert workspace.models.reproduce("groups@1").equal
     assert workspace.models.report("groups@1").read_text().count("silhouette") > 0
-    words = [sys.executable, "-m", "carrara", "train", "groups", "--json", "-w", str(workspace.root)]
-    again = subprocess.run(words, capture_output=True, text=True)
+    again = carrara("train", "groups", "--json", "-w", workspace.root)
     assert json.loads(again.stdout)["reused"] is True, again.stderr
 
 

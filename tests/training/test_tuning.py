@@ -23,6 +23,7 @@ from carrara.training.trainers.sklearn import Sklearn
 from carrara.training.trainers.xgboost import XGBoost
 from carrara.training.tuning import Trial, tune
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 
 @trainer
@@ -133,9 +134,5 @@ def test_tuning_that_was_killed_goes_on_with_the_trials_that_had_ended(fresh):
         ended = [trial.number for trial in watching.models.trials("late")]
     done = subprocess.run([*command, "--trials", str(len(ended) + 2), "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    listed = subprocess.run(
-        [sys.executable, "-m", "carrara", "model", "trials", "late", "--json", "-w", str(folder)],
-        capture_output=True,
-        text=True,
-    )
+    listed = carrara("model", "trials", "late", "--json", "-w", folder)
     assert [trial["number"] for trial in json.loads(listed.stdout)] == [*ended, len(ended) + 1, len(ended) + 2]

@@ -201,6 +201,7 @@ class Features:
 
 def _as_polars(rows: Any) -> pl.DataFrame:
     import narwhals as nw
+    import polars as pl
 
     frame: pl.DataFrame = rows if isinstance(rows, pl.DataFrame) else nw.from_native(rows, eager_only=True).to_polars()
     return frame
