@@ -12,6 +12,7 @@ import numpy as np
 
 from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
+from carrara.training.cluster.cores import cores
 from carrara.training.cluster.devices import placement
 from carrara.training.cluster.evaluator import Evaluator, measure_states
 from carrara.training.trainers.base import FEATURES, Array, Fitted, Part, Task
@@ -47,6 +48,8 @@ class Keras(NetTrainer):
     def join(self, train: Part, validation: Part, task: Task) -> None:
         tensorflow, keras = _libraries()
         refuse_missing(train, task)
+        # By itself each process takes as many threads as the machine has cores, and they stand in one another's way.
+        tensorflow.config.threading.set_intra_op_parallelism_threads(cores())
         task.computed(described(_chosen(tensorflow, self.device, one=True)[0]))
         strategy = joined_strategy(tensorflow)
         net = _KerasNet(tensorflow, keras, self, task, strategy)
