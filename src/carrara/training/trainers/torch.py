@@ -76,9 +76,10 @@ def _ready(trainer: Torch, train: Part, task: Task) -> Any:
     # As use_deterministic_algorithms(True), which would import the compiler for a second (2.13).
     torch.set_deterministic_debug_mode("error" if trainer.deterministic else "default")
     if torch.version.cuda:
-        # PyTorch takes float32 for products and TF32 for convolutions, if it is not told.
-        precision = "tf32" if trainer.precision == "tf32" else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision = precision
+        # PyTorch takes float32 for products and TF32 for convolutions, if it is not told. Not by `fp32_precision`, the
+        # newer switch: an export asks for the older ones, which then disagree (2.11).
+        torch.set_float32_matmul_precision("high" if trainer.precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = trainer.precision == "tf32"
         # A check for memory that is read before it is written: a kernel for each tensor.
         torch.utils.deterministic.fill_uninitialized_memory = False
     return torch
