@@ -28,7 +28,9 @@ def test_the_image_starts_serves_says_that_it_is_well_and_drains(tmp_path):
     """The entry point and the health check of the image, run as the image runs them, at ports of their own."""
     publish(tmp_path / "half", 1, 0.5)
     port = free_port()
-    environment = {**os.environ, "MODEL_NAME": "half", "MODEL_BASE_PATH": str(tmp_path)}
+    # `carrara` is where this Python is, on no path where the tests were started by its own.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "MODEL_NAME": "half", "MODEL_BASE_PATH": str(tmp_path)}
     options = ["--host=127.0.0.1", "--port=0", f"--rest_api_port={port}"]
     started = subprocess.Popen(
         ["sh", str(DEPLOY / "serve.sh"), *options], env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL

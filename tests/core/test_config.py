@@ -33,6 +33,7 @@ def test_an_empty_file_is_the_laptop(read, tmp_path):
         "host": "127.0.0.1",
         "grpc_port": 8500,
         "rest_port": 8501,
+        "max_message": "",
         "tokens": False,
         "tls_certificate": "",
         "tls_key": "",
