@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from carrara.evaluation.paired import PairedDifference
 
 
 def compare(
@@ -42,13 +45,19 @@ def compare(
             say(f"careful: {warning}")
         print_table(
             ["metric", found.first, other.version, "difference", "from", "to", "beyond chance"],
-            [(n, p.one, p.other, p.difference, p.low, p.high, p.differs) for n, p in other.metrics.items()],
+            [(name, *_figures(paired)) for name, paired in other.metrics.items()],
         )
         answers = other.answers
         say(
             f"{answers.other_answers:,} rows are answered otherwise: only {found.first} is right for"
             f" {answers.only_one_right:,}, only {other.version} for {answers.only_other_right:,}"
         )
+        asked = [s for s in other.slices if s.column in {*(slices or ()), *(where or ())}]
+        if asked:
+            print_table(
+                ["slice", "rows", found.first, other.version, "difference", "from", "to", "beyond chance"],
+                [(f"{s.column} = {s.value}", s.rows, *_figures(s.difference)) for s in asked],
+            )
         for verdict in ("wins", "loses"):
             there = [s for s in other.slices if s.verdict == verdict]
             if there:
@@ -64,6 +73,10 @@ def compare(
         )
     if output is not None:
         say(f"\n{output}")
+
+
+def _figures(paired: PairedDifference) -> tuple[float | bool, ...]:
+    return paired.one, paired.other, paired.difference, paired.low, paired.high, paired.differs
 
 
 def _differs_by(segment: Mapping[str, Any]) -> str:
