@@ -135,7 +135,6 @@ def test_rest_does_not_compute_what_is_past_its_deadline(held):
 def test_rest_refuses_what_has_waited_too_long_and_forgets_who_has_gone(held, monkeypatch):
     server, hold, predictor = held
     monkeypatch.setattr(http, "LONGEST_WAIT_SECONDS", 0.2)
-    monkeypatch.setattr(http, "_CROWD", 2)
     waiting = _both_lanes(server, predictor)
     gone, late = _post(server), _post(server)
     time.sleep(0.1)

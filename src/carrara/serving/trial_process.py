@@ -115,7 +115,7 @@ def _check(outputs: Mapping[str, Array], signature: Signature, expected: Array, 
 @contextmanager
 def _asking(servable: Servable) -> Iterator[tuple[str, Ask]]:
     """How to ask the servable, and through what: over gRPC, where the servers are installed."""
-    if any(importlib.util.find_spec(name) is None for name in ("grpc", "granian")):
+    if any(importlib.util.find_spec(name) is None for name in ("grpc", "httptools")):
         yield "its runtime (carrara[serve] is not installed)", servable.run
         return
     import grpc

@@ -48,10 +48,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Asking:
-    """A prediction that a reply needs, and what makes the reply of its answer."""
+    """A prediction that a reply needs, and what makes the reply of its answer.
+
+    With `split` it can be put together with others like it: that makes the replies of the answer to so many of them.
+    """
 
     request: Request
     encode: Callable[[Answer], Reply]
+    split: Callable[[Answer, int], list[Reply]] | None = None
 
 
 @dataclass(frozen=True)

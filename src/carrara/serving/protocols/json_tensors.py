@@ -79,6 +79,8 @@ def from_array(name: str, array: Array) -> Any:
     if kind == "c":
         raise RequestError(f"output '{name}' has complex numbers, which JSON has not", hint="Ask over gRPC.")
     if kind in "fV" and array.dtype != np.float64:
+        if array.ndim == 1:
+            return [float(str(value)) for value in array]
         wide = np.array([float(str(value)) for value in array.ravel()], np.float64)
         return wide.reshape(array.shape).tolist()
     if kind == "O":
@@ -105,4 +107,6 @@ def _text(name: str, value: Any) -> Any:
 
 def all_finite(array: Array) -> bool:
     """Whether JSON itself has these numbers."""
-    return array.dtype.kind not in "fV" or bool(np.isfinite(array.astype(np.float64)).all())
+    if array.dtype.kind == "V":
+        array = array.astype(np.float32)
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())

@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
@@ -13,6 +14,8 @@ from carrara.core.errors import BeingLoaded, CarraraError, DeadlinePassed, Overl
 from carrara.serving.counts import Call
 from carrara.serving.inference import Answer, Inference, subject_of
 from carrara.serving.manager import ModelManager
+from carrara.serving.protocols.alike import blocks_of
+from carrara.serving.protocols.blocks import Block
 from carrara.serving.protocols.http import (
     Asking,
     HttpRequest,
@@ -63,9 +66,8 @@ class Rest:
         """A reply to each of the requests that came in together, whose predictions share their runs; never raises."""
         began = time.perf_counter()
         found = [self._route(request) for request in requests]
-        asked = [one.asking.request for one in found if isinstance(one, _Waiting)]
-        answers = iter(self._inference.answer_all(asked))
-        replies = [one.reply(next(answers), self._told) if isinstance(one, _Waiting) else one for one in found]
+        answered = iter(self._answered([one for one in found if isinstance(one, _Waiting)]))
+        replies = [next(answered) if isinstance(one, _Waiting) else one for one in found]
         self._count(requests, replies, time.perf_counter() - began)
         return [self._finished(request, reply) for request, reply in zip(requests, replies, strict=True)]
 
@@ -88,15 +90,45 @@ class Rest:
                 return _Waiting(route, answer) if isinstance(answer, Asking) else answer
         return self._lost(request)
 
+    def _answered(self, waiting: Sequence[_Waiting]) -> list[Reply]:
+        """The replies to what is asked: to what looks alike as one, and to all else, and after an error, by itself."""
+        replies = self._of_blocks([one.asking for one in waiting])
+        places = [place for place in range(len(waiting)) if place not in replies]
+        answers = self._inference.answer_all([waiting[place].asking.request for place in places])
+        for place, answer in zip(places, answers, strict=True):
+            replies[place] = waiting[place].reply(answer, self._told)
+        return [replies[place] for place in range(len(waiting))]
+
+    def _of_blocks(self, askings: Sequence[Asking]) -> dict[int, Reply]:
+        replies: dict[int, Reply] = {}
+        if len(askings) < 2 or self._inference.most_rows == 1:
+            return replies
+        blocks = blocks_of(askings, self._inference.most_rows)
+        answers = self._inference.answer_all([block.request for block in blocks])
+        for block, answer in zip(blocks, answers, strict=True):
+            if isinstance(answer, Answer):
+                # What cannot be written is asked again, each by itself, and so it is told.
+                with suppress(Exception):
+                    replies.update(zip(block.places, self._split(askings[block.places[0]], block, answer), strict=True))
+        return replies
+
+    def _split(self, asking: Asking, block: Block, answer: Answer) -> list[Reply]:
+        assert asking.split is not None
+        replies = asking.split(answer, len(block.places))
+        if not self._told:
+            return replies
+        subject = subject_of(block.request, [answer])
+        return [replace(reply, subject=subject) for reply in replies]
+
     def _count(self, requests: Sequence[HttpRequest], replies: Sequence[Reply], seconds: float) -> None:
         counted: Counter[Call] = Counter()
-        for request, reply in zip(requests, replies, strict=True):
-            if reply.loading:
-                continue
-            found = _PREDICTIONS.match(request.path)
+        asked = zip(requests, replies, strict=True)
+        ended = Counter((request.path, reply.status) for request, reply in asked if not reply.loading)
+        for (path, status), times in ended.items():
+            found = _PREDICTIONS.match(path)
             name = unquote(found[1]) if found else ""
             if found and self._manager.serves(name):
-                counted[Call(name, _METHODS[found[2].lower()], "REST", _CODES.get(reply.status, 2))] += 1
+                counted[Call(name, _METHODS[found[2].lower()], "REST", _CODES.get(status, 2))] += times
         if counted:
             self._inference.metrics.answered(counted, seconds)
 

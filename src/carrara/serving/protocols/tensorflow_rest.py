@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -61,8 +62,12 @@ def choice_of(found: re.Match[str]) -> Choice:
     """The version that a path names."""
     if found["version"] and len(found["version"]) > _MOST_DIGITS:
         raise RequestError(f"the version {found['version'][:30]} is no 64-bit number", field="version")
-    version = int(found["version"]) if found["version"] else None
-    return Choice(unquote(found["name"]), version, unquote(found["label"] or ""))
+    return _choice(found["name"], found["version"], found["label"])
+
+
+@lru_cache(maxsize=1024)
+def _choice(name: str, version: str | None, label: str | None) -> Choice:
+    return Choice(unquote(name), int(version) if version else None, unquote(label or ""))
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,17 @@ class Predict:
 def _predict(choice: Choice, data: Mapping[str, Any]) -> Asking:
     parsed = predict_body(data)
     request = Request(choice, parsed.inputs, parsed.signature_name, parsed.output_filter)
-    return Asking(request, lambda answer: Reply(200, encode_outputs(answer, row_format=parsed.row_format)))
+    if parsed.row_format:
+        return Asking(request, lambda answer: Reply(200, encode_outputs(answer, row_format=True)), _split)
+    return Asking(request, lambda answer: Reply(200, encode_outputs(answer, row_format=False)))
+
+
+def _split(answer: Answer, count: int) -> list[Reply]:
+    """The replies to `count` requests in row format, whose rows the answer has one after the other."""
+    columns, finite = _written(answer)
+    size = answer.rows // count
+    parts = ({name: column[at : at + size] for name, column in columns.items()} for at in range(0, answer.rows, size))
+    return [Reply(200, encode_json({"predictions": _rows_of(part)}, finite=finite)) for part in parts]
 
 
 def predict_body(data: Mapping[str, Any]) -> Predict:
@@ -124,15 +139,23 @@ def encode_outputs(answer: Answer, *, row_format: bool) -> bytes:
     """The outputs of an answer: `predictions`, one a row, or `outputs`, one a name; a single one goes unnamed."""
     if row_format:
         _check_rows(answer.outputs)
-    columns = {name: from_array(name, array) for name, array in answer.outputs.items()}
-    finite = all(all_finite(array) for array in answer.outputs.values())
+    columns, finite = _written(answer)
+    if row_format:
+        return encode_json({"predictions": _rows_of(columns)}, finite=finite)
     single = next(iter(columns.values())) if len(columns) == 1 else None
-    if not row_format:
-        return encode_json({"outputs": columns if single is None else single}, finite=finite)
-    if single is not None:
-        return encode_json({"predictions": single}, finite=finite)
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return encode_json({"predictions": rows}, finite=finite)
+    return encode_json({"outputs": columns if single is None else single}, finite=finite)
+
+
+def _written(answer: Answer) -> tuple[dict[str, Any], bool]:
+    """The outputs as lists, and whether JSON itself has all their numbers."""
+    columns = {name: from_array(name, array) for name, array in answer.outputs.items()}
+    return columns, all(map(all_finite, answer.outputs.values()))
+
+
+def _rows_of(columns: Mapping[str, Any]) -> list[Any]:
+    if len(columns) == 1:
+        return list(next(iter(columns.values())))
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _check_rows(outputs: Mapping[str, Array]) -> None:
