@@ -149,11 +149,10 @@ def test_what_is_known_to_be_quick_is_answered_by_the_loop_and_what_is_slow_by_t
         by[request.path].append(threading.current_thread().name)
         return echo(request)
 
-    with listening(answer) as transport:
-        with socket.create_connection(("127.0.0.1", transport.port), timeout=10) as raw:
-            for path in ("/quick", "/slow") * 10:
-                raw.sendall(post(path, b"1"))
-                assert raw.recv(65536)
+    with listening(answer) as transport, socket.create_connection(("127.0.0.1", transport.port), timeout=10) as raw:
+        for path in ("/quick", "/slow") * 10:
+            raw.sendall(post(path, b"1"))
+            assert raw.recv(65536)
     assert by["/quick"][0] == "rest-predictions"
     assert "http" in by["/quick"]
     assert set(by["/slow"]) == {"rest-predictions"}
@@ -175,9 +174,7 @@ def read(parts: Sequence[bytes]) -> tuple[list[str], list[bytes], int]:
     """The paths and bodies that are read, and the status of a refusal, or 0."""
     paths: list[str] = []
     found: list[bytes] = []
-    reader = RequestReader(
-        lambda request, size: bool(paths.append(request.path)) or True, lambda body, _: found.append(body)
-    )
+    reader = RequestReader(lambda request, _: paths.append(request.path) is None, lambda body, _: found.append(body))
     refusals = [reply for part in parts if (reply := reader.feed(part)) is not None]
     return paths, found, refusals[0].status if refusals else 0
 

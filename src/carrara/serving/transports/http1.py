@@ -57,7 +57,7 @@ class Exchange:
     def settle(self, reply: Reply, *, keeps: bool = True) -> None:
         """Answer it; of several answers the first counts. The connection ends with it where it `keeps` not."""
         if self.reply is None and not self.gone:
-            self.reply, self.is_last = reply, not keeps
+            self.reply, self.is_last = reply, self.is_last or not keeps
             self._connection.send()
 
     def read_on(self) -> None:
