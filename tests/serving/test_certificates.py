@@ -18,13 +18,14 @@ from servers import publish, served
 
 from carrara.core.errors import ConfigurationError
 from carrara.serving import certificates
-from carrara.serving.certificates import Certificates, read_pem
+from carrara.serving.certificates import Certificates, Tls, read_pem
 from carrara.serving.manager import ModelManager
 from carrara.serving.model_config import read_tls
 from carrara.serving.options import Wire
 from carrara.serving.protocols import tensorflow_serving as wire
+from carrara.serving.protocols.http import Reply
 from carrara.serving.server import ModelServer
-from carrara.serving.transports import http as http_transport
+from carrara.serving.transports.http import HttpTransport
 
 DATA = wire.encode_request("doubling", {"x": np.array([1.0], np.float32), "name": np.array(["a"], dtype=object)})
 
@@ -64,8 +65,7 @@ def test_a_new_certificate_is_taken_when_it_fits_its_key_and_a_bad_one_never(tmp
 
 
 def test_both_ports_show_a_renewed_certificate_and_connections_go_on(tmp_path, monkeypatch):
-    for module in (certificates, http_transport):
-        monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(certificates, "LOOK_SECONDS", 0.05)
     files = certificate(tmp_path)
     old = shutil.copy(files[1], tmp_path / "old.pem")
     manager = ModelManager(lambda: [endpoint(1)], lambda _: Doubling())
@@ -86,6 +86,28 @@ def test_both_ports_show_a_renewed_certificate_and_connections_go_on(tmp_path, m
             over_grpc(server.grpc_port, Path(old))
     finally:
         server.stop(5)
+
+
+def test_clients_of_an_authority_that_is_no_longer_known_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(certificates, "LOOK_SECONDS", 0.0)
+    pairs = []
+    for name in ("server", "before", "after"):
+        (tmp_path / name).mkdir()
+        pairs.append(certificate(tmp_path / name))
+    (key, known), before, after = pairs
+    authority = Path(shutil.copy(before[1], tmp_path / "authority.pem"))
+    files = [key, known, authority]
+    tls = Certificates(lambda: Tls(*(one.read_bytes() for one in files)), files)
+    transport = HttpTransport("127.0.0.1", 0, lambda requests: [Reply(200, b"")] * len(requests), tls=tls)
+    transport.start()
+    try:
+        assert over_https(transport.port, known, shown=before) == 200
+        shutil.copy(after[1], authority)
+        assert over_https(transport.port, known, shown=after) == 200
+        with pytest.raises(OSError):
+            over_https(transport.port, known, shown=before)
+    finally:
+        transport.stop(1)
 
 
 def test_a_file_of_pem_texts_encrypts_both_ports_and_clients_must_show_who_they_are(tmp_path):

@@ -108,13 +108,49 @@ def test_a_client_that_asks_first_whether_its_body_is_wanted_is_told_so():
     assert answered.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 
 
-def test_a_chunked_body_beyond_the_limit_is_refused_as_it_comes(monkeypatch):
-    monkeypatch.setattr("carrara.serving.transports.http_requests.MAX_MESSAGE_BYTES", 100)
+def test_a_chunked_body_beyond_the_limit_is_refused_as_it_comes():
     chunk = b"28\r\n" + b"x" * 40 + b"\r\n"
-    with listening() as transport:
+    with listening(message_bytes=100) as transport:
         head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
         assert said(transport, head, chunk, chunk, chunk).startswith(b"HTTP/1.1 413")
         assert bodies(said(transport, head + chunk + b"0\r\n\r\n" + CLOSE))[0] == b"POST /  " + b"x" * 40
+
+
+def test_a_refused_body_whose_token_is_still_being_checked_takes_up_no_place():
+    may_end = threading.Event()
+
+    def slowly(text: str) -> object:
+        may_end.wait(5)
+        return None
+
+    with listening(guard=Guard(slowly), message_bytes=100) as transport:
+        announced = post("/a", b"", "authorization: Bearer x").replace(b": 0", b": 101")
+        assert said(transport, announced).startswith(b"HTTP/1.1 413")
+        may_end.set()
+        assert bodies(said(transport, CLOSE.replace(b"host", b"authorization: Bearer x\r\nhost"))) == [b"GET /end  "]
+        assert transport._waiting == 0
+
+
+def test_what_is_being_loaded_is_asked_again_until_it_is_there():
+    asked: list[str] = []
+
+    def later(request: HttpRequest) -> Reply:
+        asked.append(request.path)
+        return Reply(503, b"", loading=True) if len(asked) < 3 else Reply(200, b"there")
+
+    with listening(later) as transport:
+        assert bodies(said(transport, post("/a", b"1", "connection: close"))) == [b"there"]
+        assert asked == ["/a"] * 3
+        asked.clear()
+        hurried = post("/a", b"1", "connection: close", "grpc-timeout: 10m")
+        assert said(transport, hurried).startswith(b"HTTP/1.1 503")
+
+
+def test_a_reply_to_head_has_no_body():
+    with listening() as transport:
+        answered = said(transport, CLOSE.replace(b"GET", b"HEAD"))
+    assert answered.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answered.endswith(b"\r\n\r\n")
 
 
 def test_who_shows_no_token_has_no_body_taken():
@@ -131,13 +167,15 @@ def test_who_shows_no_token_has_no_body_taken():
 
 def test_what_a_slow_reader_is_answered_is_not_cut_off():
     large = bytes(8 << 20)
-    with listening(lambda request: Reply(200, large)) as transport:
-        with socket.create_connection(("127.0.0.1", transport.port), timeout=10) as raw:
-            raw.sendall(CLOSE)
-            time.sleep(0.1)
-            found = 0
-            while data := raw.recv(1 << 20):
-                found += len(data)
+    with (
+        listening(lambda request: Reply(200, large)) as transport,
+        socket.create_connection(("127.0.0.1", transport.port), timeout=10) as raw,
+    ):
+        raw.sendall(CLOSE)
+        time.sleep(0.1)
+        found = 0
+        while data := raw.recv(1 << 20):
+            found += len(data)
     assert found > len(large)
 
 
@@ -174,7 +212,9 @@ def read(parts: Sequence[bytes]) -> tuple[list[str], list[bytes], int]:
     """The paths and bodies that are read, and the status of a refusal, or 0."""
     paths: list[str] = []
     found: list[bytes] = []
-    reader = RequestReader(lambda request, _: paths.append(request.path) is None, lambda body, _: found.append(body))
+    reader = RequestReader(
+        lambda request, _: paths.append(request.path) is None, lambda body, _: found.append(body), 1_000
+    )
     refusals = [reply for part in parts if (reply := reader.feed(part)) is not None]
     return paths, found, refusals[0].status if refusals else 0
 

@@ -18,6 +18,8 @@ from carrara.serving.transports.http_requests import RequestReader
 _MOST_AHEAD = 16
 """So many requests of one connection may be under way; before one is answered, no more are read."""
 
+_FIRST_PAUSE = 0.02
+
 _LINGER_SECONDS = 2.0
 """A client that still sends when its reply comes would lose it, were the connection reset at once."""
 
@@ -26,7 +28,8 @@ class Exchange:
     """A request from the end of its head on, and what it is answered.
 
     `size` is what its head says of its body. `gone` tells that its client has left. `counts` is the front's to use, and
-    `is_checked` too: as long as it is not, no more of the body is read.
+    `is_checked` too: as long as it is not, no more of the body is read. `pause` are the seconds until it is asked
+    again, where its model is being loaded.
     """
 
     __slots__ = (
@@ -38,6 +41,7 @@ class Exchange:
         "is_checked",
         "is_last",
         "is_whole",
+        "pause",
         "reply",
         "request",
         "size",
@@ -48,7 +52,7 @@ class Exchange:
         self.began, self.due = time.perf_counter(), math.inf
         self.reply: Reply | None = None
         self.gone = self.counts = self.is_whole = self.is_last = False
-        self.is_checked = True
+        self.is_checked, self.pause = True, _FIRST_PAUSE
 
     @property
     def client(self) -> str:
@@ -63,7 +67,7 @@ class Exchange:
     def read_on(self) -> None:
         """Go on with a body that was kept waiting."""
         if not self.gone:
-            self._connection.look()
+            self._connection.go_on(self)
 
 
 class Front(Protocol):
@@ -84,11 +88,11 @@ class Front(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One client. It belongs to the event loop's thread."""
+    """One client, whose bodies have at most `most` bytes. It belongs to the event loop's thread."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, most: int) -> None:
         self._front = front
-        self._reader = RequestReader(self._came, self._whole)
+        self._reader = RequestReader(self._came, self._whole, most)
         self._exchanges: deque[Exchange] = deque()
         self._is_feeding = self._is_paused = self._is_stuck = self._is_ending = self._is_deaf = False
         self.waits_since = 0.0
@@ -148,7 +152,8 @@ class Connection(asyncio.Protocol):
         while self._exchanges and (reply := self._exchanges[0].reply) is not None:
             exchange = self._exchanges.popleft()
             keeps = exchange.is_whole and not exchange.is_last
-            self._transport.write(_head(reply, keeps, int(time.time())) + reply.body)
+            body = b"" if exchange.request.method == "HEAD" else reply.body
+            self._transport.write(_head(reply, keeps, int(time.time())) + body)
             self._front.ended(exchange)
             if not keeps:
                 self._end()
@@ -160,8 +165,8 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self, request, size)
         self._exchanges.append(exchange)
         self._front.came(exchange)
-        if exchange.reply is None and "expect" in request.headers and len(self._exchanges) == 1:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if exchange.is_checked:
+            self._invite(exchange)
         return exchange.reply is None
 
     def _whole(self, body: bytes, keeps: bool) -> None:
@@ -171,6 +176,17 @@ class Connection(asyncio.Protocol):
         exchange.request = HttpRequest(head.method, head.path, body, head.headers, head.query, exchange.due)
         if exchange.reply is None and exchange.is_checked:
             self._front.ready(exchange)
+
+    def go_on(self, exchange: Exchange) -> None:
+        """Read the body of what was checked."""
+        if not exchange.is_whole:
+            self._invite(exchange)
+        self.look()
+
+    def _invite(self, exchange: Exchange) -> None:
+        """Ask for the body where its client waits for that."""
+        if exchange.reply is None and exchange.request.headers.get("expect") and len(self._exchanges) == 1:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def look(self) -> None:
         """Take note of what is waited for, and read on only where there is room for more."""

@@ -8,7 +8,6 @@ from urllib.parse import unquote, urlsplit
 from carrara.core.plugins import require
 from carrara.serving.protocols.http import HttpRequest, Reply
 from carrara.serving.protocols.problem import problem_of
-from carrara.serving.transports.base import MAX_MESSAGE_BYTES
 
 _MOST_HEAD_BYTES = 64 << 10
 
@@ -20,20 +19,24 @@ Whole = Callable[[bytes, bool], None]
 
 
 class RequestReader:
-    """Reads the requests of one connection, one after the other, and tells `head` and `whole` of each."""
+    """Reads the requests of one connection, one after the other, and tells `head` and `whole` of each.
 
-    def __init__(self, head: Head, whole: Whole) -> None:
+    A body has at most `most` bytes.
+    """
+
+    def __init__(self, head: Head, whole: Whole, most: int) -> None:
         self._tools = require("httptools", extra="serve", purpose="REST serving")
-        self._head, self._whole = head, whole
+        self._head, self._whole, self._most = head, whole, most
         self._parser = self._tools.HttpRequestParser(self)
         self._refusal: Reply | None = None
-        self._head_bytes = 0
+        self._read_bytes = self._head_bytes = 0
         self._is_in_head = self.is_within = False
         """Whether a request has begun that is not whole yet."""
 
     def feed(self, data: bytes) -> Reply | None:
         """Read on; what is not taken is answered with the reply, and nothing can be read after it."""
         rest = data
+        self._read_bytes = len(data)
         while rest and self._refusal is None:
             try:
                 self._parser.feed_data(rest)
@@ -50,7 +53,8 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         self.is_within = self._is_in_head = True
-        self._head_bytes = 0
+        # What it begins in may be the end of another's body.
+        self._head_bytes = -self._read_bytes
         self._url = b""
         self._headers: dict[str, str] = {}
         self._body: bytes | bytearray = b""
@@ -67,8 +71,8 @@ class RequestReader:
             return
         length = self._headers.get("content-length", "")
         size = int(length) if length.isdecimal() else 0
-        if size > MAX_MESSAGE_BYTES:
-            self._refusal, size = _too_large(), 0
+        if size > self._most:
+            self._refusal, size = self._too_large(), 0
         path, query = _target(self._url)
         request = HttpRequest(self._parser.get_method().decode(), path, b"", self._headers, query)
         self._is_wanted = self._head(request, size) and self._refusal is None
@@ -76,19 +80,22 @@ class RequestReader:
     def on_body(self, data: bytes) -> None:
         if not self._is_wanted:
             return
-        if not self._body:
+        if len(self._body) + len(data) > self._most:
+            self._refusal, self._is_wanted, self._body = self._too_large(), False, b""
+        elif not self._body:
             self._body = data
-            return
-        if isinstance(self._body, bytes):
-            self._body = bytearray(self._body)
-        self._body += data
-        if len(self._body) > MAX_MESSAGE_BYTES:
-            self._refusal, self._is_wanted, self._body = _too_large(), False, b""
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += data
 
     def on_message_complete(self) -> None:
         if not self._parser.should_upgrade() and self._refusal is None:
             self.is_within = False
             self._whole(bytes(self._body), self._parser.should_keep_alive())
+
+    def _too_large(self) -> Reply:
+        return problem_of(413, f"the body has more than {self._most} bytes")
 
     def _declined(self, rest: bytes) -> bytes:
         """What is to be read on as if another protocol had not been offered, as Java's clients offer HTTP/2."""
@@ -114,7 +121,3 @@ def _target(url: bytes) -> tuple[str, str]:
         return unquote(found.path), found.query
     path, _, query = text.partition("?")
     return unquote(path) if "%" in path else path, query
-
-
-def _too_large() -> Reply:
-    return problem_of(413, f"the body has more than {MAX_MESSAGE_BYTES} bytes")

@@ -21,6 +21,9 @@ _QUICK_SECONDS, _QUICK_TOGETHER_SECONDS = 0.001, 0.02
 _SMALL_BYTES = 1 << 16
 _MOST_PATHS = 1_024
 
+_LONGEST_PAUSE = 0.25
+"""Between two looks whether what is asked is in memory, seconds."""
+
 
 class Pace:
     """Which paths are answered quickly, as far as is known: in less than a millisecond for each request."""
@@ -75,7 +78,7 @@ class Lane:
         came, self._came = self._came, []
         for start in range(0, len(came), _MOST_TOGETHER):
             batch = came[start : start + _MOST_TOGETHER]
-            _settle(batch, self._answered(batch))
+            self._settle(batch, self._answered(batch))
 
     def _work(self) -> None:
         while (first := self._waiting.get()) is not None:
@@ -84,7 +87,7 @@ class Lane:
             batch = [one for one in batch if not one.gone]
             replies = self._answered(batch)
             if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_settle, batch, replies)
+                self._loop.call_soon_threadsafe(self._settle, batch, replies)
             if ended:
                 return
 
@@ -108,7 +111,11 @@ class Lane:
             batch.append(one)
         return batch, False
 
-
-def _settle(batch: Sequence[Exchange], replies: Sequence[Reply]) -> None:
-    for exchange, reply in zip(batch, replies, strict=True):
-        exchange.settle(reply)
+    def _settle(self, batch: Sequence[Exchange], replies: Sequence[Reply]) -> None:
+        """Settle each, but for those whose endpoint is on its way into memory: they are asked again in a while."""
+        for exchange, reply in zip(batch, replies, strict=True):
+            if reply.loading and not exchange.gone and time.monotonic() + exchange.pause < exchange.due:
+                self._loop.call_later(exchange.pause, self.ask, exchange)
+                exchange.pause = min(2 * exchange.pause, _LONGEST_PAUSE)
+            else:
+                exchange.settle(reply)
