@@ -15,7 +15,6 @@ from carrara.serving.guard import Guard
 from carrara.serving.protocols.http import HttpRequest, Reply
 from carrara.serving.transports.http import HttpTransport
 from carrara.serving.transports.http_requests import RequestReader
-from carrara.serving.transports.lane import Pace
 
 Answer = Callable[[HttpRequest], Reply]
 
@@ -179,33 +178,24 @@ def test_what_a_slow_reader_is_answered_is_not_cut_off():
     assert found > len(large)
 
 
-def test_what_is_known_to_be_quick_is_answered_by_the_loop_and_what_is_slow_by_threads():
-    by: dict[str, list[str]] = {"/quick": [], "/slow": []}
+def test_a_model_that_hangs_after_it_was_quick_holds_up_no_probe():
+    may_end, asked = threading.Event(), threading.Event()
 
     def answer(request: HttpRequest) -> Reply:
-        time.sleep(0.01 if request.path == "/slow" else 0)
-        by[request.path].append(threading.current_thread().name)
+        if request.body == b"hang":
+            asked.set()
+            may_end.wait(20)
         return echo(request)
 
     with listening(answer) as transport, socket.create_connection(("127.0.0.1", transport.port), timeout=10) as raw:
-        for path in ("/quick", "/slow") * 10:
-            raw.sendall(post(path, b"1"))
+        for _ in range(10):
+            raw.sendall(post("/a", b"1"))
             assert raw.recv(65536)
-    assert by["/quick"][0] == "rest-predictions"
-    assert "http" in by["/quick"]
-    assert set(by["/slow"]) == {"rest-predictions"}
-
-
-def test_a_path_is_quick_until_a_request_of_it_was_slow():
-    pace, request = Pace(), HttpRequest("POST", "/a")
-    assert not pace.is_quick(request)
-    pace.took([request], 0.0005)
-    assert pace.is_quick(request)
-    assert not pace.is_quick(HttpRequest("POST", "/a", bytes(1 << 20)))
-    pace.took([request] * 100, 0.019)
-    assert pace.is_quick(request)
-    pace.took([request], 0.002)
-    assert not pace.is_quick(request)
+        raw.sendall(post("/a", b"hang"))
+        assert asked.wait(10)
+        assert bodies(said(transport, CLOSE)) == [b"GET /end  "]
+        may_end.set()
+        assert raw.recv(65536)
 
 
 def read(parts: Sequence[bytes]) -> tuple[list[str], list[bytes], int]:

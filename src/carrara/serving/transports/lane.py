@@ -17,42 +17,18 @@ _MOST_TOGETHER = 256
 _THREADS = 2
 """One batch is answered while another waits for its model; more threads would only make smaller batches."""
 
-_QUICK_SECONDS, _QUICK_TOGETHER_SECONDS = 0.001, 0.02
-_SMALL_BYTES = 1 << 16
-_MOST_PATHS = 1_024
-
 _LONGEST_PAUSE = 0.25
 """Between two looks whether what is asked is in memory, seconds."""
-
-
-class Pace:
-    """Which paths are answered quickly, as far as is known: in less than a millisecond for each request."""
-
-    def __init__(self) -> None:
-        self._quick: set[str] = set()
-
-    def is_quick(self, request: HttpRequest) -> bool:
-        return request.path in self._quick and len(request.body) <= _SMALL_BYTES
-
-    def took(self, requests: Sequence[HttpRequest], seconds: float) -> None:
-        """Take note of a batch that took so long."""
-        paths = {request.path for request in requests}
-        if seconds > min(_QUICK_SECONDS * len(requests), _QUICK_TOGETHER_SECONDS):
-            self._quick -= paths
-        elif len(self._quick) < _MOST_PATHS:
-            self._quick |= paths
 
 
 class Lane:
     """Answers what comes in an event loop, as many requests at a time as wait; `answer` never raises.
 
-    Threads do that, so that a slow model holds up nobody else. What is known to be quick is answered in the loop, at
-    the end of its turn: to hand it to a thread and back takes longer than to answer it.
+    Threads do that, and never the loop, however quick a model has been: one that hangs holds up no probe.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, answer: Answerer, name: str) -> None:
-        self._loop, self._answer, self._pace = loop, answer, Pace()
-        self._came: list[Exchange] = []
+        self._loop, self._answer = loop, answer
         self._waiting: SimpleQueue[Exchange | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for _ in range(_THREADS)]
         for thread in self._threads:
@@ -60,12 +36,7 @@ class Lane:
 
     def ask(self, exchange: Exchange) -> None:
         """Settle it later on; called in the event loop."""
-        if not self._pace.is_quick(exchange.request):
-            self._waiting.put(exchange)
-            return
-        if not self._came:
-            self._loop.call_soon(self._turn)
-        self._came.append(exchange)
+        self._waiting.put(exchange)
 
     def stop(self) -> None:
         """End the threads, once what waits is answered."""
@@ -74,29 +45,16 @@ class Lane:
         for thread in self._threads:
             thread.join()
 
-    def _turn(self) -> None:
-        came, self._came = self._came, []
-        for start in range(0, len(came), _MOST_TOGETHER):
-            batch = came[start : start + _MOST_TOGETHER]
-            self._settle(batch, self._answered(batch))
-
     def _work(self) -> None:
         while (first := self._waiting.get()) is not None:
             batch, ended = self._with_others(first)
             # Whose client has gone is not asked any more.
             batch = [one for one in batch if not one.gone]
-            replies = self._answered(batch)
+            replies = self._answer([one.request for one in batch])
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._settle, batch, replies)
             if ended:
                 return
-
-    def _answered(self, batch: Sequence[Exchange]) -> list[Reply]:
-        requests = [one.request for one in batch]
-        began = time.monotonic()
-        replies = self._answer(requests)
-        self._pace.took(requests, time.monotonic() - began)
-        return replies
 
     def _with_others(self, first: Exchange) -> tuple[list[Exchange], bool]:
         """What waits beside the first, and whether the end came with it."""
