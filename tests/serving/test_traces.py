@@ -151,7 +151,7 @@ def test_requests_that_were_joined_share_a_run_and_each_has_it_in_its_own_trace(
         headers = {"traceparent": f"00-{number + 1:032x}-{PARENT}-01"}
         made.ended(0.0, "gRPC", wire.PREDICT, "OK", headers, "", subject=result.subject)
     made.close()
-    server._http._reserved.close()
+    server._http._listener.close()
     server._grpc.stop(0)
     manager.stop()
     runs = receiver.named("model.predict")
@@ -173,7 +173,7 @@ def test_grpcio_is_traced_too(receiver):
         channel.unary_unary(wire.PREDICT)(data, metadata=tuple(SAMPLED.items()), timeout=20)
     transport.stop(5)
     made.close()
-    server._http._reserved.close()
+    server._http._listener.close()
     server._grpc.stop(0)
     manager.stop()
     (call,) = receiver.named(RPC)
