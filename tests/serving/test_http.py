@@ -107,6 +107,12 @@ def test_a_client_that_asks_first_whether_its_body_is_wanted_is_told_so():
     assert answered.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 
 
+def test_a_body_that_is_announced_as_too_large_is_not_asked_for():
+    with listening(message_bytes=100) as transport:
+        announced = post("/a", b"", "expect: 100-continue").replace(b": 0", b": 101")
+        assert said(transport, announced).startswith(b"HTTP/1.1 413")
+
+
 def test_a_chunked_body_beyond_the_limit_is_refused_as_it_comes():
     chunk = b"28\r\n" + b"x" * 40 + b"\r\n"
     with listening(message_bytes=100) as transport:

@@ -185,7 +185,8 @@ class Connection(asyncio.Protocol):
 
     def _invite(self, exchange: Exchange) -> None:
         """Ask for the body where its client waits for that."""
-        if exchange.reply is None and exchange.request.headers.get("expect") and len(self._exchanges) == 1:
+        is_wanted = exchange.reply is None and not self._reader.refuses
+        if is_wanted and exchange.request.headers.get("expect") and len(self._exchanges) == 1:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def look(self) -> None:

@@ -33,6 +33,10 @@ class RequestReader:
         self._is_in_head = self.is_within = False
         """Whether a request has begun that is not whole yet."""
 
+    @property
+    def refuses(self) -> bool:
+        return self._refusal is not None
+
     def feed(self, data: bytes) -> Reply | None:
         """Read on; what is not taken is answered with the reply, and nothing can be read after it."""
         rest = data
