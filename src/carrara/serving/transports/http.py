@@ -232,32 +232,22 @@ def _listening(host: str, port: int, shared: bool) -> socket.socket:
     """A socket at a port, or a free one for 0; refused where another listens, unless the port is to be shared."""
     if shared:
         return hold_port(host, port)
-    made = socket.socket(_family(host))
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        made.bind((host, port))
-    except OSError as error:
-        made.close()
-        raise UnavailableError(
-            f"REST cannot listen on {host}:{port}: {error.strerror}",
-            hint="Stop what is there, or choose --rest-port.",
-        ) from error
-    return made
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+    hint = "Stop what is there, or choose --rest-port."
+    return _bound(host, port, socket.SO_REUSEADDR, f"REST cannot listen on {host}:{port}", hint)
 
 
 def hold_port(host: str, port: int) -> socket.socket:
     """A socket that keeps a port, or a free one for 0, and lets others of this user listen there."""
-    held = socket.socket(_family(host))
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    hint = "Stop what is there, or choose another port."
+    return _bound(host, port, socket.SO_REUSEPORT, f"nothing can listen on {host}:{port}", hint)
+
+
+def _bound(host: str, port: int, option: int, refused: str, hint: str) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    made.setsockopt(socket.SOL_SOCKET, option, 1)
     try:
-        held.bind((host, port))
+        made.bind((host, port))
     except OSError as error:
-        held.close()
-        raise UnavailableError(
-            f"nothing can listen on {host}:{port}: {error.strerror}", hint="Stop what is there, or choose another port."
-        ) from error
-    return held
+        made.close()
+        raise UnavailableError(f"{refused}: {error.strerror}", hint=hint) from error
+    return made

@@ -104,7 +104,10 @@ def started(task: Task, file: str) -> bytes:
     return task.start[file]
 
 
-def refuse_missing(train: Part, task: Task, who: str, *, hint: str) -> None:
+_IMPUTED = "transforms=(carrara.Impute(), carrara.Standardise())"
+
+
+def refuse_missing(train: Part, task: Task, who: str = "this model", *, hint: str = _IMPUTED) -> None:
     """TrainingError where there are missing numbers, which `who` takes none of."""
     missing = np.zeros(train.features.shape[1], np.bool_)
     for start in range(0, len(train.features), _ROWS_AT_ONCE):

@@ -15,14 +15,14 @@ from carrara.core.plugins import require
 from carrara.training.cluster.cores import cores
 from carrara.training.cluster.devices import placement
 from carrara.training.cluster.evaluator import Evaluator, measure_states
-from carrara.training.trainers.base import FEATURES, Array, Fitted, Part, Task
+from carrara.training.trainers.base import FEATURES, Array, Fitted, Part, Task, refuse_missing
 from carrara.training.trainers.blocks import NUMBERS, blocks_of
 from carrara.training.trainers.device import described, tensorflow_devices
 from carrara.training.trainers.epochs import MARGINS, Scale, run_epochs, scaled
 from carrara.training.trainers.keras_strategies import Alone, Coordinated, MirroredHere, Strategy, joined_strategy
 from carrara.training.trainers.net_graph import dense_graph
 from carrara.training.trainers.net_native import saved_model
-from carrara.training.trainers.nets import NetTrainer, fit_net, refuse_missing
+from carrara.training.trainers.nets import NetTrainer, fit_net
 from carrara.training.trainers.shape import Shape
 
 _ROWS_AT_ONCE = 65_536

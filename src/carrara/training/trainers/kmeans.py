@@ -73,7 +73,7 @@ class KMeans:
             )
         if task.start:
             raise TrainingError(f"the trainer '{self.name}' cannot go on from another version")
-        refuse_missing(train, task, "k-means", hint="transforms=(carrara.Impute(), carrara.Standardise())")
+        refuse_missing(train, task, "k-means")
         different = len(np.unique(train.features[:_ROWS], axis=0))
         if different < self.clusters:
             raise TrainingError(f"{different:,} different rows make no {self.clusters} clusters", hint="Ask for fewer.")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-import msgspec
 import numpy as np
 
 from carrara.core.errors import TrainingError
@@ -14,7 +13,7 @@ from carrara.core.plugins import require
 from carrara.evaluation.metrics import Kind
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Array, Fitted, Part, Task, refuse_missing
-from carrara.training.trainers.linear_graph import linear_graph
+from carrara.training.trainers.linear_fitted import fitted_linear
 
 
 @dataclass(frozen=True)
@@ -40,26 +39,19 @@ class Linear:
         require("sklearn", extra="sklearn", purpose="the trainer 'linear'")
         if task.start:
             raise TrainingError(f"the trainer '{self.name}' cannot go on from another version")
-        refuse_missing(train, task, "a linear model", hint="transforms=(carrara.Impute(), carrara.Standardise())")
+        refuse_missing(train, task, "a linear model")
         features = train.features.astype(np.float64)
         labels = train.labels.T if task.kind == "multilabel" else [train.labels]
         models = [self._model(task).fit(features, one, sample_weight=train.weights) for one in labels]
         weights = np.concatenate([np.atleast_2d(model.coef_) for model in models])
         intercepts = np.concatenate([np.atleast_1d(model.intercept_) for model in models])
-        sizes = np.abs(weights).mean(axis=0) * train.features.std(axis=0)
-        learned = {
-            "features": list(task.names),
-            "classes": list(task.classes),
-            "coefficients": weights.tolist(),
-            "intercepts": intercepts.tolist(),
-        }
-        task.advance(1, 1)
-        return Fitted(
-            predict=lambda rows: _predict(models, rows, task),
-            to_onnx=lambda: linear_graph(weights, intercepts, task),
-            learned={"learned.json": msgspec.json.encode(learned)},
-            importance=dict(zip(task.names, (sizes / (sizes.sum() or 1.0)).tolist(), strict=True)),
-            summary={"coefficients": int(weights.size), "iterations": max(_iterations(model) for model in models)},
+        return fitted_linear(
+            lambda rows: _predict(models, rows, task),
+            weights,
+            intercepts,
+            train.features.std(axis=0),
+            task,
+            iterations=max(_iterations(model) for model in models),
             libraries=("scikit-learn", "onnx"),
         )
 

@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 
 from carrara.core.digests import digest_function
-from carrara.core.errors import TrainingError
 from carrara.evaluation.metrics import Kind
 from carrara.models.learned.net import SHAPE as NET_SHAPE
 from carrara.training.search import Between, Space
@@ -89,19 +88,6 @@ def _described(shape: Shape | None, scale: Scale) -> dict[str, bytes]:
         return {}
     named = {"numbers": shape.numbers, "categories": shape.categories, "layers": shape.layers}
     return {NET_SHAPE: msgspec.json.encode({**named, "mean": scale.mean, "std": scale.std})}
-
-
-def refuse_missing(train: Part, task: Task) -> None:
-    """TrainingError where a column has missing numbers, with its name."""
-    missing = np.zeros(len(task.names), bool)
-    for start in range(0, len(train.features), _ROWS_AT_ONCE):
-        missing |= np.isnan(train.features[start : start + _ROWS_AT_ONCE]).any(axis=0)
-    if missing.any():
-        names = [name for name, there in zip(task.names, missing, strict=True) if there]
-        raise TrainingError(
-            f"this model takes no missing numbers, and there are some in: {', '.join(names[:5])}",
-            hint="transforms=(carrara.Impute(), carrara.Standardise())",
-        )
 
 
 def _activated(margins: Array, task: Task) -> Array:

@@ -20,6 +20,9 @@ from carrara.core.spark import said_by, spark_session
 from carrara.training.trainers.base import Array, Part, Task, refuse_missing
 
 FEATURES, LABEL, WEIGHT, HELD = "features", "label", "weight", "held"
+COLUMNS: dict[str, Any] = {"featuresCol": FEATURES, "labelCol": LABEL, "weightCol": WEIGHT}
+"""Where each estimator finds what it learns from."""
+
 _ROW = "row"
 
 _ROWS_A_FILE = 100_000

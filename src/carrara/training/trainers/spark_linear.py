@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-import msgspec
 import numpy as np
 
 from carrara.evaluation.metrics import Kind
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Array, Fitted, Part, Task
-from carrara.training.trainers.linear_graph import linear_graph
-from carrara.training.trainers.spark import FEATURES, LABEL, WEIGHT, asked, check_task, classes_in, on_spark
+from carrara.training.trainers.linear_fitted import fitted_linear
+from carrara.training.trainers.spark import COLUMNS, asked, check_task, classes_in, on_spark
 
 
 @dataclass(frozen=True)
@@ -45,20 +44,13 @@ class SparkLinear:
             model = self._model(task).fit(spark.of(train, classes=classes_in(task)))
             iterations = int(model.summary.totalIterations) if model.hasSummary else 1
         weights, intercepts = _coefficients(model, task)
-        sizes = np.abs(weights).mean(axis=0) * train.features.std(axis=0, dtype=np.float64)
-        learned = {
-            "features": list(task.names),
-            "classes": list(task.classes),
-            "coefficients": weights.tolist(),
-            "intercepts": intercepts.tolist(),
-        }
-        task.advance(1, 1)
-        return Fitted(
-            predict=lambda rows: asked(model, rows, task, self.name),
-            to_onnx=lambda: linear_graph(weights, intercepts, task),
-            learned={"learned.json": msgspec.json.encode(learned)},
-            importance=dict(zip(task.names, (sizes / (sizes.sum() or 1.0)).tolist(), strict=True)),
-            summary={"coefficients": int(weights.size), "iterations": iterations},
+        return fitted_linear(
+            lambda rows: asked(model, rows, task, self.name),
+            weights,
+            intercepts,
+            train.features.std(axis=0, dtype=np.float64),
+            task,
+            iterations=iterations,
             libraries=("pyspark", "onnx"),
         )
 
@@ -68,9 +60,7 @@ class SparkLinear:
 
         kind = LinearRegression if task.kind == "regression" else LogisticRegression
         return kind(
-            featuresCol=FEATURES,
-            labelCol=LABEL,
-            weightCol=WEIGHT,
+            **COLUMNS,
             regParam=self.penalty,
             elasticNetParam=self.l1_share,
             maxIter=self.iterations,

@@ -17,16 +17,7 @@ from carrara.models.learned.spark import read
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Fitted, Part, Task
 from carrara.training.trainers.forest_graph import forest_graph
-from carrara.training.trainers.spark import (
-    FEATURES,
-    HELD,
-    LABEL,
-    WEIGHT,
-    asked,
-    check_task,
-    classes_in,
-    on_spark,
-)
+from carrara.training.trainers.spark import COLUMNS, HELD, asked, check_task, classes_in, on_spark
 from carrara.training.trainers.trees import edge_rows, float32_at_most
 
 _NODE = ("prediction", "impurityStats", "rawCount", "gain", "leftChild", "rightChild")
@@ -74,16 +65,8 @@ class SparkForest:
 
         kind = RandomForestRegressor if task.kind == "regression" else RandomForestClassifier
         return kind(
-            featuresCol=FEATURES,
-            labelCol=LABEL,
-            weightCol=WEIGHT,
             numTrees=self.trees,
-            maxDepth=self.depth,
-            subsamplingRate=self.row_share,
-            featureSubsetStrategy=_share(self.column_share),
-            minInstancesPerNode=self.min_leaf_rows,
-            maxBins=self.buckets,
-            seed=task.seed,
+            **_grown(self, task),
         )
 
 
@@ -136,20 +119,25 @@ class SparkBoosted:
 
         kind = GBTRegressor if task.kind == "regression" else GBTClassifier
         return kind(
-            featuresCol=FEATURES,
-            labelCol=LABEL,
-            weightCol=WEIGHT,
             validationIndicatorCol=HELD,
             validationTol=self.least_gain,
             maxIter=self.trees,
-            maxDepth=self.depth,
             stepSize=self.learning_rate,
-            subsamplingRate=self.row_share,
-            featureSubsetStrategy=_share(self.column_share),
-            minInstancesPerNode=self.min_leaf_rows,
-            maxBins=self.buckets,
-            seed=task.seed,
+            **_grown(self, task),
         )
+
+
+def _grown(trainer: SparkForest | SparkBoosted, task: Task) -> dict[str, Any]:
+    """How each tree of a forest or a sum is grown, by Spark's names."""
+    return {
+        **COLUMNS,
+        "maxDepth": trainer.depth,
+        "subsamplingRate": trainer.row_share,
+        "featureSubsetStrategy": _share(trainer.column_share),
+        "minInstancesPerNode": trainer.min_leaf_rows,
+        "maxBins": trainer.buckets,
+        "seed": task.seed,
+    }
 
 
 def _share(columns: float | None) -> str:

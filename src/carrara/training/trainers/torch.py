@@ -13,12 +13,12 @@ import numpy as np
 
 from carrara.core.errors import NotFoundError, TrainingError
 from carrara.core.plugins import require
-from carrara.training.trainers.base import Array, Fitted, Part, Task
+from carrara.training.trainers.base import Array, Fitted, Part, Task, refuse_missing
 from carrara.training.trainers.device import described, torch_device
 from carrara.training.trainers.epochs import Scale, run_epochs
 from carrara.training.trainers.net_graph import dense_graph
 from carrara.training.trainers.net_native import torch_program
-from carrara.training.trainers.nets import NetTrainer, fit_net, refuse_missing
+from carrara.training.trainers.nets import NetTrainer, fit_net
 from carrara.training.trainers.shape import Shape
 from carrara.training.trainers.torch_feed import Batch, Feed
 from carrara.training.trainers.torch_group import Group, joined

@@ -1,12 +1,45 @@
-"""A linear model as an ONNX graph."""
+"""A linear model of any trainer: what it gives back, and its ONNX graph."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import msgspec
 import numpy as np
 
 from carrara.core.plugins import require
 from carrara.training.onnx_graphs import IR_VERSION, OPSET
-from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Task
+from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Task
+
+
+def fitted_linear(
+    predict: Callable[[Array], Array],
+    weights: Array,
+    intercepts: Array,
+    spread: Array,
+    task: Task,
+    *,
+    iterations: int,
+    libraries: tuple[str, ...],
+) -> Fitted:
+    """A fitted model of `weights` (outputs, columns) and `intercepts` (outputs,); `spread` is the columns' deviation,
+    by which their weights are compared."""
+    sizes = np.abs(weights).mean(axis=0) * spread
+    learned = {
+        "features": list(task.names),
+        "classes": list(task.classes),
+        "coefficients": weights.tolist(),
+        "intercepts": intercepts.tolist(),
+    }
+    task.advance(1, 1)
+    return Fitted(
+        predict=predict,
+        to_onnx=lambda: linear_graph(weights, intercepts, task),
+        learned={"learned.json": msgspec.json.encode(learned)},
+        importance=dict(zip(task.names, (sizes / (sizes.sum() or 1.0)).tolist(), strict=True)),
+        summary={"coefficients": int(weights.size), "iterations": iterations},
+        libraries=libraries,
+    )
 
 
 def linear_graph(weights: Array, intercepts: Array, task: Task) -> bytes:
