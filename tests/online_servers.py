@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
@@ -18,15 +19,30 @@ def serving(kind: str) -> Iterator[str]:
         with ValkeyServer() as server:
             yield f"redis://127.0.0.1:{server.port}/{{}}"
     elif kind == "dynamodb":
-        from moto.server import ThreadedMotoServer
-
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        _, port = server.get_host_and_port()
-        yield f"dynamodb://rows-{{}}?region=eu-west-1&endpoint=http://127.0.0.1:{port}"
-        server.stop()
+        with _dynamodb() as endpoint:
+            yield f"dynamodb://rows-{{}}?region=eu-west-1&endpoint={endpoint}"
     else:
         yield "lmdb:online-{}"
+
+
+@contextmanager
+def _dynamodb() -> Iterator[str]:
+    """Moto's DynamoDB, asked one at a time: it tests a condition and writes in two steps, which threads may part."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    dispatch, alone = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def application(environ, start_response):
+        with alone:
+            return dispatch(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
 
 
 def empty(kind: str, address: str) -> str:

@@ -54,8 +54,10 @@ def test_each_task_is_told_who_it_is_and_servers_end_with_the_workers(tmp_path):
     lines: list[str] = []
     command = script(
         tmp_path,
-        "print(CONFIG['type'], CONFIG['index'], os.environ.get('RANK'), os.environ.get('WORLD_SIZE'))\n"
-        "time.sleep(600 if CONFIG['type'] == 'ps' else 0)\n",
+        "print(CONFIG['type'], CONFIG['index'], os.environ.get('RANK'), os.environ.get('WORLD_SIZE'), flush=True)\n"
+        "told = os.path.join(os.path.dirname(__file__), 'told')\n"
+        "if CONFIG['type'] == 'ps':\n    open(told, 'w').close()\n    time.sleep(600)\n"
+        "while not os.path.exists(told):\n    time.sleep(0.01)\n",
     )
     assert launch(command, {"chief": 1, "worker": 2, "ps": 1}, lines.append) == 0
     assert sorted(lines) == [
