@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from carrara.core.clock import duration, from_microseconds, microseconds, now, parse_time
 from carrara.core.errors import CarraraError, ConfigurationError

@@ -8,13 +8,11 @@ import struct
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from carrara.core.errors import DataError
 from carrara.core.hashing import hash_keys, hash_numbers, hash_texts
-from carrara.data.sketches import frequent as frequent_module
-from carrara.data.sketches import quantiles as quantiles_module
+from carrara.data.sketches import frequent as frequent_module, quantiles as quantiles_module
 from carrara.data.sketches.distinct import DistinctSketch
 from carrara.data.sketches.frequent import FrequentSketch
 from carrara.data.sketches.moments import Moments

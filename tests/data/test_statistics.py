@@ -8,14 +8,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from carrara.core.errors import ColumnTypeMismatch, DataError
 from carrara.data import statistics as statistics_module
 from carrara.data.association import associations
-from carrara.data.sketches import frequent as frequent_module
-from carrara.data.sketches import quantiles as quantiles_module
+from carrara.data.sketches import frequent as frequent_module, quantiles as quantiles_module
 from carrara.data.statistics import Statistics, profile
 
 SCHEMA = {

@@ -11,8 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from carrara.core.definitions import Definitions, load_definitions, load_recorded_definitions
 from carrara.core.errors import DataError, NotFoundError

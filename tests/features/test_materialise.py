@@ -15,8 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 from feature_room import UTC_TIME, Room, known_row, minute, open_room, raw_rows, reopen, table, window_value
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from carrara.core.errors import DataError
 from carrara.features.entities import key_bytes

@@ -8,8 +8,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import polars as pl
 from feature_room import UTC_TIME
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from carrara.core.clock import microseconds
 from carrara.features.packing import RowLayout, pack_events, pack_rows, unpack_events, unpack_rows

@@ -9,8 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from feature_room import UTC_TIME, Room, known_row, minute, open_room, same, table
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from carrara.core.clock import duration
 from carrara.core.errors import ColumnMissing, ColumnTypeMismatch, TimeWithoutZone

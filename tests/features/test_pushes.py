@@ -13,8 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 from feature_room import UTC_TIME, Room, minute, open_room, reopen, table
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from carrara.core.errors import ColumnMissing, ColumnTypeMismatch, DataError, TimeWithoutZone
 from carrara.features.pushes import Pushed, push

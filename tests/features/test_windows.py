@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from feature_room import UTC_TIME, Room, minute, missing, open_room, table, window_value
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from carrara.core.errors import ConfigurationError, DefinitionError
 from carrara.features.aggregates import (

@@ -7,8 +7,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from carrara.core.errors import CarraraError, CheckFailed, Forbidden, NotFoundError, Unauthenticated
 from carrara.core.identity import acting_as

@@ -18,8 +18,7 @@ from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.server import ModelServer
-from carrara.serving.transports import grpc as by_grpcio
-from carrara.serving.transports import http
+from carrara.serving.transports import grpc as by_grpcio, http
 from carrara.serving.transports.grpc import GrpcTransport
 from carrara.serving.transports.grpc_native import NativeGrpcTransport
 

@@ -7,14 +7,12 @@ import json
 import numpy as np
 import pytest
 from doubling import Doubling, endpoint
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager
-from carrara.serving.protocols import invocations, open_inference_rest, tensorflow_rest
-from carrara.serving.protocols import tensorflow_serving as wire
+from carrara.serving.protocols import invocations, open_inference_rest, tensorflow_rest, tensorflow_serving as wire
 from carrara.serving.protocols.http import HttpRequest
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.open_inference import MODEL_INFER

@@ -11,8 +11,7 @@ from doubling import Doubling, endpoint
 
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.manager import ModelManager
-from carrara.serving.protocols import health
-from carrara.serving.protocols import tensorflow_serving as wire
+from carrara.serving.protocols import health, tensorflow_serving as wire
 from carrara.serving.protocols.messages import message
 from carrara.serving.server import ModelServer
 from carrara.serving.transports.grpc import GrpcTransport

@@ -25,11 +25,11 @@ from carrara.cli import (
     lineage,
     model,
     monitoring,
+    run as run_commands,
     scheduler,
     serve,
     ui,
 )
-from carrara.cli import run as run_commands
 from carrara.cli.context import JsonOption
 from carrara.cli.output import print_json, say
 from carrara.core.errors import CarraraError

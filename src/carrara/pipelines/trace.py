@@ -15,8 +15,7 @@ from carrara.features.training_set import KIND as TRAINING_SET
 from carrara.metadata.deployments import deployments_of
 from carrara.metadata.lineage import Edge, downstream, upstream
 from carrara.metadata.versions import find_version, get_version, list_versions, names
-from carrara.models.registry import KIND as MODEL
-from carrara.models.registry import resolve
+from carrara.models.registry import KIND as MODEL, resolve
 from carrara.monitoring.prediction_log import log_table
 from carrara.storage.stores import Stores
 

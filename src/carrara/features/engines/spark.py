@@ -24,8 +24,7 @@ from carrara.core.identity import new_id
 from carrara.core.spark import said_by, spark_master, spark_session
 from carrara.data.statistics import Statistics
 from carrara.data.table_digest import TableDigest
-from carrara.data.versions import DatasetVersion
-from carrara.data.versions import lake_table as dataset_table
+from carrara.data.versions import DatasetVersion, lake_table as dataset_table
 from carrara.features.aggregates import AggregateView
 from carrara.features.engines.base import Computed
 from carrara.features.entities import Entity, key_bytes
