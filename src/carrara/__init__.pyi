@@ -15,6 +15,10 @@ from .data.splits import (
     StratifiedSplit as StratifiedSplit,
     TimeSplit as TimeSplit,
 )
+from .evaluation.gap_gates import (
+    gap_at_most as gap_at_most,
+    gap_not_wider_than_champion as gap_not_wider_than_champion,
+)
 from .evaluation.gates import (
     at_least as at_least,
     at_most as at_most,

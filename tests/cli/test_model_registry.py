@@ -12,6 +12,7 @@ from carrara.cli.main import app
 from carrara.core.errors import CarraraError, CheckFailed
 from carrara.serving.folder import VersionFolder
 from carrara.serving.version_sources import version_source
+from carrara.serving.warm_up import WARM_UP_FILE, read_records
 from carrara.workspace.workspace import Workspace
 
 
@@ -101,7 +102,15 @@ def test_a_version_that_serves_is_not_deleted_and_gc_says_what_goes(trained, car
 
 def test_a_version_is_pushed_to_the_next_folder_of_a_server_and_a_blocked_one_never_appears(trained, carrara, tmp_path):
     base = tmp_path / "late"
-    first = carrara("model", "push", "late@1", str(base), "--json")["folder"]
+    first = carrara("model", "push", "late@1", str(base), "--warm-up", "7", "--json")["folder"]
+    assert len(list(read_records((Path(first) / WARM_UP_FILE).read_bytes()))) == 7 + 1
+    warmed = VersionFolder("late", version_source(str(base), 0.0))
+    predictor = warmed.load(*warmed.endpoint().targets)
+    asked, run = [], predictor.predict
+    predictor.predict = lambda inputs, name: asked.append(len(inputs["features"])) or run(inputs, name)
+    predictor.warm_up()
+    predictor.close()
+    assert asked == [1] * 7 + [7]
     second = carrara("model", "push", "late@1", str(base), "--json")["folder"]
     assert int(Path(second).name) > int(Path(first).name)
     served = VersionFolder("late", version_source(str(base), 0.0))

@@ -9,15 +9,19 @@ import pytest
 from carrara.core.errors import DefinitionError, NotFoundError
 from carrara.evaluation.evaluate import Evaluation
 from carrara.evaluation.evidence import Evidence
+from carrara.evaluation.gap_gates import gap_at_most, gap_not_wider_than_champion
 from carrara.evaluation.gates import (
     at_least,
     at_most,
     better_than_baseline,
     judge_gates,
+    no_slice_above,
     no_slice_below,
     not_worse_than_champion,
 )
 from carrara.evaluation.metrics import MetricValue
+from carrara.evaluation.paired import PairedDifference
+from carrara.evaluation.paired_slices import no_slice_worse_than_champion
 from carrara.evaluation.slices import SliceResult
 
 
@@ -144,3 +148,84 @@ def test_a_gate_that_would_ask_for_a_worse_model_cannot_be_made():
         better_than_baseline("mean_score")
     with pytest.raises(DefinitionError, match="must not be negative"):
         not_worse_than_champion("roc_auc", by=-0.1)
+
+
+def pair(metric: str, one: float, other: float, reach: float = 0.01) -> PairedDifference:
+    return PairedDifference(metric, one, other, other - one, other - one - reach, other - one + reach, 1_000)
+
+
+def sure(value: float) -> MetricValue:
+    return MetricValue(value, value - 0.01, value + 0.01, 1_000)
+
+
+JUDGED = Evidence(
+    Evaluation(
+        rows=2_000,
+        metrics={"roc_auc": sure(0.80), "log_loss": sure(0.40)},
+        slices=(
+            SliceResult("city", "north", 1_000, {"roc_auc": sure(0.85), "log_loss": sure(0.35)}),
+            SliceResult("city", "south", 1_000, {"roc_auc": sure(0.70), "log_loss": sure(0.50)}),
+        ),
+    ),
+    champion={"roc_auc": {"value": 0.82}, "log_loss": {"value": 0.38}},
+    paired={"roc_auc": pair("roc_auc", 0.85, 0.80), "log_loss": pair("log_loss", 0.35, 0.40)},
+    paired_slices={
+        "city = north": {"roc_auc": pair("roc_auc", 0.84, 0.85), "log_loss": pair("log_loss", 0.36, 0.35)},
+        "city = south": {"roc_auc": pair("roc_auc", 0.80, 0.70), "log_loss": pair("log_loss", 0.40, 0.50)},
+    },
+)
+"""Less good than the champion, because of the south, by figures that are sure to 0.01."""
+
+
+@pytest.mark.parametrize(
+    ("kept", "broken"),
+    [
+        (at_least("roc_auc", 0.79), at_least("roc_auc", 0.81)),
+        (at_most("log_loss", 0.41), at_most("log_loss", 0.39)),
+        (no_slice_below("roc_auc", 0.69), no_slice_below("roc_auc", 0.71)),
+        (no_slice_above("log_loss", 0.51), no_slice_above("log_loss", 0.49)),
+        (gap_at_most("roc_auc", 0.14, "city"), gap_at_most("roc_auc", 0.12, "city")),
+        (gap_at_most("log_loss", 0.14, "city"), gap_at_most("log_loss", 0.12, "city")),
+        (not_worse_than_champion("roc_auc", by=0.05), not_worse_than_champion("roc_auc", by=0.03)),
+        (not_worse_than_champion("log_loss", by=0.05), not_worse_than_champion("log_loss", by=0.03)),
+        (no_slice_worse_than_champion("roc_auc", by=0.1), no_slice_worse_than_champion("roc_auc", by=0.05)),
+        (no_slice_worse_than_champion("log_loss", by=0.1), no_slice_worse_than_champion("log_loss", by=0.05)),
+        (gap_not_wider_than_champion("roc_auc", "city", by=0.11), gap_not_wider_than_champion("roc_auc", "city")),
+        (gap_not_wider_than_champion("log_loss", "city", by=0.11), gap_not_wider_than_champion("log_loss", "city")),
+    ],
+    ids=[
+        f"{of}, {where}, {direction}"
+        for of in ("value", "change")
+        for where in ("overall", "per slice", "across slices")
+        for direction in ("more is better", "less is better")
+    ],
+)
+def test_a_bound_on_a_value_or_a_change_overall_per_slice_or_across_slices_in_either_direction(kept, broken):
+    assert kept.judge(JUDGED).passed, kept.judge(JUDGED).message
+    assert not broken.judge(JUDGED).passed, broken.judge(JUDGED).message
+    if "champion" in broken.name:
+        assert broken.judge(Evidence(JUDGED.evaluation)).passed  # no blessed model yet
+
+
+def test_a_gap_that_chance_may_have_made_is_told_from_one_that_is_proven_small():
+    assert gap_at_most("roc_auc", 0.14, "city").judge(JUDGED).passed
+    assert not gap_at_most("roc_auc", 0.16, "city", proven=True).judge(JUDGED).passed
+    assert gap_at_most("roc_auc", 0.17, "city", proven=True).judge(JUDGED).passed
+
+
+def test_a_small_group_of_chance_does_not_hide_a_gap_between_large_ones():
+    chance = SliceResult("city", "tiny", 200, {"roc_auc": MetricValue(0.5, 0.1, 0.9, 200)})
+    evaluation = Evaluation(rows=2_200, metrics={}, slices=(*JUDGED.evaluation.slices, chance))
+    found = gap_at_most("roc_auc", 0.1, "city").judge(Evidence(evaluation))
+    assert not found.passed
+    assert "north" in found.message
+    assert "south" in found.message
+
+
+@pytest.mark.parametrize("gate", [gap_at_most("roc_auc", 0.1, "town"), gap_not_wider_than_champion("mcc", "city")])
+def test_a_gap_of_what_was_not_looked_at_fails(gate):
+    found = gate.judge(JUDGED)
+    assert not found.passed
+    assert "is it in the model's slices?" in found.message
+    with pytest.raises(DefinitionError, match="cannot be less than 0"):
+        gap_at_most("roc_auc", -0.1, "city")

@@ -85,6 +85,7 @@ def test_what_hangs_is_ended_and_refused():
     ("model", "options", "reason"),
     [
         (b"not a graph", {}, "protobuf parsing failed"),
+        (graph(helper.make_node("Doubled", ["x"], ["doubled"])), {}, "Doubled"),
         (graph(helper.make_node("Log", ["x"], ["doubled"])), {"expected": np.log([1, 2.5, 1, 1])}, "is nan for row 2"),
         (doubling(), {"expected": DOUBLED + 1}, "it answers 2 to row 0, and was evaluated with 3"),
         (
@@ -99,7 +100,15 @@ def test_what_hangs_is_ended_and_refused():
         ),
         (doubling(), {"signature": replace(SIGNATURE, outputs=(TensorSpec("tripled", "float32"),))}, "tripled"),
     ],
-    ids=["no graph", "not a number", "another answer", "another shape", "another type", "another output"],
+    ids=[
+        "no graph",
+        "a missing operation",
+        "not a number",
+        "another answer",
+        "another shape",
+        "another type",
+        "another output",
+    ],
 )
 def test_what_answers_wrongly_is_refused_with_the_reason(model, options, reason):
     trial = tried(model, **options)

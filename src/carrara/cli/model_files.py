@@ -106,10 +106,14 @@ def card(
 def push(
     address: AddressArgument,
     base: Annotated[Path, typer.Argument(help="The folder that `carrara serve --model_base_path` or another polls.")],
+    warm_up: Annotated[
+        int,
+        typer.Option("--warm-up", min=0, max=100, help="With requests for so many test rows, run before it serves."),
+    ] = 0,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
     """Write a version to the next numbered folder of a base path; exit code 3 where its gates failed."""
     with open_workspace(workspace) as ws:
-        version, folder = ws.models.get(address), ws.models.push(address, base)
+        version, folder = ws.models.get(address), ws.models.push(address, base, warm_up=warm_up)
     print_json({"version": str(version), "folder": str(folder)}) if as_json else say(f"{version} is in {folder}.")

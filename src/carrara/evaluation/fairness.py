@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
@@ -40,32 +40,34 @@ class Difference:
 
 
 def differences(slices: Iterable[SliceResult]) -> list[Difference]:
-    """The largest difference of each metric between the groups of each column of at most MOST_GROUPS groups.
+    """The largest difference of each metric between the groups of each column of at most MOST_GROUPS groups."""
+    by_column: dict[str, list[SliceResult]] = {}
+    for one in slices:
+        by_column.setdefault(one.column, []).append(one)
+    return [
+        max(found, key=lambda one: one.difference)
+        for groups in by_column.values()
+        for name in groups[0].metrics
+        if (found := gaps(groups, name))
+    ]
+
+
+def gaps(slices: Iterable[SliceResult], metric: str) -> list[Difference]:
+    """The difference of a metric between every two groups of one column; none of more than MOST_GROUPS groups.
 
     Groups of one column share no row, so that the errors of both add up in squares.
     """
-    by_column: dict[str, list[SliceResult]] = {}
-    for one in slices:
-        if one.value not in (OTHER, MISSING):
-            by_column.setdefault(one.column, []).append(one)
-    return [
-        found
-        for column, groups in by_column.items()
-        if 2 <= len(groups) <= MOST_GROUPS
-        for name in groups[0].metrics
-        if (found := _widest(column, name, groups)) is not None
-    ]
+    groups = [one for one in slices if one.value not in (OTHER, MISSING) and metric in one.metrics]
+    pairs = len(groups) * (len(groups) - 1) // 2
+    if not 2 <= len(groups) <= MOST_GROUPS:
+        return []
+    found = [_between(one.column, metric, one, other, pairs) for one, other in combinations(groups, 2)]
+    return [one for one in found if one is not None]
 
 
 def compare_slices(one: SliceResult, other: SliceResult, metric: str) -> Difference | None:
     """The difference of a metric between two slices that share no row, None where one is undefined."""
     return _between(one.column, metric, one, other, pairs=1)
-
-
-def _widest(column: str, name: str, groups: Sequence[SliceResult]) -> Difference | None:
-    pairs = len(groups) * (len(groups) - 1) // 2
-    found = [_between(column, name, one, other, pairs) for one, other in combinations(groups, 2)]
-    return max((one for one in found if one is not None), key=lambda one: one.difference, default=None)
 
 
 def _between(column: str, name: str, one: SliceResult, other: SliceResult, pairs: int) -> Difference | None:

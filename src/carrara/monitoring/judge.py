@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import CarraraError
-from carrara.evaluation.metrics import MAIN_METRICS, Kind, measure, metric
+from carrara.evaluation.metrics import MAIN_METRICS, Kind, Metric, measure, metric
 from carrara.evaluation.slices import measure_slices
 from carrara.features.training_set import TrainingSet, kept_training_set
 from carrara.models.registry import ModelVersion, open_version, read_record
@@ -154,14 +154,14 @@ class Judge:
     def scores_of(self, rows: pl.DataFrame) -> npt.NDArray[Any]:
         return np.array(rows[self.output].to_list(), dtype=np.float64)
 
-    def metrics(self, known: pl.DataFrame) -> dict[str, Any] | None:
-        """The metrics of rows whose outcome is known; None for none."""
+    def metrics(self, known: pl.DataFrame, asked: Sequence[str | Metric] = ()) -> dict[str, Any] | None:
+        """The metrics of rows whose outcome is known, or those that are `asked`; None for no rows."""
         labels, known = self._labels(known)
         if known.is_empty() or self.kind not in _KINDS or not self._has_queries(known):
             return None
         resamples = int(np.clip(_RESAMPLED_ROWS // known.height, 20, 200))
-        options: Any = {"kind": self.kind, "bootstrap": resamples, "groups": self._queries(known)}
-        found = measure(labels, self.scores_of(known), self.names, **options)
+        options: Any = {"bootstrap": resamples, "groups": self._queries(known), **self._measured}
+        found = measure(labels, self.scores_of(known), asked or self.names, **options)
         return {name: value.as_dict() for name, value in found.items()}
 
     def slices(self, known: pl.DataFrame) -> list[dict[str, Any]]:
@@ -178,10 +178,10 @@ class Judge:
             slicing.cells(rows),
             self.names[:1],
             crosses=slicing.crosses,
-            kind=self.kind,
             groups=self._queries(known),
             min_rows=_LEAST_SLICE,
             bootstrap=50,
+            **self._measured,
         )
         return [one.as_dict() for one in found]
 
@@ -194,8 +194,7 @@ class Judge:
             return None
         scores = self.scores_of(answers)
         if self.kind == "binary":
-            threshold = float(self.record["configuration"].get("threshold", 0.5))
-            calibration = calibration_of(self.record)
+            calibration, threshold = calibration_of(self.record), self._measured["threshold"]
             return estimated(one_score(scores), self.names, calibration=calibration, threshold=threshold)
         assert self.tested is not None
         if self.kind == "multiclass":
@@ -208,6 +207,16 @@ class Judge:
         known = tested.features.select(names).with_columns(pl.Series(self.output, tested.scores))
         window = sample.select(*names, self.output)
         return estimated_errors(tested.scores - tested.labels, known, window, self.names) or None
+
+    @property
+    def _measured(self) -> dict[str, Any]:
+        """How the evaluation measured, so that live figures can be held against its own."""
+        said = self.record["configuration"]
+        return {
+            "kind": self.kind,
+            "threshold": float(said.get("threshold", 0.5)),
+            "intervals": said.get("intervals", "bootstrap"),
+        }
 
     def worse_than_evaluated(self, metrics: Mapping[str, Any] | None) -> list[str]:
         """The metrics whose interval is wholly on the worse side of the evaluation's."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from carrara.evaluation.metrics import Metric
 from carrara.metadata.alerts import AlertState, list_alerts
 from carrara.metadata.monitor_windows import SPAN, RecordedWindow, list_windows
 from carrara.metadata.prediction_losses import PredictionLoss, list_losses
@@ -210,13 +211,13 @@ def _absent(start: datetime, end: datetime, logged: int | None) -> Window:
 
 
 def live_metrics(
-    stores: Stores, version: ModelVersion, since: datetime, names: Sequence[str]
+    stores: Stores, version: ModelVersion, since: datetime, metrics: Sequence[str | Metric]
 ) -> tuple[dict[str, Any] | None, int]:
     """What a version's predictions since a moment came to, by outcomes that are known, and how many are."""
-    judge = Judge.of(stores, version, names)
+    judge = Judge.of(stores, version)
     rows = scan_log(stores, version.model).filter(
         (pl.col("version") == version.version) & (pl.col("logged_at") >= since) & (pl.col(SAMPLED) == "rate")
     )
     beside = filter(None, [judge.rule.group])
     known = join_outcomes(stores, judge.rule, once(rows).collect(), slices=tuple(beside)).drop_nulls(LABEL)
-    return judge.metrics(known), known.height
+    return judge.metrics(known, metrics), known.height

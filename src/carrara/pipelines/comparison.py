@@ -17,7 +17,7 @@ from carrara.core.errors import CarraraError
 from carrara.core.figures import short, words
 from carrara.core.html import card, note, section, state, table
 from carrara.core.svg import interval_bar
-from carrara.data.rows import StoredRows, split_table
+from carrara.data.rows import StoredRows
 from carrara.evaluation.disagreement import Disagreement, disagreement
 from carrara.evaluation.losses import LOSS_OF, row_losses
 from carrara.evaluation.metrics import Metric, metric
@@ -26,11 +26,10 @@ from carrara.evaluation.paired_slices import largest_slices
 from carrara.evaluation.segments import segments
 from carrara.evaluation.slicing import Sliced, Slicing
 from carrara.features.service import ResolvedFeatures
-from carrara.features.training_set import read_training_set
 from carrara.models.registry import ModelVersion, opened, read_record
 from carrara.pipelines.evaluate_step import metric_weights, scores_of
 from carrara.pipelines.reproduce import diff_versions
-from carrara.pipelines.scoring import recorded_model, row_columns, version_scores
+from carrara.pipelines.scoring import recorded_model, row_columns, test_rows, version_scores
 from carrara.storage.stores import Stores
 from carrara.training.labels import encoded, queries
 from carrara.training.model import Model
@@ -148,7 +147,7 @@ def compare(
     """
     model, service = recorded_model(stores, first)
     record = read_record(stores, first)
-    rows = _test_rows(stores, first, model, record)
+    rows = test_rows(stores, first, model, record)
     asked_for = Slicing.of(slices)
     asked_for.check(rows.schema, f"the test rows of {first}")
     for name in asked_for.reads:
@@ -183,15 +182,6 @@ def _segments(
     few = rows.gather_every(step)
     columns = {name: few[name] for name in service.features if name in few.schema} | dict(slicing.cells(few))
     return [one.as_dict() for one in segments(losses, columns, seed=asked[0].model.seed)]
-
-
-def _test_rows(stores: Stores, version: ModelVersion, model: Model, record: Mapping[str, Any]) -> StoredRows:
-    if record["datasets"]["training_set"] is None:
-        raise CarraraError(
-            f"{version} was imported, and no rows to compare it on are known", hint="Name another version first."
-        )
-    _, table = read_training_set(stores, version.model, record["datasets"]["training_set"]["version"])
-    return split_table(table, model.split, time=model.label.time, known_at=model.label.known_at)["test"]
 
 
 def _ask(stores: Stores, version: ModelVersion, first: _Asked, rows: StoredRows) -> _Asked:

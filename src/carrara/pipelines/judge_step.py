@@ -14,6 +14,7 @@ from carrara.data.rows import Rows
 from carrara.data.versions import dataset_version
 from carrara.evaluation.evaluate import Evaluation
 from carrara.evaluation.evidence import Evidence
+from carrara.evaluation.gap_gates import GapNotWiderThanChampion
 from carrara.evaluation.gates import NotWorseThanChampion, judge_gates
 from carrara.evaluation.paired import PairedDifference, paired_differences
 from carrara.evaluation.paired_slices import NoSliceWorseThanChampion, paired_slices
@@ -27,7 +28,8 @@ from carrara.pipelines.steps import TrainingWork
 from carrara.serving.trial import MOST_ROWS, try_to_serve
 from carrara.training.labels import encoded, queries
 
-_BESIDE = (NotWorseThanChampion, NoSliceWorseThanChampion)
+_BY_SLICE = (NoSliceWorseThanChampion, GapNotWiderThanChampion)
+_BESIDE = (NotWorseThanChampion, *_BY_SLICE)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _beside(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows, current: 
     options["weights"] = metric_weights(model, rows)
     options["groups"] = queries(model.label, rows, f"the test part of '{model.name}'")
     whole = paired_differences(labels, theirs, ours, model.measured, **options)
-    by_slice = [gate for gate in model.gates if isinstance(gate, NoSliceWorseThanChampion)]
+    by_slice = [gate for gate in model.gates if isinstance(gate, _BY_SLICE)]
     if not by_slice:
         return _Paired(whole, {})
     columns, crosses = model.slicing.cells(rows), model.slicing.crosses

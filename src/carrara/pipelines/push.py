@@ -8,15 +8,24 @@ import tempfile
 import time
 from pathlib import Path
 
+import polars as pl
+
 from carrara.core.errors import CarraraError, CheckFailed, StorageError
 from carrara.models.approval import blocking
-from carrara.models.registry import SERVABLE, ModelVersion
+from carrara.models.registry import SERVABLE, ModelVersion, read_record
+from carrara.models.runtimes.onnx import Feed, OnnxServable, session
+from carrara.models.signature import DEFAULT_SIGNATURE, Signature
+from carrara.pipelines.scoring import recorded_model, test_rows
+from carrara.serving.warm_up import WARM_UP_FILE, recorded
 from carrara.storage.stores import Stores
 
+MOST_WARM_UP = 100
 
-def push(stores: Stores, version: ModelVersion, base: Path) -> Path:
+
+def push(stores: Stores, version: ModelVersion, base: Path, *, warm_up: int = 0) -> Path:
     """Write a version's servable files to BASE/<seconds since 1970>, whole or not at all, and return that folder.
 
+    With `warm_up`, requests for so many of its test rows come along, which a server runs before the version serves.
     CheckFailed, with the reasons, for a version that may not be deployed: a server of `base` never sees it.
     """
     reasons = blocking(stores, version)
@@ -26,6 +35,7 @@ def push(stores: Stores, version: ModelVersion, base: Path) -> Path:
         raise CarraraError(
             f"{version} is in the format {version.format}, which servers of folders do not open", hint="carrara deploy"
         )
+    asked = _asked(stores, version, min(warm_up, MOST_WARM_UP)) if warm_up else None
     try:
         base.mkdir(parents=True, exist_ok=True)
         # A server takes a folder whose name is a number: it gets that name when all is in it.
@@ -35,11 +45,30 @@ def push(stores: Stores, version: ModelVersion, base: Path) -> Path:
     try:
         stores.artifacts.unpack(version.manifest, partial / "all")
         files = partial / "all" / SERVABLE.rstrip("/")
+        if asked is not None:
+            (files / WARM_UP_FILE).parent.mkdir(parents=True)
+            (files / WARM_UP_FILE).write_bytes(_requests(version.model, files / OnnxServable.FILE, *asked))
         return _named(files, base)
     except OSError as error:
         raise StorageError(f"{base} cannot be written: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _asked(stores: Stores, version: ModelVersion, count: int) -> tuple[Signature, pl.DataFrame]:
+    """A version's inputs, and test rows of them, evenly drawn."""
+    record, (model, _) = read_record(stores, version), recorded_model(stores, version)
+    signature = Signature.from_dict(record["signature"][DEFAULT_SIGNATURE])
+    rows = test_rows(stores, version, model, record)
+    every = max(rows.height // count, 1)
+    return signature, rows.gather_every(every).select([spec.name for spec in signature.inputs]).head(count)
+
+
+def _requests(model: str, graph: Path, signature: Signature, rows: pl.DataFrame) -> bytes:
+    """Each row alone, and all in one, by the names that the graph has itself: a folder's server knows no others."""
+    feed = Feed(session(graph.read_bytes()), signature)
+    asked = [*(rows[place : place + 1] for place in range(rows.height)), rows]
+    return recorded(model, (feed(signature.tensors(some)) for some in asked))
 
 
 def _named(files: Path, base: Path) -> Path:

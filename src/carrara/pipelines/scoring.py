@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
+from carrara.core.errors import CarraraError
+from carrara.data.rows import StoredRows, split_table
 from carrara.features.model_features import features_of_model
 from carrara.features.service import ResolvedFeatures
-from carrara.features.training_set import join_features
+from carrara.features.training_set import join_features, read_training_set
 from carrara.models.registry import ModelVersion, opened, recorded_definitions
 from carrara.pipelines.evaluate_step import scores_of
 from carrara.storage.stores import Stores
@@ -21,6 +23,16 @@ def recorded_model(stores: Stores, version: ModelVersion) -> tuple[Model, Resolv
     definitions = recorded_definitions(stores, version)
     model = definitions.get("model", version.model, Model)
     return model, features_of_model(definitions, model, where=f"model '{version}'")
+
+
+def test_rows(stores: Stores, version: ModelVersion, model: Model, record: Mapping[str, Any]) -> StoredRows:
+    """The test part of a version's training set; CarraraError for one that was imported without rows."""
+    if record["datasets"]["training_set"] is None:
+        raise CarraraError(
+            f"{version} was imported, and no test rows of it are known", hint="Name a version that was trained here."
+        )
+    _, table = read_training_set(stores, version.model, record["datasets"]["training_set"]["version"])
+    return split_table(table, model.split, time=model.label.time, known_at=model.label.known_at)["test"]
 
 
 def row_columns(service: ResolvedFeatures, time: str) -> Sequence[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 from carrara.core.errors import DataError
 from carrara.serving.contract import Predictor
@@ -30,6 +32,17 @@ def warm_up(predictor: Predictor, records: bytes) -> None:
             raise DataError(f"Number of warmup records exceeds the maximum ({MOST_RECORDS})")
         for request in _requests(record, place):
             _run(predictor, request)
+
+
+def recorded(model: str, asked: Iterable[Mapping[str, np.ndarray[Any, Any]]]) -> bytes:
+    """The records of requests of such inputs."""
+    return b"".join(write_record(_log(tensorflow_serving.encode_request(model, inputs))) for inputs in asked)
+
+
+def _log(request: bytes) -> bytes:
+    log = message("tensorflow.serving.PredictionLog")()
+    log.predict_log.request.MergeFromString(request)
+    return bytes(log.SerializeToString())
 
 
 def _run(predictor: Predictor, request: Request) -> None:

@@ -251,12 +251,13 @@ class Models:
 
         return export_mlflow(self.workspace.stores, self.get(address), folder)
 
-    def push(self, address: str, base: Path) -> Path:
-        """Write a version that may live to the next numbered folder of a path that a model server polls."""
+    def push(self, address: str, base: Path, *, warm_up: int = 0) -> Path:
+        """Write a version that may live to the next numbered folder of a path that a model server polls; with `warm_up`
+        requests for so many test rows, which the server runs first."""
 
         from carrara.pipelines.push import push
 
-        return push(self.workspace.stores, self.get(address), base)
+        return push(self.workspace.stores, self.get(address), base, warm_up=warm_up)
 
     def import_bundle(self, path: Path, name: str | None = None) -> ModelVersion:
         """Register what `export` has written, by default under the model's own name; a changed byte is refused.
