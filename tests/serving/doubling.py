@@ -31,6 +31,7 @@ class Doubling:
 
     def __init__(self, version: int = 1, hold: threading.Event | None = None) -> None:
         self.model, self.version, self.file_bytes, self.most_rows = "doubling", version, 0, 0
+        self.id, self.path = f"id-{version}", f"doubling/{version}"
         self.signatures = {"serving_default": SIGNATURE}
         self.runs: list[int] = []
         self.entered = threading.Event()
@@ -53,7 +54,8 @@ class Doubling:
         outputs = {"doubled": inputs["x"] * 2 * self.version, "name": inputs["name"]}
         return Prediction(outputs, "serving_default", rows, record=rows)
 
-    def warm_up(self) -> None: ...
+    def warm_up(self) -> int:
+        return 0
 
     def close(self) -> None:
         self.closed = True

@@ -16,6 +16,7 @@ from carrara.core.errors import ConfigurationError
 from carrara.serving.contract import Choice
 from carrara.serving.inference import Inference, Request
 from carrara.serving.manager import ModelManager
+from carrara.serving.metrics import Metrics
 from carrara.serving.model_config import read_models
 from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.protocols.messages import message
@@ -87,7 +88,8 @@ def test_each_call_of_a_block_is_sampled_by_itself(tmp_path):
 def test_a_file_that_is_full_is_followed_by_another_and_a_lost_disk_costs_records_only(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("carrara.serving.request_log._MOST_BYTES", 10)
     logged = {"doubling": Logging(str(tmp_path / "kept"), 1.0)}
-    log = RequestLog(lambda: logged, seed=7)
+    metrics = Metrics()
+    log = RequestLog(lambda: logged, metrics, seed=7)
     manager = ModelManager(lambda: [endpoint(1)], lambda _: Doubling())
     manager.reconcile()
     inference = Inference(manager, taken=log.ran)
@@ -100,6 +102,9 @@ def test_a_file_that_is_full_is_followed_by_another_and_a_lost_disk_costs_record
     inference.answer(request)
     log.close()
     assert "the request logs lack 1 requests" in caplog.text
+    counted = ':tensorflow:serving:request_log_count{model_name="doubling",status_code='
+    assert f'{counted}"OK"}} 2' in metrics.exposition()
+    assert f'{counted}"UNAVAILABLE"}} 1' in metrics.exposition()
 
 
 @pytest.mark.parametrize(

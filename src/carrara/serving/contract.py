@@ -34,6 +34,11 @@ class Predictor(Protocol):
 
     model: str
     version: int
+    id: str
+    """What no other version is called, whatever it is deployed as: the digest of its files, or what its lineage calls
+    it; empty where it has none."""
+    path: str
+    """Where its files lie."""
     signatures: dict[str, Signature]
     file_bytes: int
     """What its files have, together: the least that it takes in memory."""
@@ -46,8 +51,8 @@ class Predictor(Protocol):
     def predict(self, inputs: Mapping[str, np.ndarray[Any, Any]], signature_name: str = "") -> Prediction:
         """Outputs for named input columns; RequestError or NotFoundError for what cannot be answered."""
 
-    def warm_up(self) -> None:
-        """Run once, so that the first request is not the slow one."""
+    def warm_up(self) -> int:
+        """Run once, so that the first request is not the slow one; how many recorded requests were run for that."""
 
     def close(self) -> None: ...
 

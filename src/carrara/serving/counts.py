@@ -43,7 +43,9 @@ class Counts:
 
     `latency` (microseconds) is by model, method and protocol; `runtime` (microseconds of the run that a request had its
     part in) by model and method; `examples` has the rows of requests, `batches` those of runs, and `padding`
-    those that runs were made up with, by model.
+    those that runs were made up with, by model. `warm_ups` (microseconds) are by path and status, and `warm_up_records`
+    by path; `lineage` has each version that was loaded, by model, version and id; `logged` the records of request logs,
+    by model and status.
     """
 
     requests: dict[Call, int] = field(default_factory=dict)
@@ -52,6 +54,10 @@ class Counts:
     examples: dict[str, Histogram] = field(default_factory=dict)
     batches: dict[str, Histogram] = field(default_factory=dict)
     padding: dict[str, Histogram] = field(default_factory=dict)
+    warm_ups: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+    warm_up_records: dict[str, int] = field(default_factory=dict)
+    lineage: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    logged: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def add(self, other: Counts) -> None:
         for one in fields(self):
@@ -80,4 +86,8 @@ _ENCODED: Any = tuple[
     list[tuple[str, Histogram]],
     list[tuple[str, Histogram]],
     list[tuple[str, Histogram]],
+    list[tuple[tuple[str, str], Histogram]],
+    list[tuple[str, int]],
+    list[tuple[tuple[str, str, str], int]],
+    list[tuple[tuple[str, str], int]],
 ]

@@ -9,8 +9,9 @@ from pathlib import Path
 from carrara.core.errors import NotFoundError
 from carrara.models.runtimes.base import open_folder
 from carrara.serving.contract import Endpoint, Target
-from carrara.serving.folder_predictor import DEFAULT_OPENING, FolderPredictor, Opening, recorded_requests
+from carrara.serving.folder_predictor import DEFAULT_OPENING, FolderPredictor, Opening
 from carrara.serving.model_config import BATCHING_FILE, read_batching
+from carrara.serving.version_assets import lineage_id, recorded_requests, tell_session_settings
 from carrara.serving.version_sources import VersionSource
 from carrara.serving.versions import Latest, VersionPolicy
 
@@ -37,10 +38,12 @@ class VersionFolder:
             raise NotFoundError("version", str(target), where=self.name)
         with self.source.opened(target.version) as folder:
             opening = self._opening_of(folder)
+            tell_session_settings(folder, str(target))
             requests = recorded_requests(folder) if self.opening.warm_up else b""
             servables = open_folder(folder, self.opening.saved_model_tags, allow_code=self.opening.allow_code)
             size = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
-            return FolderPredictor(target, servables, opening, requests, size)
+            path = f"{self.base_path.rstrip('/')}/{target.version}"
+            return FolderPredictor(target, servables, opening, requests, size, identifier=lineage_id(folder), path=path)
 
     def _opening_of(self, folder: Path) -> Opening:
         """How a version is opened, which may say for itself how it is batched; ConfigurationError where it is wrong."""

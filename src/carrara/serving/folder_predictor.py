@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from carrara.core.stages import stage
 from carrara.models.runtimes.base import Servable
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 from carrara.serving.contract import Prediction, Target
-from carrara.serving.warm_up import WARM_UP_FILE, warm_up
+from carrara.serving.warm_up import warm_up
 
 Array = np.ndarray[Any, Any]
 
@@ -52,7 +51,11 @@ class FolderPredictor:
         opening: Opening = DEFAULT_OPENING,
         warm_up_requests: bytes = b"",
         file_bytes: int = 0,
+        *,
+        identifier: str = "",
+        path: str = "",
     ) -> None:
+        self.id, self.path = identifier, path
         self.file_bytes, self.most_rows = file_bytes, opening.most_rows
         self.model, self.version = target.model, target.version
         self._servables, self._opening, self._warm_up_requests = servables, opening, warm_up_requests
@@ -72,11 +75,10 @@ class FolderPredictor:
             size = self._size(name, rows)
             return Prediction(self._run(name, inputs, rows, size), name, rows, padding=size - rows)
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> int:
         for servable in self._servables.values():
             servable.warm_up()
-        for _ in range(self._opening.warm_up_iterations):
-            warm_up(self, self._warm_up_requests)
+        return sum(warm_up(self, self._warm_up_requests) for _ in range(self._opening.warm_up_iterations))
 
     def _size(self, name: str, rows: int) -> int:
         """The rows of a run, of which so many are asked."""
@@ -95,12 +97,6 @@ class FolderPredictor:
     def close(self) -> None:
         for servable in self._servables.values():
             servable.close()
-
-
-def recorded_requests(folder: Path) -> bytes:
-    """The requests that a version brings to be warmed up with, if it does."""
-    path = folder / WARM_UP_FILE
-    return path.read_bytes() if path.is_file() else b""
 
 
 def _check(signature: Signature, inputs: Mapping[str, Array], where: str) -> None:

@@ -127,7 +127,8 @@ class GrpcCalls:
 
     def _call(self, request: Request, method: str, code: int = 0) -> Call:
         # Names that nothing answers are not counted each: there is no end to them.
-        model = request.choice.endpoint if self._manager.serves(request.choice.endpoint) else ""
+        endpoint = self._manager.named(request.choice).endpoint
+        model = endpoint if self._manager.serves(endpoint) else ""
         return Call(model, method.rsplit("/", 1)[-1], "GRPC", code)
 
     def _reloaded(self, data: bytes) -> Result:

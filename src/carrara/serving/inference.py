@@ -92,7 +92,13 @@ class Inference:
 
     def answer_all(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         """An answer or an error for each request; those of one version and form share one run."""
+        requests = [self._of_endpoint(one) for one in requests]
         return self._within_limits(requests) if self._limits else self._answered(requests)
+
+    def _of_endpoint(self, request: Request) -> Request:
+        """The request; one that asks for a version by its id, as one to the endpoint that serves it."""
+        named = self._manager.named(request.choice)
+        return request if named is request.choice else replace(request, choice=named)
 
     def _within_limits(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         found: list[Answer | Exception | None] = [

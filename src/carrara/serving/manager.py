@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from carrara.core.errors import BeingLoaded, CarraraError, NotFoundError, UnavailableError
 from carrara.serving.contract import Choice, Endpoint, Predictor, Target
+from carrara.serving.metrics import Metrics
 from carrara.serving.residency import Residency
 from carrara.serving.slots import AVAILABLE, DEFAULT_RETRY, LOADING, UNLOADING, Retry, Route, Slot, VersionStatus
 from carrara.serving.traffic import Traffic
@@ -60,9 +61,11 @@ class ModelManager:
         residency: Residency | None = None,
         unloaded: Unloaded | None = None,
         threads: Threads = NO_THREADS,
+        metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._residency, self._unloaded, self._clock = residency or Residency(), unloaded, clock
+        self.metrics = metrics or Metrics()
         self._loaders = ThreadPoolExecutor(threads.loading, "load") if threads.loading else None
         self._unloaders = ThreadPoolExecutor(threads.unloading, "unload") if threads.unloading else None
         self._under_way: dict[str, Future[None]] = {}
@@ -74,6 +77,7 @@ class ModelManager:
         self._slots: dict[Target, Slot] = {}
         self._routes: dict[str, Route] = {}
         self._splits: dict[str, Traffic] = {}
+        self._ids: dict[str, Choice] = {}
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._reconciling = threading.Lock()
@@ -134,6 +138,13 @@ class ModelManager:
         with self._changed:
             self._changed.wait_for(lambda: endpoint in self._routes or endpoint not in self._cold, seconds)
 
+    def named(self, choice: Choice) -> Choice:
+        """The choice itself; of a version that is asked by its id, in the place of an endpoint, that version."""
+        found = self._ids.get(choice.endpoint) if choice.endpoint not in self._routes else None
+        if found is None or choice.label or choice.version not in (None, found.version):
+            return choice
+        return found
+
     def traffic(self, endpoint: str) -> Traffic | None:
         """How the traffic of an endpoint is shared, where it is."""
         return self._splits.get(endpoint)
@@ -150,6 +161,7 @@ class ModelManager:
     @contextmanager
     def acquire(self, choice: Choice) -> Iterator[Predictor]:
         """The predictor that a choice stands for now, which is not closed before the block ends."""
+        choice = self.named(choice)
         with self._lock:
             route = self._routes.get(choice.endpoint)
             if route is not None or choice.endpoint in self._cold:
@@ -173,6 +185,7 @@ class ModelManager:
 
         NotFoundError for an endpoint or a version that there never was.
         """
+        choice = self.named(choice)
         with self._lock:
             route = self._routes.get(choice.endpoint)
             wanted = route.slot(choice).target.version if route is not None and choice.label else choice.version
@@ -230,7 +243,7 @@ class ModelManager:
         try:
             with self._residency.weighed(slot.target, lambda: predictor.file_bytes if predictor else 0):
                 predictor = self._load(slot.target)
-                predictor.warm_up()
+                self._warm_up(predictor)
         except Exception as error:
             if str(error) != slot.error:
                 _logger.error("%s cannot serve %s: %s", slot.target, slot.target.endpoint, error)
@@ -238,7 +251,16 @@ class ModelManager:
             return
         with self._lock:
             slot.loaded(predictor)
+        if predictor.id:
+            self.metrics.loaded(slot.target.endpoint, slot.target.version, predictor.id)
         _logger.info("%s serves %s", slot.target.endpoint, slot.target)
+
+    def _warm_up(self, predictor: Predictor) -> None:
+        began, records, status = time.perf_counter(), 0, "INVALID_ARGUMENT"
+        try:
+            records, status = predictor.warm_up(), "OK"
+        finally:
+            self.metrics.warmed_up(predictor.path, status, records, time.perf_counter() - began)
 
     def _direct(self, endpoint: Endpoint) -> None:
         """Lead requests to what is loaded, in one step; what is wanted goes before what is still there."""
@@ -248,6 +270,7 @@ class ModelManager:
             if loaded:
                 self._routes[endpoint.name] = Route.over(loaded, endpoint, before)
             self._splits = {name: route.traffic for name, route in self._routes.items() if route.traffic is not None}
+            self._ids = _by_id(self._slots.values())
             self._changed.notify_all()
 
     def _unload_stale(self, endpoint: Endpoint) -> None:
@@ -300,6 +323,7 @@ class ModelManager:
         left = None if route is None else route.without(slot)
         if left is not None:
             self._routes[slot.target.endpoint] = left
+        self._ids = _by_id(self._slots.values())
 
     def _forget(self, name: str) -> None:
         """Of the versions that ended, only the last are remembered."""
@@ -331,3 +355,12 @@ class ModelManager:
                 self.reconcile(waits=False)
             except Exception:
                 _logger.exception("what is loaded could not be brought to what is deployed; it is tried again")
+
+
+def _by_id(slots: Iterable[Slot]) -> dict[str, Choice]:
+    """The versions that are loaded by their ids; one that several endpoints serve answers as the first of them."""
+    found: dict[str, Choice] = {}
+    for slot in slots:
+        if slot.state == AVAILABLE and slot.predictor is not None and slot.predictor.id:
+            found.setdefault(slot.predictor.id, Choice(slot.target.endpoint, slot.target.version))
+    return found

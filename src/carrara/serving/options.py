@@ -19,12 +19,12 @@ from carrara.serving.transports.base import MAX_MESSAGE_BYTES
 class Wire:
     """How the ports behave.
 
-    `most_rows` are joined in one run, 1 joins nothing; a body may take `body_seconds`; `cors` lets browsers of other
-    origins ask; `metrics_path` is where Prometheus' metrics are found besides /metrics; with `tls` both ports are
-    encrypted. `shared` processes listen at the same ports, 0 for one alone, and each has its part of the `limits` of
-    endpoints. With `watch` it is told what runs spend their time on. In `metrics_folder` several processes add up what
-    they count. At `socket_path` gRPC is answered as well. No message may have more than `message_bytes`. grpcio takes
-    the `channel_arguments`, so that with them it answers gRPC.
+    `most_rows` are joined in one run, 1 joins nothing; a body may take `body_seconds`; `cors` lets browsers of
+    other origins ask; `metrics_path` is where Prometheus' metrics are found besides /metrics; with `tls` both ports
+    are encrypted. `shared` processes listen at the same ports, 0 for one alone, and each has its part of the
+    `limits` of endpoints. With `watch` it is told what runs spend their time on. At `socket_path` gRPC is answered
+    as well. No message may have more than `message_bytes`. grpcio takes the `channel_arguments`, so that with them
+    it answers gRPC.
     """
 
     most_rows: int = MOST_ROWS
@@ -34,7 +34,6 @@ class Wire:
     tls: Certificates | None = None
     shared: int = 0
     watch: bool = False
-    metrics_folder: Path | None = None
     socket_path: str = ""
     message_bytes: int = MAX_MESSAGE_BYTES
     channel_arguments: tuple[tuple[str, int | str], ...] = ()

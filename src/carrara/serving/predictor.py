@@ -45,7 +45,7 @@ class ModelPredictor:
         query: str | None = None,
     ) -> None:
         self.file_bytes, self.most_rows = file_bytes, 0
-        self.model, self.version = version.model, version.version
+        self.model, self.version, self.id, self.path = version.model, version.version, version.manifest, str(version)
         self.retriever = retriever
         self._query = query
         """The column that names the query of a ranking."""
@@ -71,8 +71,9 @@ class ModelPredictor:
         """What this version reads for entities, a mapping of columns or a list of mappings; RequestError else."""
         return self.retriever.ask(entities, self._clock())
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> int:
         self._servable.warm_up()
+        return 0
 
     def close(self) -> None:
         self._servable.close()

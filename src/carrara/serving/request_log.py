@@ -18,6 +18,7 @@ import numpy as np
 
 from carrara.serving.contract import Prediction
 from carrara.serving.inference import Answer, Request, rows_of
+from carrara.serving.metrics import Metrics
 from carrara.serving.outbox import Outbox
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.tensorflow_serving import encode_predict, encode_request
@@ -64,8 +65,10 @@ class RequestLog:
     What a full disk does not take is lost and told in the server's log.
     """
 
-    def __init__(self, logged: Callable[[], Mapping[str, Logging]], seed: int | None = None) -> None:
-        self._logged, self._random = logged, random.Random(seed)
+    def __init__(
+        self, logged: Callable[[], Mapping[str, Logging]], metrics: Metrics | None = None, *, seed: int | None = None
+    ) -> None:
+        self._logged, self._metrics, self._random = logged, metrics or Metrics(), random.Random(seed)
         self._files: dict[str, Path] = {}
         self._outbox = Outbox(
             "request-log",
@@ -98,17 +101,21 @@ class RequestLog:
 
     def _deliver(self, calls: list[_Kept]) -> int:
         lost = 0
-        records: dict[Path, list[bytes]] = {}
+        records: dict[tuple[str, Path], list[bytes]] = {}
         for kept in calls:
-            path = self._file(kept.logging.prefix, kept.request.choice.endpoint)
-            records.setdefault(path, []).append(write_record(_record(kept)))
-        for path, written in records.items():
+            endpoint = kept.request.choice.endpoint
+            path = self._file(kept.logging.prefix, endpoint)
+            records.setdefault((endpoint, path), []).append(write_record(_record(kept)))
+        for (endpoint, path), written in records.items():
+            status = "OK"
             try:
                 with path.open("ab") as file:
                     file.write(b"".join(written))
             except OSError as error:
                 lost += len(written)
+                status = "UNAVAILABLE"
                 _logger.warning("the request log %s is not written: %s", path, error)
+            self._metrics.logged(endpoint, status, len(written))
         return lost
 
     def _file(self, prefix: str, endpoint: str) -> Path:

@@ -20,6 +20,7 @@ from carrara.serving.folders import Folders
 from carrara.serving.guard import OPEN_TO_ALL, Guard
 from carrara.serving.inference import Log, Taken
 from carrara.serving.manager import Desired, Load, ModelManager, Unloaded
+from carrara.serving.metrics import Metrics
 from carrara.serving.observed import Observed
 from carrara.serving.options import ServerOptions
 from carrara.serving.processes import METRICS_FOLDER
@@ -39,8 +40,10 @@ Ready = Callable[[ModelServer, list[str]], None]
 
 def serve_folders(folders: Folders, options: ServerOptions, ready: Ready) -> None:
     """Serve folders of versions, with no workspace at all."""
-    requests = RequestLog(folders.logging)
-    serve(folders.desired, folders.load, options, ready, reload=folders.reload, taken=requests.ran)
+    metrics = Metrics(_metrics_folder())
+    requests = RequestLog(folders.logging, metrics)
+    reload, taken = folders.reload, requests.ran
+    serve(folders.desired, folders.load, options, ready, reload=reload, taken=taken, metrics=metrics)
     requests.close()
 
 
@@ -57,6 +60,7 @@ def serve(
     read_features: Read | None = None,
     take_outcomes: Take | None = None,
     taken: Taken | None = None,
+    metrics: Metrics | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT: start a server, call `ready` with it and its endpoints, and wait.
 
@@ -72,6 +76,7 @@ def serve(
         residency=Residency(options.bounds),
         unloaded=unloaded,
         threads=options.threads,
+        metrics=metrics or Metrics(_metrics_folder()),
     )
     traces = _traces(options)
     access = _listener(AccessLog(options.access_log) if options.access_log is not None else None, traces)
@@ -84,7 +89,7 @@ def serve(
         log=log,
         observed=observed,
         reload=None if reload is None else partial(reload, manager),
-        wire=replace(options.wire, watch=traces is not None, metrics_folder=_metrics_folder()),
+        wire=replace(options.wire, watch=traces is not None),
         guard=guard,
         read_features=read_features,
         take_outcomes=take_outcomes,

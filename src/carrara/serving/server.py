@@ -10,7 +10,6 @@ from carrara.serving.guard import Guard, is_safe, require_safe
 from carrara.serving.inference import Inference, Log, Taken
 from carrara.serving.limits import Limits
 from carrara.serving.manager import ModelManager
-from carrara.serving.metrics import Metrics
 from carrara.serving.observed import Observed
 from carrara.serving.options import DEFAULT_WIRE, Wire
 from carrara.serving.protocols import (
@@ -67,7 +66,7 @@ class ModelServer:
             most_rows=wire.most_rows,
             watch=wire.watch,
             limits=limits,
-            metrics=Metrics(wire.metrics_folder),
+            metrics=manager.metrics,
             taken=taken,
         )
         calls = GrpcCalls(self.inference, manager, reload, told=access is not None, message_bytes=wire.message_bytes)

@@ -38,6 +38,7 @@ class _Predictor:
     """The artifact as a loaded version."""
 
     model, version, file_bytes, most_rows = _NAME, 1, 0, 0
+    id = path = ""
 
     def __init__(self, servable: Servable) -> None:
         self._servable = servable
@@ -50,8 +51,9 @@ class _Predictor:
         rows = self._servable.signature.check(inputs, _NAME)
         return Prediction(self._servable.run(inputs), DEFAULT_SIGNATURE, rows)
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> int:
         self._servable.warm_up()
+        return 0
 
     def close(self) -> None:
         self._servable.close()

@@ -25,13 +25,16 @@ _HEADER = struct.Struct("<QI")
 _CHECKSUM_BYTES = 4
 
 
-def warm_up(predictor: Predictor, records: bytes) -> None:
-    """Run every recorded request; DataError where a record is none, or too many are there."""
+def warm_up(predictor: Predictor, records: bytes) -> int:
+    """Run every recorded request, and return their number; DataError where a record is none, or too many are there."""
+    count = 0
     for place, record in enumerate(read_records(records)):
         if place == MOST_RECORDS:
             raise DataError(f"Number of warmup records exceeds the maximum ({MOST_RECORDS})")
         for request in _requests(record, place):
             _run(predictor, request)
+        count += 1
+    return count
 
 
 def recorded(model: str, asked: Iterable[Mapping[str, np.ndarray[Any, Any]]]) -> bytes:

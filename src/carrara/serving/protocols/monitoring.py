@@ -8,7 +8,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from carrara.serving.metrics import CONTENT_TYPE, Metrics
+from carrara.serving.exposition import CONTENT_TYPE
+from carrara.serving.metrics import Metrics
 from carrara.serving.protocols.http import HttpRequest, Reply, Route
 from carrara.serving.protocols.problem import problem
 

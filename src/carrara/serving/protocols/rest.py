@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from carrara.core.errors import BeingLoaded, CarraraError, DeadlinePassed, Overloaded, RequestError
+from carrara.serving.contract import Choice
 from carrara.serving.counts import Call
 from carrara.serving.inference import Answer, Inference, subject_of
 from carrara.serving.manager import ModelManager
@@ -126,7 +127,7 @@ class Rest:
         ended = Counter((request.path, reply.status) for request, reply in asked if not reply.loading)
         for (path, status), times in ended.items():
             found = _PREDICTIONS.match(path)
-            name = unquote(found[1]) if found else ""
+            name = self._manager.named(Choice(unquote(found[1]))).endpoint if found else ""
             if found and self._manager.serves(name):
                 counted[Call(name, _METHODS[found[2].lower()], "REST", _CODES.get(status, 2))] += times
         if counted:

@@ -11,8 +11,8 @@ from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
 from carrara.serving.access_log import Listener, Subject
 from carrara.serving.certificates import Certificates
+from carrara.serving.exposition import CODES
 from carrara.serving.guard import OPEN_METHODS, Guard
-from carrara.serving.metrics import CODES
 from carrara.serving.protocols.status import RETRY_SECONDS
 from carrara.serving.transports.base import CANCELLED, MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, address_of
 from carrara.serving.transports.grpc_streams import stream_handlers

@@ -13,7 +13,7 @@ from typing import Any
 from carrara.core.errors import UnavailableError
 from carrara.core.plugins import require
 from carrara.serving.access_log import Listener, Subject
-from carrara.serving.metrics import CODES
+from carrara.serving.exposition import CODES
 from carrara.serving.protocols.status import RETRY_SECONDS
 from carrara.serving.transports.backlog import Backlog
 from carrara.serving.transports.base import (
