@@ -59,7 +59,9 @@ def _lines(counts: Counts) -> Iterator[str]:
     yield from _counter(":tensorflow:serving:request_example_count_total", totals)
     yield from _batching(counts)
     yield from _loading(counts)
-    logged = {(("model_name", model), ("status_code", code)): n for (model, code), n in counts.logged.items()}
+    logged: dict[Labels, int] = {
+        (("model_name", model), ("status_code", code)): n for (model, code), n in counts.logged.items()
+    }
     yield from _counter(":tensorflow:serving:request_log_count", logged)
     yield from _own(counts)
 
@@ -77,9 +79,11 @@ def _batching(counts: Counts) -> Iterator[str]:
 
 def _loading(counts: Counts) -> Iterator[str]:
     """How versions were warmed up, and what lineage calls them, which TensorFlow Serving leaves out of its text."""
-    warm_ups = {(("model_path", path), ("status", status)): one for (path, status), one in counts.warm_ups.items()}
+    warm_ups: dict[Labels, Histogram] = {
+        (("model_path", path), ("status", status)): one for (path, status), one in counts.warm_ups.items()
+    }
     yield from _histogram(":tensorflow:serving:model_warmup_latency", warm_ups)
-    records = {(("model_path", path),): count for path, count in counts.warm_up_records.items()}
+    records: dict[Labels, int] = {(("model_path", path),): count for path, count in counts.warm_up_records.items()}
     yield from _counter(":tensorflow:serving:model_warmup_records_read", records)
     yield "# TYPE :tensorflow:serving:mlmd_map gauge"
     for model, version, identifier in counts.lineage:
