@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from carrara.workspace.workspace import Workspace
+from kinds_of_models import Kinds
 from metadata_servers import METADATA_KINDS, new_database, postgresql
 from online_servers import KINDS, empty, serving
 from trips import write_workspace
@@ -18,6 +19,7 @@ collect_ignore = [
     "serving/ask_with_real_stubs.py",  # runs in a process of its own
     "serving/ask_every_method.py",  # and so does this
     "features/feast_repository/repository.py",  # for Feast to read
+    "models/mlflow/asked_by_mlflow.py",  # runs in a process of its own
 ]
 
 
@@ -39,6 +41,14 @@ def trained(_trained_folder: Path, tmp_path: Path) -> Iterator[Workspace]:
     shutil.copytree(_trained_folder, folder)
     with Workspace(folder) as workspace:
         yield workspace
+
+
+@pytest.fixture(scope="session")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinds]:
+    """A small model of each kind, for tests that change none of them."""
+    made = Kinds(tmp_path_factory.mktemp("kinds") / "ws")
+    yield made
+    made.workspace.close()
 
 
 @pytest.fixture

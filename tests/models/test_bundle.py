@@ -224,13 +224,14 @@ def test_a_card_of_a_version_with_little_in_its_record_is_written_too(stores):
 def test_a_model_folder_of_mlflow_holds_the_graph_its_signature_and_the_record(trained, tmp_path):
     folder = trained.models.export_mlflow("late@1", tmp_path / "late")
     model = yaml.safe_load((folder / "MLmodel").read_text())
-    assert model["flavors"]["python_function"]["loader_module"] == "mlflow.onnx"
-    assert model["flavors"]["onnx"]["data"] == "model.onnx"
+    assert model["flavors"]["python_function"]["loader_module"] == "carrara_exported"
+    assert model["flavors"]["onnx"]["data"] == "model/model.onnx"
     inputs = json.loads(model["signature"]["inputs"])
-    assert {"name": "depot_state:load", "type": "float", "required": True} in inputs
-    assert (folder / "model.onnx").read_bytes()[:1] == b"\x08"
+    assert {"name": "depot_state:load", "type": "double", "required": True} in inputs
+    assert {"name": "depot_state:open", "type": "boolean", "required": True} in inputs
+    assert (folder / "model/model.onnx").read_bytes()[:1] == b"\x08"
     assert json.loads((folder / "carrara/record.json").read_text())["version"] == 1
-    assert any(line.startswith("onnxruntime==") for line in (folder / "requirements.txt").read_text().splitlines())
+    needed = (folder / "requirements.txt").read_text()
+    assert "onnxruntime==" in needed
+    assert "carrara" not in needed
     assert yaml.safe_load((folder / "conda.yaml").read_text())["dependencies"][2]["pip"][0] == "mlflow"
-    with pytest.raises(CarraraError, match="is not empty"):
-        trained.models.export_mlflow("late@1", folder)

@@ -245,7 +245,7 @@ class Models:
         return export_version(self.workspace.stores, self.get(address), path)
 
     def export_mlflow(self, address: str, folder: Path) -> Path:
-        """Write a version as a model folder that MLflow opens, and return its path; ONNX only."""
+        """Write a version as a model folder that MLflow opens and serves, and return its path."""
 
         from carrara.models.mlflow.export import export_mlflow
 

@@ -1,52 +1,50 @@
 """MLflow's model folder: a version as MLflow loads, serves and registers it, written without MLflow.
 
-MLmodel               flavors (onnx, and python_function over it) and the signature
-model.onnx            the graph that is served here, too
+MLmodel               flavors (python_function, and that of its format) and the signature
+model/                the files that are served here, too
+code/                 how MLflow opens them; a model in ONNX needs no Carrara
 requirements.txt      what it needs, in the versions that it was trained with
 conda.yaml, python_env.yaml
-carrara/record.json   the whole record
+carrara/              record.json, the whole record; model.json, the digests and how to open it
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from carrara.core.digests import digest_bytes
 from carrara.core.errors import CarraraError, StorageError
+from carrara.models.mlflow import python_function
 from carrara.models.registry import SERVABLE, ModelVersion, read_record
-from carrara.models.runtimes.onnx import read_signature
-from carrara.models.signature import DEFAULT_SIGNATURE, Signature
+from carrara.models.runtimes.base import TRANSFORMS
+from carrara.models.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from carrara.storage.stores import Stores
 
-_NEEDED = ("onnx", "onnxruntime", "numpy", "pandas")
-_DTYPES = {"string": "object"}
-_COLUMNS = {"float32": "float"}
+_LOADER = "carrara_exported"
+"""The name of the module in `code/`; not `carrara`, which may be installed there, too."""
+
+_NEEDED = ("numpy", "pandas", "onnxruntime", "onnx")
 
 
 def export_mlflow(stores: Stores, version: ModelVersion, folder: Path) -> Path:
-    """Write a version as a folder that `mlflow.onnx.load_model` and `mlflow.pyfunc.load_model` open.
+    """Write a version as a folder that `mlflow.pyfunc.load_model` opens, and the loader of its format, such as
+    `mlflow.onnx`; a data frame of its features gets the answers that it gets here.
 
-    CarraraError where it is in another format than ONNX, or the folder is not empty.
+    CarraraError where the folder is not empty.
     """
-    files = stores.artifacts.get_files(version.manifest)
-    servable = {name.removeprefix(SERVABLE): data for name, data in files.items() if name.startswith(SERVABLE)}
-    if version.format != "onnx" or set(servable) != {"model.onnx"}:
-        raise CarraraError(
-            f"{version} has no form that MLflow opens: its format is {version.format}", hint="Export it as a bundle."
-        )
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CarraraError(f"{folder} is not empty", hint="Name a folder that is not there yet.")
-    record = read_record(stores, version)
-    signature = Signature.from_dict(record["signature"][DEFAULT_SIGNATURE])
-    inputs = _inputs(servable["model.onnx"], signature, str(version))
-    needed = _requirements(record)
+    record, files = read_record(stores, version), stores.artifacts.get_files(version.manifest)
+    servable = {name.removeprefix(SERVABLE): data for name, data in files.items() if name.startswith(SERVABLE)}
+    needed = _requirements(record, version.format)
     texts = {
-        "MLmodel": _yaml(_mlmodel(version, record, inputs, signature)),
+        "MLmodel": _yaml(_mlmodel(version, record, servable)),
+        f"code/{_LOADER}.py": Path(python_function.__file__).read_text(encoding="utf-8"),
         "requirements.txt": "\n".join(needed) + "\n",
         "python_env.yaml": _yaml({"python": _python(record), "dependencies": ["-r requirements.txt"]}),
         "conda.yaml": _yaml(
@@ -57,76 +55,105 @@ def export_mlflow(stores: Stores, version: ModelVersion, folder: Path) -> Path:
             }
         ),
         "carrara/record.json": msgspec.json.encode(record).decode(),
+        python_function.TOLD: _yaml(
+            {
+                "format": version.format,
+                "signature": record["signature"][DEFAULT_SIGNATURE],
+                "files": {name: digest_bytes(data) for name, data in servable.items()},
+            }
+        ),
     }
+    models = {f"{python_function.FILES}/{name}": data for name, data in servable.items()}
     try:
-        (folder / "carrara").mkdir(parents=True, exist_ok=True)
-        (folder / "model.onnx").write_bytes(servable["model.onnx"])
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+        for name, data in {**{name: text.encode() for name, text in texts.items()}, **models}.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error}") from error
     return folder
 
 
-def _inputs(graph: bytes, signature: Signature, whose: str) -> list[dict[str, Any]]:
-    """What MLflow's own runtime gives to the graph: its inputs, or one matrix of the columns of a data frame."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(graph)
-        own = {spec.name for spec in read_signature(path).inputs}
-    if own == {spec.name for spec in signature.inputs}:
-        return [_tensor(spec) for spec in signature.inputs]
-    if len(own) == 1 and all(spec.dtype in _COLUMNS for spec in signature.inputs):
-        return [{"name": spec.name, "type": _COLUMNS[spec.dtype], "required": True} for spec in signature.inputs]
-    raise CarraraError(
-        f"{whose} has no form that MLflow opens: its graph takes {', '.join(sorted(own))}",
-        hint="Export it as a bundle.",
-    )
-
-
-def _mlmodel(
-    version: ModelVersion, record: Mapping[str, Any], inputs: list[dict[str, Any]], signature: Signature
-) -> dict[str, Any]:
+def _mlmodel(version: ModelVersion, record: Mapping[str, Any], servable: Mapping[str, bytes]) -> dict[str, Any]:
+    signature = Signature.from_dict(record["signature"][DEFAULT_SIGNATURE])
+    features = {one["name"]: one for one in record["features"]}
     return {
         "artifact_path": "model",
         "flavors": {
-            "onnx": {
-                "code": None,
-                "data": "model.onnx",
-                "onnx_version": _versions(record).get("onnx", ""),
-                "providers": ["CPUExecutionProvider"],
-            },
+            **_native(version.format, _versions(record), whole=TRANSFORMS not in servable),
             "python_function": {
-                "data": "model.onnx",
+                "code": "code",
                 "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
-                "loader_module": "mlflow.onnx",
+                "loader_module": _LOADER,
                 "python_version": _python(record),
             },
         },
         "model_uuid": version.manifest[:32],
         "signature": {
-            "inputs": json.dumps(inputs),
-            "outputs": json.dumps([_tensor(spec) for spec in signature.outputs]),
+            "inputs": json.dumps([_column(spec, features.get(spec.name, {})) for spec in signature.inputs]),
+            "outputs": json.dumps([{"name": spec.name, **_cell(spec, "float")} for spec in signature.outputs]),
             "params": None,
         },
         "metadata": {
             "carrara_version": str(version),
             "metrics": version.metrics,
             "gates_passed": version.gates_passed,
+            "classes": list(record["parameters"].get("classes", ())),
         },
         "utc_time_created": f"{version.registered_at:%Y-%m-%d %H:%M:%S.%f}",
     }
 
 
-def _tensor(spec: Any) -> dict[str, Any]:
-    shape = [-1 if size is None else size for size in spec.shape or (None,)]
-    dtype = _DTYPES.get(spec.dtype, spec.dtype)
-    return {"name": spec.name, "type": "tensor", "tensor-spec": {"dtype": dtype, "shape": shape}}
+def _native(format_: str, versions: Mapping[str, str], *, whole: bool) -> dict[str, Any]:
+    """The flavor that opens the file alone; none where transforms come before it, or where MLflow has none."""
+    place = python_function.FILES
+    flavors: dict[str, dict[str, Any]] = {
+        "onnx": {
+            "onnx": {
+                "data": f"{place}/model.onnx",
+                "onnx_version": versions.get("onnx", ""),
+                "providers": ["CPUExecutionProvider"],
+            }
+        },
+        "xgboost": {
+            "xgboost": {
+                "data": f"{place}/model.ubj",
+                "model_class": "xgboost.core.Booster",
+                "model_format": "ubj",
+                "xgb_version": versions.get("xgboost-cpu", versions.get("xgboost", "")),
+            }
+        },
+        "lightgbm": {
+            "lightgbm": {
+                "data": f"{place}/model.txt",
+                "model_class": "lightgbm.basic.Booster",
+                "lgb_version": versions.get("lightgbm", ""),
+            }
+        },
+        "tensorflow": {"tensorflow": {"saved_model_dir": place, "model_type": "tf2-module"}},
+    }
+    return flavors.get(format_, {}) if whole else {}
 
 
-def _requirements(record: Mapping[str, Any]) -> list[str]:
-    versions = _versions(record)
-    return ["mlflow", *(f"{name}=={versions[name]}" if name in versions else name for name in _NEEDED)]
+def _column(spec: TensorSpec, feature: Mapping[str, Any]) -> dict[str, Any]:
+    """An input as MLflow infers it of the training rows: a whole number that may be missing is a double."""
+    declared, missing = str(feature.get("dtype", "")), (feature.get("statistics") or {}).get("nulls", 1)
+    number = "boolean" if declared == "bool" else "long" if declared.startswith("int") and not missing else "double"
+    return {"name": spec.name, **_cell(spec, number), "required": True}
+
+
+def _cell(spec: TensorSpec, number: str) -> dict[str, Any]:
+    """The type of what is in a cell: a text or a number, or arrays of numbers."""
+    axes = (spec.shape or (None,))[1:]
+    found: dict[str, Any] = {"type": "string" if spec.dtype == "string" else "double" if axes else number}
+    for _ in axes:
+        found = {"type": "array", "items": found}
+    return found
+
+
+def _requirements(record: Mapping[str, Any], format_: str) -> list[str]:
+    versions, libraries = _versions(record), record["summary"].get("libraries") or ()
+    needed = _NEEDED if format_ == "onnx" else ("carrara", *_NEEDED, *libraries)
+    return ["mlflow", *(f"{n}=={versions[n]}" if n in versions else n for n in dict.fromkeys(needed))]
 
 
 def _versions(record: Mapping[str, Any]) -> dict[str, str]:
