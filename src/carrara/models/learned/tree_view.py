@@ -13,7 +13,7 @@ from carrara.models.learned.forest import NAN, ZERO, Array, Floats, Forest, Tree
 
 @dataclass(frozen=True)
 class Seen:
-    """Training rows to show at the nodes: the matrix, of shape (rows, columns), and one label each."""
+    """Training rows to show at the nodes: the matrix, of shape (rows, columns), and a label each, or several."""
 
     rows: Array
     labels: Floats
@@ -94,7 +94,7 @@ def view_tree(
     counts = labels = None
     if seen is not None:
         leaves = tree.leaves_of(seen.rows)
-        truth = seen.labels if len(forest.base) == 1 else (seen.labels == tree.output).astype(np.float64)
+        truth = _truth(seen.labels, tree.output, len(forest.base))
         counts = tree.sums(leaves, np.ones(len(leaves)))
         labels = tree.sums(leaves, truth) / np.maximum(counts, 1)
     parents, depths = tree.parents(), tree.depths()
@@ -123,6 +123,13 @@ def view_tree(
         )
     output = classes[tree.output] if len(forest.base) > 1 else None
     return TreeView(number, len(forest.trees), output, tuple(nodes), gain_shares(tree, columns))
+
+
+def _truth(labels: Array, output: int, outputs: int) -> Floats:
+    """What a tree of an output has learned to tell: a number, whether the row is of its class, or has its label."""
+    if labels.ndim == 2:
+        return np.asarray(labels[:, output], np.float64)
+    return np.asarray(labels if outputs == 1 else labels == output, np.float64)
 
 
 def gain_shares(tree: Tree, columns: Sequence[str]) -> dict[str, float]:
