@@ -177,8 +177,8 @@ def test_a_rule_of_ones_own_is_sql_with_a_severity():
     assert anomaly.share == pytest.approx(0.002)
 
 
-@pytest.mark.parametrize("sql", ["amount >", "amuont > 3"])
-def test_a_rule_that_is_no_sql_or_names_no_column_is_told(sql):
+@pytest.mark.parametrize("sql", ["amount >", "amuont > 3", "amount > (SELECT 1)"])
+def test_a_rule_that_is_no_sql_names_no_column_or_looks_at_more_than_its_row_is_told(sql):
     schema = Schema(SCHEMA.columns, rules=(Rule("mine", sql),))
     with pytest.raises(ConfigurationError, match="mine"):
         examine(BEFORE, schema)

@@ -31,3 +31,10 @@ def test_another_label_is_another_row():
     train = rows(10)
     test = train.with_columns(~pl.col("late"))
     assert overlap(train, test, ["a", "b", "late"])["rows"] == 0
+
+
+def test_what_waits_in_files_comes_to_the_same():
+    train, test = rows(3_000, values=400), rows(500, values=800)
+    whole = overlap(train, test, ["a", "b", "late"])
+    assert 0 < whole["rows"] < 500
+    assert overlap(train, test, ["a", "b", "late"], at_once=100) == whole

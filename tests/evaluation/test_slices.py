@@ -47,8 +47,9 @@ def test_floats_are_cut_to_quartiles_and_missing_values_are_a_slice():
         (np.array(["AA", None] * 500, dtype=object), {"AA", MISSING}),
         (np.full(1_000, 7.5), {"≥ 7.5"}),
         (np.full(1_000, np.nan), {MISSING}),
+        (np.tile([-1.0, 2.0, np.nan, 2.0], 250), {"-1", "2", MISSING}),
     ],
-    ids=["integers", "booleans", "texts with nulls", "one float", "only NaN"],
+    ids=["integers", "booleans", "texts with nulls", "one float", "only NaN", "whole numbers that may be missing"],
 )
 def test_every_kind_of_column_can_be_sliced(cells, values):
     found = slices(cells)

@@ -12,6 +12,7 @@ from carrara.cli import model_files, model_registry
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.model_chart import chart, parameters
 from carrara.cli.model_compare import compare
+from carrara.cli.model_evaluate import evaluate
 from carrara.cli.model_scorecard import scorecard
 from carrara.cli.model_tree import tree
 from carrara.cli.output import TerminalProgress, print_json, print_table, say
@@ -24,6 +25,7 @@ app.command("tree")(tree)
 app.command("chart")(chart)
 app.command("parameters")(parameters)
 app.command("compare")(compare)
+app.command("evaluate")(evaluate)
 app.command("scorecard")(scorecard)
 model_registry.add_to(app)
 model_files.add_to(app)

@@ -13,6 +13,7 @@ from polars.exceptions import PolarsError
 
 from carrara.core.columns import type_name
 from carrara.core.errors import ConfigurationError, did_you_mean
+from carrara.core.row_sql import row_expression
 from carrara.data.schema import Bound, ColumnSchema, Schema, Severity
 
 _EXAMPLES = 5
@@ -82,7 +83,7 @@ def row_checks(schema: Schema, columns: pl.Schema) -> Iterator[RowCheck]:
             yield from _column_checks(name, column, columns[name])
     for rule in schema.rules:
         try:
-            yield RowCheck(rule.name, "rule", ~pl.sql_expr(rule.sql).fill_null(True))
+            yield RowCheck(rule.name, "rule", ~row_expression(rule.sql).fill_null(True))
         except PolarsError as error:
             raise ConfigurationError(f"rule '{rule.name}' of the schema is not SQL: {error}") from None
 

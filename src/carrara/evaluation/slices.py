@@ -38,6 +38,7 @@ SEARCHED_PARTS = 10
 
 _RESAMPLED_ROWS = 2_000
 _AT_ONCE = 1_000_000
+_MOST_RANGE, _MOST_WHOLE = 1_000, 20
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,8 @@ def _check_query(column: str, codes: Codes, groups: npt.ArrayLike) -> None:
 
 
 def coded(cells: Column, parts: int = 4) -> Codes:
-    """The slices of a column: floats in `parts` of equal rows, everything else by its values as text; codes as they
-    are.
+    """The slices of a column: floats in `parts` of equal rows, everything else, and floats that are few whole numbers,
+    by its values as text; codes as they are.
 
     >>> coded(np.array(["b", "a", "b"])).values
     ('a', 'b', '(missing)')
@@ -173,13 +174,32 @@ def coded(cells: Column, parts: int = 4) -> Codes:
         return cells
     series = cells if isinstance(cells, pl.Series) else pl.Series(cells, strict=False, nan_to_null=True)
     if series.dtype.is_float():
-        return _quantiles(series.cast(pl.Float64).fill_null(float("nan")).to_numpy(), parts)
+        numbers = series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        return _by_value(numbers) or _quantiles(numbers, parts)
     values = series.unique().drop_nulls().sort()
     if series.dtype == pl.String:
         places = series.cast(pl.Enum(values)).to_physical().cast(pl.Int32)
     else:
         places = series.replace_strict(values, pl.Series(range(len(values)), dtype=pl.Int32), default=len(values))
     return Codes((*values.cast(pl.String).to_list(), MISSING), places.fill_null(len(values)).to_numpy())
+
+
+def _by_value(cells: Floats) -> Codes | None:
+    """Floats that are whole numbers, of few different values: a feature of int64 that may be missing comes as such."""
+    blocks = (cells[start : start + _AT_ONCE] for start in range(0, len(cells), _AT_ONCE))
+    if not all(((block == np.floor(block)) | np.isnan(block)).all() for block in blocks) or np.isnan(cells).all():
+        return None
+    low, high = float(np.nanmin(cells)), float(np.nanmax(cells))
+    if not high - low < _MOST_RANGE:
+        return None
+    missing = int(high - low) + 1
+    places = np.nan_to_num(cells - low, nan=missing).astype(np.int32)
+    there = np.flatnonzero(np.bincount(places, minlength=missing + 1)[:missing])
+    if len(there) > _MOST_WHOLE:
+        return None
+    renumbered = np.full(missing + 1, len(there), np.int32)
+    renumbered[there] = np.arange(len(there))
+    return Codes((*(str(int(low) + place) for place in there.tolist()), MISSING), renumbered[places])
 
 
 def _quantiles(cells: Floats, parts: int) -> Codes:

@@ -6,7 +6,6 @@ comes to are the slices, of a condition true, false, and missing where it is nul
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,13 +13,11 @@ import polars as pl
 from polars.exceptions import ColumnNotFoundError, PolarsError
 
 from carrara.core.errors import ColumnMissing, DefinitionError
+from carrara.core.row_sql import holds_query
 from carrara.data.rows import Rows, batches
 
 Sliced = str | tuple[str, ...] | Mapping[str, str]
 """A column, a cross of several, or SQL by name."""
-
-_QUERY = re.compile(r"\(\s*(select|with|from|table|values)\b", re.IGNORECASE)
-"""A query within an expression, which Polars (2.1) begins to read as soon as it parses it."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ def expression(name: str, sql: str) -> pl.Expr:
     >>> expression("long", "distance > 2000").meta.root_names()
     ['distance']
     """
-    of_its_row = not _QUERY.search(sql)
+    of_its_row = not holds_query(sql)
     try:
         found = pl.sql_expr(sql) if of_its_row else pl.lit(None)
     except PolarsError as error:

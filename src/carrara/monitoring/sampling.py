@@ -13,6 +13,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from carrara.core.errors import CarraraError, DefinitionError
+from carrara.core.row_sql import row_expression
 from carrara.metadata.applied import applied_specs
 from carrara.metadata.store import Metadata
 from carrara.models.signature import QUERY_ID
@@ -47,7 +48,7 @@ class Sampling:
             raise DefinitionError(f"a rate of {self.rate} is not a share of predictions", hint="Write 0 to 1.")
         if self.always is not None:
             try:
-                pl.sql_expr(self.always)
+                row_expression(self.always)
             except PolarsError as error:
                 raise DefinitionError(
                     f"'{self.always}' is not a SQL condition: {error}",
@@ -80,7 +81,7 @@ class Sampling:
         why = pl.Series(SAMPLED, np.where(drawn, "rate", "rule"))
         kept = pl.Series(drawn)
         if self.always is not None:
-            kept = kept | frame.select(pl.sql_expr(self.always).cast(pl.Boolean).fill_null(False)).to_series()
+            kept = kept | frame.select(row_expression(self.always).cast(pl.Boolean).fill_null(False)).to_series()
         return frame.with_columns(why).filter(kept)
 
 

@@ -19,6 +19,7 @@ from carrara.evaluation.evaluate import Evaluation, evaluate
 from carrara.evaluation.metrics import measure
 from carrara.evaluation.overlap import overlap
 from carrara.evaluation.slicing import SlicedColumns, Slicing
+from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import TrainingSet
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import Signature
@@ -57,24 +58,7 @@ def evaluate_step(
             explanations = explained(stores, model, servable, fitted, parts["test"], labels["test"], groups["test"])
         finally:
             servable.close()
-        step_of_rows = max(1, parts["test"].height // _MOST_SEARCHED)
-        evaluation = evaluate(
-            labels["test"],
-            scores["test"],
-            kind=model.label.kind,
-            classes=classes,
-            metrics=model.measured,
-            slice_columns=model.slicing.cells(parts["test"]),
-            crosses=model.slicing.crosses,
-            searched_columns=_searched(work, parts["test"], step_of_rows),
-            searched_step=step_of_rows,
-            baseline_scores=_baseline_scores(model, parts, labels, classes) if model.baseline else None,
-            threshold=model.threshold,
-            weights=metric_weights(model, parts["test"]),
-            groups=groups["test"],
-            seed=model.seed,
-            intervals=model.intervals,
-        )
+        evaluation = evaluated(model, work.service, parts, labels, scores["test"], groups["test"], classes)
         validation = {}
         if "validation" in scored:
             validation = measure(
@@ -91,24 +75,55 @@ def evaluate_step(
             "evaluation": evaluation.as_dict(),
             "validation": {name: value.as_dict() for name, value in validation.items()},
             "explanations": explanations,
-            "overlap": _overlap(work, parts),
+            "overlap": overlap_of(model, work.service, parts),
             "scores": ReferenceDistribution.from_values(one_score(scores["test"])).as_dict(),
         }
         return {"result": stores.artifacts.put(msgspec.json.encode(result))}
 
     asked = ("label", "split", "metrics", "metric_weight", "slices", "baseline", "threshold", "seed")
     spec = {name: value for name, value in model.spec().items() if name in (*asked, "intervals")}
-    key = digest_data(["evaluate 3", training_set.digest, fitted["servable"], fitted["signature"], spec])
+    key = digest_data(["evaluate 4", training_set.digest, fitted["servable"], fitted["signature"], spec])
     outputs = remembered(stores, work.run_id, step, key, judge)
     result = msgspec.json.decode(stores.artifacts.get(outputs["result"], name="evaluation"))
     return Evaluation.from_dict(result["evaluation"]), result
 
 
-def _overlap(work: TrainingWork, parts: Mapping[str, Rows]) -> dict[str, Any]:
-    if isinstance(work.model.trainer, Imported):  # it has learned from rows that nobody here knows
+def evaluated(
+    model: Model,
+    service: ResolvedFeatures,
+    parts: Mapping[str, Rows],
+    labels: Mapping[str, Any],
+    scores: Any,
+    groups: Any,
+    classes: tuple[str, ...],
+) -> Evaluation:
+    """The scores of the test part, measured as a model's definition says; a baseline learns from the train part."""
+    rows = parts["test"]
+    step_of_rows, has_baseline = max(1, rows.height // _MOST_SEARCHED), bool(model.baseline) and "train" in parts
+    return evaluate(
+        labels["test"],
+        scores,
+        kind=model.label.kind,
+        classes=classes,
+        metrics=model.measured,
+        slice_columns=model.slicing.cells(rows),
+        crosses=model.slicing.crosses,
+        searched_columns=_searched(model, service, rows, step_of_rows),
+        searched_step=step_of_rows,
+        baseline_scores=_baseline_scores(model, parts, labels, classes) if has_baseline else None,
+        threshold=model.threshold,
+        weights=metric_weights(model, rows),
+        groups=groups,
+        seed=model.seed,
+        intervals=model.intervals,
+    )
+
+
+def overlap_of(model: Model, service: ResolvedFeatures, parts: Mapping[str, Rows]) -> dict[str, Any]:
+    """Which of the test rows the model has seen in training."""
+    if isinstance(model.trainer, Imported):  # it has learned from rows that nobody here knows
         return {"rows": 0, "share": 0.0, "repeated": 0.0, "suspicious": False}
-    columns = [*work.service.features, *_comparable(work.model, parts["test"])]
-    return overlap(parts["train"], parts["test"], columns)
+    return overlap(parts["train"], parts["test"], [*service.features, *_comparable(model, parts["test"])])
 
 
 def metric_weights(model: Model, rows: Rows) -> Any:
@@ -151,11 +166,11 @@ def _comparable(model: Model, rows: Rows) -> tuple[str, ...]:
     return tuple(name for name in model.label.columns if not rows.schema[name].is_nested())
 
 
-def _searched(work: TrainingWork, rows: Rows, step: int) -> SlicedColumns:
+def _searched(model: Model, service: ResolvedFeatures, rows: Rows, step: int) -> SlicedColumns:
     """The features and the slices of every `step`-th row, each read when it is looked at; an array is no value that a
     slice could have."""
-    features = tuple(name for name in work.service.features if not rows.schema[name].is_nested())
-    return (Slicing(features) | work.model.slicing).cells(rows.gather_every(step))
+    features = tuple(name for name in service.features if not rows.schema[name].is_nested())
+    return (Slicing(features) | model.slicing).cells(rows.gather_every(step))
 
 
 def _baseline_scores(

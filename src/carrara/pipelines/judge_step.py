@@ -20,20 +20,23 @@ from carrara.evaluation.paired import PairedDifference, paired_differences
 from carrara.evaluation.paired_slices import NoSliceWorseThanChampion, paired_slices
 from carrara.evaluation.serving_gates import TRIED, DataValidated, SafeToServe
 from carrara.evaluation.trial import Trial
+from carrara.features.service import ResolvedFeatures
 from carrara.models.registry import ModelVersion, champion, written_record
 from carrara.models.signature import Signature
 from carrara.pipelines.evaluate_step import metric_weights, open_fitted, scores_of
 from carrara.pipelines.scoring import recorded_model, row_columns, version_scores
 from carrara.pipelines.steps import TrainingWork
 from carrara.serving.trial import MOST_ROWS, try_to_serve
+from carrara.storage.stores import Stores
 from carrara.training.labels import encoded, queries
+from carrara.training.model import Model
 
 _BY_SLICE = (NoSliceWorseThanChampion, GapNotWiderThanChampion)
-_BESIDE = (NotWorseThanChampion, *_BY_SLICE)
+BESIDE = (NotWorseThanChampion, *_BY_SLICE)
 
 
 @dataclass(frozen=True)
-class _Paired:
+class Paired:
     """The differences to the champion, of all rows and slice by slice where a gate asks for it."""
 
     whole: dict[str, PairedDifference]
@@ -46,9 +49,9 @@ def judge_step(
     """What the gates of the model say, and what they have seen, as the record keeps it."""
     gates, stores = work.model.gates, work.stores
     current = champion(stores, work.model.name)
-    paired: _Paired | None = None
+    paired: Paired | None = None
     unasked = ""
-    if current is not None and any(isinstance(gate, _BESIDE) for gate in gates):
+    if current is not None and any(isinstance(gate, BESIDE) for gate in gates):
         try:
             paired = _beside(work, fitted, parts["test"], current)
         except CarraraError as error:
@@ -60,7 +63,7 @@ def judge_step(
         written_record(stores, current)["metrics"]["test"] if current is not None else None,
         paired.whole if paired is not None else None,
         trial,
-        _anomalies(work) if looked else None,
+        anomalies(stores, work.model, work.service) if looked else None,
         paired.slices if paired is not None else None,
     )
     return {
@@ -72,32 +75,46 @@ def judge_step(
     }
 
 
-def _beside(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows, current: ModelVersion) -> _Paired:
+def _beside(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows, current: ModelVersion) -> Paired:
     """The differences to the champion, both asked on the new model's test rows."""
-    model, stores = work.model, work.stores
-    _, service = recorded_model(stores, current)
-    classes, time = tuple(fitted["classes"]), model.label.time
-    if list(classes) != list(written_record(stores, current)["parameters"].get("classes", [])):
-        raise CarraraError("it knows other classes")
-    servable = open_fitted(stores, fitted)
+    model, classes = work.model, tuple(fitted["classes"])
+    servable = open_fitted(work.stores, fitted)
     try:
         ours = scores_of(servable, rows)
     finally:
         servable.close()
-    theirs = version_scores(stores, current, service, rows.select(row_columns(service, time)), time)
     labels = encoded(model.label, rows, classes, f"the test part of '{model.name}'")
+    return differences_to(work.stores, current, model, rows, labels, ours, classes)
+
+
+def differences_to(
+    stores: Stores,
+    current: ModelVersion,
+    model: Model,
+    rows: Rows,
+    labels: Any,
+    ours: Any,
+    classes: tuple[str, ...],
+) -> Paired:
+    """How a model's scores differ from what another version answers to the same rows; CarraraError where that cannot be
+    asked."""
+    if list(classes) != list(written_record(stores, current)["parameters"].get("classes", [])):
+        raise CarraraError("it knows other classes")
+    _, service = recorded_model(stores, current)
+    time = model.label.time
+    theirs = version_scores(stores, current, service, rows.select(row_columns(service, time)), time)
     options: dict[str, Any] = {"kind": model.label.kind, "threshold": model.threshold, "seed": model.seed}
     options["weights"] = metric_weights(model, rows)
     options["groups"] = queries(model.label, rows, f"the test part of '{model.name}'")
     whole = paired_differences(labels, theirs, ours, model.measured, **options)
     by_slice = [gate for gate in model.gates if isinstance(gate, _BY_SLICE)]
     if not by_slice:
-        return _Paired(whole, {})
+        return Paired(whole, {})
     columns, crosses = model.slicing.cells(rows), model.slicing.crosses
     metrics = list({str(gate.metric): gate.metric for gate in by_slice}.values())
     fewest = min(gate.min_rows for gate in by_slice)
     found = paired_slices(labels, theirs, ours, columns, metrics, crosses=crosses, min_rows=fewest, **options)
-    return _Paired(whole, found)
+    return Paired(whole, found)
 
 
 def _tried(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> Trial:
@@ -127,10 +144,11 @@ def tried(work: TrainingWork, fitted: Mapping[str, Any], asked: pl.DataFrame, ex
     )
 
 
-def _anomalies(work: TrainingWork) -> list[str]:
-    names = {view.source for view, _ in work.service.stored} | {work.model.label.dataset}
+def anomalies(stores: Stores, model: Model, service: ResolvedFeatures) -> list[str]:
+    """What is wrong with the newest versions of the datasets that a model reads."""
+    names = {view.source for view, _ in service.stored} | {model.label.dataset}
     found = []
     for name in sorted(names):
-        version = dataset_version(work.stores, name)
+        version = dataset_version(stores, name)
         found += [f"{version.name}@{version.version}: {anomaly['message']}" for anomaly in version.anomalies]
     return found

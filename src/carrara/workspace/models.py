@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from carrara.models.registry import ModelVersion
     from carrara.monitoring.scorecard import Scorecard
     from carrara.pipelines.comparison import Comparison
+    from carrara.pipelines.evaluate_version import VersionEvaluation
+    from carrara.pipelines.evaluation_config import EvaluationConfig
     from carrara.pipelines.reproduce import Reproduction
     from carrara.pipelines.trees import Trees
     from carrara.workspace.workspace import Workspace
@@ -87,6 +89,18 @@ class Models:
         from carrara.pipelines.comparison import compare
 
         return compare(self.workspace.stores, self.get(first), [self.get(other) for other in others], slices)
+
+    def evaluate(self, config: EvaluationConfig | Mapping[str, Any] | str) -> VersionEvaluation:
+        """Measure and judge a version again, by its address or as a configuration says: on other rows, by other
+        metrics, slices and gates, against another version; nothing is registered."""
+
+        from carrara.pipelines.evaluate_version import evaluate_version
+        from carrara.pipelines.evaluation_config import EvaluationConfig
+
+        if isinstance(config, str):
+            config = {"model": config}
+        read = config if isinstance(config, EvaluationConfig) else EvaluationConfig.of(config)
+        return evaluate_version(self.workspace.stores, read)
 
     def trees(self, address: str, *, node: str | None = None, seen: bool = True) -> Trees:
         """The trees of a version of XGBoost, LightGBM or scikit-learn, with its training rows at their nodes; of a
