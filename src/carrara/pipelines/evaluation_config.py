@@ -109,9 +109,9 @@ def gate_of(spec: Mapping[str, Any], own: Mapping[str, Metric] | None = None) ->
     >>> gate_of({"gate": "at_least", "metric": "roc_auc", "value": 0.7}).name
     'roc_auc at least 0.7'
     """
-    name = spec.get("gate")
+    name = str(spec.get("gate"))
     if name not in GATES:
-        raise NotFoundError("gate", str(name), GATES)
+        raise NotFoundError("gate", name, GATES)
     said = {key: value for key, value in spec.items() if key != "gate"}
     if isinstance(said.get("metric"), str):
         said["metric"] = (own or {}).get(said["metric"]) or metric(said["metric"]).name
