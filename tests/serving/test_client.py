@@ -102,7 +102,7 @@ def test_a_server_that_loads_still_is_asked_again_until_it_answers(scheme):
     manager._load = load_slowly
     wanted.append(endpoint(1))
     try:
-        while not manager._slots:
+        while not manager._loaded.slots:
             time.sleep(0.01)
         threading.Timer(0.3, loaded.set).start()
         port = made.grpc_port if scheme == "grpc" else made.rest_port

@@ -13,8 +13,8 @@ import pytest
 from doubling import Doubling, endpoint
 from servers import Served, publish, served, times
 
-from carrara.cli.serve import _set_threads
 from carrara.cli.serving_flags import HONOURED, IGNORED, NEEDLESS, parse_flags
+from carrara.cli.serving_options import set_threads
 from carrara.core.errors import ConfigurationError
 from carrara.serving.contract import Target
 from carrara.serving.folder import VersionFolder
@@ -249,12 +249,12 @@ def test_every_flag_of_the_original_is_taken():
 def test_tensorflows_threads_are_set_before_it_is_imported(monkeypatch):
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         monkeypatch.setenv(name, "")
-    _set_threads(parse_flags(["--tensorflow_intra_op_parallelism=3"]))
+    set_threads(parse_flags(["--tensorflow_intra_op_parallelism=3"]))
     assert (os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["TF_NUM_INTEROP_THREADS"]) == ("3", "")
-    _set_threads(parse_flags(["--tensorflow_session_parallelism=2"]))
+    set_threads(parse_flags(["--tensorflow_session_parallelism=2"]))
     assert (os.environ["TF_NUM_INTRAOP_THREADS"], os.environ["TF_NUM_INTEROP_THREADS"]) == ("2", "2")
     with pytest.raises(ConfigurationError, match="beside what it stands for"):
-        _set_threads(parse_flags(["--tensorflow_session_parallelism=2", "--tensorflow_inter_op_parallelism=1"]))
+        set_threads(parse_flags(["--tensorflow_session_parallelism=2", "--tensorflow_inter_op_parallelism=1"]))
 
 
 @pytest.mark.parametrize(

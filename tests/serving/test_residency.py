@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from doubling import Doubling
 
-from carrara.core.errors import NotFoundError, UnavailableError
+from carrara.core.errors import BeingLoaded, NotFoundError, UnavailableError
 from carrara.serving.client import Client
 from carrara.serving.client.base import Refused
 from carrara.serving.contract import Choice, Endpoint, Target
@@ -26,6 +26,7 @@ class House:
 
     def __init__(self, count: int, **bounds) -> None:
         self.now, self.bytes, self.loads, self.gone = 0.0, 0, [], []
+        self.told: list[tuple[str, str]] = []
         self.wanted = [Endpoint(f"m{n}", (Target(f"m{n}", f"m{n}", 1),), primary=1) for n in range(count)]
         residency = Residency(Bounds(**bounds), measure=lambda: self.bytes, clock=lambda: self.now)
         self.manager = ModelManager(
@@ -33,7 +34,7 @@ class House:
             self._load,
             residency=residency,
             poll_seconds=0.01,
-            unloaded=lambda endpoint, why: self.gone.append((endpoint.name, why)),
+            told=self._told,
         )
         self.manager.reconcile()
 
@@ -42,13 +43,18 @@ class House:
         self.loads.append(target.endpoint)
         return Doubling()
 
+    def _told(self, endpoint: Endpoint, what: str, why: str) -> None:
+        self.told.append((endpoint.name, what))
+        if what == "unloaded":
+            self.gone.append((endpoint.name, why))
+
     def ask(self, name: str) -> None:
         self.now += 1
         with self.manager.acquire(Choice(name)):
             pass
 
     def loaded(self) -> set[str]:
-        return set(self.manager._routes)
+        return set(self.manager._loaded.routes)
 
 
 def test_a_version_takes_more_than_its_files_and_all_versions_of_an_endpoint_count():
@@ -61,7 +67,7 @@ def test_a_version_takes_more_than_its_files_and_all_versions_of_an_endpoint_cou
     with residency.weighed(two, lambda: 3_000):
         pass
     assert residency._size(both) == 4_800
-    assert [one.name for one in residency.choose([both, Endpoint("b", (Target("b", "b", 1),))])[0]] == ["a"]
+    assert [one.name for one in residency.choose([both, Endpoint("b", (Target("b", "b", 1),))]).kept] == ["a"]
 
 
 def test_what_a_library_takes_that_a_load_imports_is_not_the_versions_own(monkeypatch):
@@ -109,6 +115,42 @@ def test_what_nobody_asks_is_unloaded_and_comes_back_when_it_is_asked():
     house.manager.reconcile()
     house.ask("m2")
     assert house.loads.count("m2") == 2
+
+
+def test_who_is_not_asked_is_warned_of_before_it_is_unloaded_and_once():
+    house = House(2, idle_seconds=60)
+    for _ in range(4):
+        house.now += 10
+        house.manager.reconcile()
+    assert house.told == [("m0", "idle"), ("m1", "idle")]
+    house.ask("m1")
+    house.now += 25
+    house.manager.reconcile()
+    assert house.told[2:] == [("m0", "unloaded")]
+
+
+def test_what_is_retired_is_refused_until_it_is_loaded_again_or_deployed_anew():
+    house = House(2, retire_seconds=60)
+    house.now += 50
+    house.ask("m1")
+    house.now += 20
+    house.manager.reconcile()
+    assert house.loaded() == {"m1"}
+    assert house.told[-1] == ("m0", "retired")
+    with pytest.raises(NotFoundError, match="It was unloaded"):
+        house.ask("m0")
+    house.manager.reconcile()
+    assert house.loads == ["m0", "m1"]
+    with pytest.raises(BeingLoaded):
+        house.manager.load("m0")
+    house.manager.reconcile()
+    house.manager.load("m0")
+    house.ask("m0")
+    house.now += 70
+    house.manager.reconcile()
+    house.wanted[0] = Endpoint("m0", (Target("m0", "m0", 2),), primary=2)
+    house.manager.reconcile()
+    assert house.loaded() == {"m0"}
 
 
 def test_asking_wakes_a_server_that_watches():
@@ -186,14 +228,14 @@ def test_who_asks_what_is_never_loaded_is_told_why_and_others_are_answered(crowd
 
 def test_to_be_asked_whether_it_is_ready_loads_nothing(crowded):
     server, _ = crowded
-    before = dict(server.manager._routes)
+    before = dict(server.manager._loaded.routes)
     assert server.manager.status(Choice("m150")) == [VersionStatus(151, START)]
     with pytest.raises(NotFoundError):
         server.manager.status(Choice("m150", version=7))
     with urlopen(f"http://127.0.0.1:{server.rest_port}/v2/models/m150/ready", timeout=20) as reply:
         assert reply.status == 200
     server.manager.reconcile()
-    assert server.manager._routes.keys() == before.keys()
+    assert server.manager._loaded.routes.keys() == before.keys()
 
 
 def test_the_memory_of_this_process_is_known():

@@ -5,11 +5,13 @@ The model versions, the stores, the log and the servers' parts are real; only fa
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -291,6 +293,32 @@ def test_a_shadow_that_fails_or_is_slow_changes_no_answer(server):
     server.inference.shadows.close()
     server.goes_on()
     assert [one.failed for one in server.workspace.endpoints.show("late")] == [0, 30]
+
+
+def test_what_is_tried_is_said_over_rest(server):
+    """N12: a canary, its end, a shadow and a split, as a deployer's script asks for them."""
+    from carrara.serving.management import Management
+    from carrara.serving.server import ModelServer
+
+    management, endpoints = Management(allowed=True), server.workspace.endpoints
+    made = ModelServer(server.manager, grpc_port=0, rest_port=0, management=management, endpoints=endpoints)
+    made._http.start()
+
+    def tell(verb: str, **body) -> list[tuple[str, int]]:
+        url = f"http://127.0.0.1:{made.rest_port}/v1/endpoints/late:{verb}"
+        with urllib.request.urlopen(url, json.dumps(body).encode(), timeout=20) as reply:
+            assert reply.status == 200
+        return server.serves()
+
+    canary = tell("deploy", model="late@2", canary="10%", **{"for": "1h", "by": ["driver"]})
+    assert canary == [("primary", 1), ("canary", 2)]
+    assert server.workspace.endpoints.show("late")[1].share == 0.1
+    assert tell("rollback", reason="it may wait") == [("primary", 1)]
+    assert server.last_event() == ("rolled back", 2, "it may wait")
+    assert tell("deploy", model="late@3", shadow=True) == [("primary", 1), ("shadow", 3)]
+    assert tell("rollback") == [("primary", 1)]
+    assert tell("deploy", model="late", split={"1": 50, "2": 50}) == [("primary", 1), ("split", 2)]
+    made._http.stop(5)
 
 
 def test_every_answer_is_of_the_one_version_that_it_names_while_versions_swap(server):

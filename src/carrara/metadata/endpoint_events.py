@@ -16,7 +16,8 @@ from carrara.metadata.tables import endpoint_events
 
 @dataclass(frozen=True)
 class EndpointEvent:
-    """`kind` is deployed, canary, split, shadow, promoted, rolled back, ended, unloaded or alert."""
+    """`kind` is deployed, canary, split, shadow, promoted, rolled back, ended, idle, unloaded, retired or
+    alert."""
 
     endpoint: str
     at: datetime

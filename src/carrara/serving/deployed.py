@@ -44,14 +44,13 @@ class Deployed:
         """Open the version that a target names."""
         return open_predictor(self._stores, self._version(target.model, target.version))
 
-    def unloaded(self, endpoint: Endpoint, why: str) -> None:
-        """Keep in the endpoint's history that it went out of memory, and why."""
-        _logger.info("%s is unloaded: %s", endpoint.name, why)
+    def told(self, endpoint: Endpoint, what: str, why: str) -> None:
+        """Keep in the endpoint's history what became of it in a server, and why: it is idle, unloaded, or retired."""
         primary = next((one for one in endpoint.targets if one.version == endpoint.primary), None)
         if primary is None:
             return
         with suppress(StorageError), self._stores.metadata.begin() as connection:
-            add_event(connection, endpoint.name, "unloaded", primary.model, primary.version, [why])
+            add_event(connection, endpoint.name, what, primary.model, primary.version, [why])
 
     def _read(self) -> Sequence[Deployment]:
         try:

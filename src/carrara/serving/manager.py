@@ -9,25 +9,25 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from carrara.core.errors import BeingLoaded, CarraraError, NotFoundError, UnavailableError
+from carrara.core.errors import BeingLoaded, NotFoundError, UnavailableError
 from carrara.serving.contract import Choice, Endpoint, Predictor, Target
+from carrara.serving.loaded import Loaded
 from carrara.serving.metrics import Metrics
 from carrara.serving.residency import Residency
-from carrara.serving.slots import AVAILABLE, DEFAULT_RETRY, LOADING, UNLOADING, Retry, Route, Slot, VersionStatus
+from carrara.serving.slots import AVAILABLE, DEFAULT_RETRY, LOADING, Retry, Slot, VersionStatus
 from carrara.serving.traffic import Traffic
 
 _logger = logging.getLogger("carrara.serving")
 
 Desired = Callable[[], Sequence[Endpoint]]
 Load = Callable[[Target], Predictor]
-Unloaded = Callable[[Endpoint, str], None]
-
-_ENDED_KEPT = 10
+Told = Callable[[Endpoint, str, str], None]
+"""Is told of an endpoint what happens to it (`idle`, `unloaded`, `retired`), and why."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ModelManager:
 
     With `unload_first` what is no longer wanted is unloaded before the new version is loaded: it needs the memory of
     one version only, and the endpoint answers UNAVAILABLE in between. `residency` bounds what is in memory: an endpoint
-    that is not is loaded when it is asked, and raises BeingLoaded until then; `unloaded` is told of what has to go.
+    that is not is loaded when it is asked, and raises BeingLoaded until then; `told` is told of what has to go.
     """
 
     def __init__(
@@ -59,27 +59,22 @@ class ModelManager:
         retry: Retry = DEFAULT_RETRY,
         unload_first: bool = False,
         residency: Residency | None = None,
-        unloaded: Unloaded | None = None,
+        told: Told | None = None,
         threads: Threads = NO_THREADS,
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._residency, self._unloaded, self._clock = residency or Residency(), unloaded, clock
+        self._residency, self._told, self._clock = residency or Residency(), told, clock
         self.metrics = metrics or Metrics()
         self._loaders = ThreadPoolExecutor(threads.loading, "load") if threads.loading else None
         self._unloaders = ThreadPoolExecutor(threads.unloading, "unload") if threads.unloading else None
         self._under_way: dict[str, Future[None]] = {}
-        self._cold: dict[str, str] = {}
+        self._loaded = Loaded()
+        self._cold: Mapping[str, str] = {}
         self._desired_now: Mapping[str, Endpoint] = {}
         self._wanted = threading.Event()
         self._desired, self._load, self._poll_seconds = desired, load, poll_seconds
         self._retry, self._unload_first = retry, unload_first
-        self._slots: dict[Target, Slot] = {}
-        self._routes: dict[str, Route] = {}
-        self._splits: dict[str, Traffic] = {}
-        self._ids: dict[str, Choice] = {}
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._reconciling = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="model-manager", daemon=True)
@@ -97,7 +92,7 @@ class ModelManager:
             self._thread.join()
         with self._reconciling:
             wait(self._under_way.values())
-            for name in list(self._routes):
+            for name in list(self._loaded.routes):
                 self._unload_all(name)
         for pool in (self._loaders, self._unloaders):
             if pool is not None:
@@ -114,14 +109,14 @@ class ModelManager:
             except Exception:
                 _logger.exception("what to serve cannot be read; what is loaded keeps serving")
                 return
-            resident, cold = self._residency.choose(list(endpoints.values()))
+            resident, cold = self._resident(endpoints)
             busy = {name for name, one in self._under_way.items() if not one.done()}
-            for name in {target.endpoint for target in list(self._slots)} - {one.name for one in resident} - busy:
-                if name in cold and name in self._routes and self._unloaded is not None:
-                    self._unloaded(endpoints[name], cold[name])
+            for name in {one.endpoint for one in list(self._loaded.slots)} - {one.name for one in resident} - busy:
+                if name in cold and name in self._loaded.routes:
+                    self._tell(endpoints[name], "unloaded", cold[name])
                 self._unload_all(name)
             for endpoint in resident:
-                if endpoint.name not in self._routes and self._is_full(endpoints):
+                if endpoint.name not in self._loaded.routes and self._is_full(endpoints):
                     cold[endpoint.name] = "the memory for models is full"
                 elif self._loaders is None:
                     self._bring(endpoint)
@@ -129,113 +124,121 @@ class ModelManager:
                     self._under_way[endpoint.name] = self._loaders.submit(self._bring, endpoint)
             if waits:
                 wait(self._under_way.values())
-            with self._changed:
+            with self._loaded.changed:
                 self._cold, self._desired_now = cold, endpoints
-                self._changed.notify_all()
+                self._loaded.changed.notify_all()
+
+    def load(self, endpoint: str) -> None:
+        """Have an endpoint in memory: return where it is; else raise BeingLoaded, or why it cannot be."""
+        self._residency.bring_back(endpoint)
+        if endpoint in self._loaded.routes:
+            return
+        self._wanted.set()
+        failed = any(slot.error for slot in self._loaded.of(endpoint))
+        raise self._absent(endpoint) if failed or endpoint not in self._desired_now else BeingLoaded(endpoint)
+
+    def unload(self, endpoint: str) -> None:
+        """Have an endpoint out of memory in a moment, until it is loaded again or deployed anew; NotFoundError."""
+        if endpoint not in self._desired_now:
+            raise NotFoundError("endpoint", endpoint, self._desired_now)
+        self._residency.put_away(self._desired_now[endpoint])
+        self._wanted.set()
 
     def await_loaded(self, endpoint: str, seconds: float) -> None:
         """Return when an endpoint that was asked is in memory, or cannot be, or after `seconds`."""
-        with self._changed:
-            self._changed.wait_for(lambda: endpoint in self._routes or endpoint not in self._cold, seconds)
+        with self._loaded.changed:
+            self._loaded.changed.wait_for(
+                lambda: endpoint in self._loaded.routes or endpoint not in self._cold, seconds
+            )
 
     def named(self, choice: Choice) -> Choice:
         """The choice itself; of a version that is asked by its id, in the place of an endpoint, that version."""
-        found = self._ids.get(choice.endpoint) if choice.endpoint not in self._routes else None
-        if found is None or choice.label or choice.version not in (None, found.version):
-            return choice
-        return found
+        return self._loaded.named(choice)
 
     def traffic(self, endpoint: str) -> Traffic | None:
         """How the traffic of an endpoint is shared, where it is."""
-        return self._splits.get(endpoint)
+        return self._loaded.traffic(endpoint)
 
     def most_rows(self, choice: Choice) -> int:
         """The most rows of one run that a version says for itself; 0 where it says nothing, or is not there."""
-        route = self._routes.get(choice.endpoint)
-        try:
-            predictor = None if route is None else route.slot(choice).predictor
-        except CarraraError:
-            return 0
-        return predictor.most_rows if predictor is not None else 0
+        return self._loaded.most_rows(choice)
 
     @contextmanager
     def acquire(self, choice: Choice) -> Iterator[Predictor]:
         """The predictor that a choice stands for now, which is not closed before the block ends."""
-        choice = self.named(choice)
-        with self._lock:
-            route = self._routes.get(choice.endpoint)
-            if route is not None or choice.endpoint in self._cold:
-                self._residency.touch(choice.endpoint)
-            if route is None:
-                raise self._absent(choice.endpoint)
-            slot = route.slot(choice)
-            slot.users += 1
-            predictor = slot.predictor
-        assert predictor is not None
+        choice = self._loaded.named(choice)
+        self._residency.touch(choice.endpoint)
+        slot = self._loaded.enter(choice)
+        if slot is None:
+            raise self._absent(choice.endpoint)
+        assert slot.predictor is not None
         try:
-            yield predictor
+            yield slot.predictor
         finally:
-            with self._lock:
-                slot.users -= 1
-                if slot.state == UNLOADING and not slot.users:
-                    slot.idle.set()
+            self._loaded.leave(slot)
 
     def status(self, choice: Choice) -> list[VersionStatus]:
         """The versions of an endpoint with their states, the newest first, or the one that is asked for.
 
         NotFoundError for an endpoint or a version that there never was.
         """
-        choice = self.named(choice)
-        with self._lock:
-            route = self._routes.get(choice.endpoint)
-            wanted = route.slot(choice).target.version if route is not None and choice.label else choice.version
-            slots = self._slots_of(choice.endpoint)
-            found = [slot.status() for slot in slots if wanted in (None, slot.target.version)]
-        if not slots and self.is_cold(choice.endpoint):
+        choice = self._loaded.named(choice)
+        every, wanted = self._loaded.statuses(choice)
+        if not every and self.is_cold(choice.endpoint):
             # It is loaded when it is asked, and to be asked for its state is not that.
-            targets = self._desired_now[choice.endpoint].targets
-            slots = [Slot(target) for target in targets]
-            found = [slot.status() for slot in slots if wanted in (None, slot.target.version)]
-        if not slots:
+            every = [Slot(target).status() for target in self._desired_now[choice.endpoint].targets]
+        if not every:
             raise self._absent(choice.endpoint)
+        found = [one for one in every if wanted in (None, one.version)]
         if not found:
-            raise NotFoundError("version", f"{choice.endpoint}, {wanted}", [str(slot.target.version) for slot in slots])
+            raise NotFoundError("version", f"{choice.endpoint}, {wanted}", [str(one.version) for one in every])
         return sorted(found, key=lambda one: -one.version)
 
     def endpoints(self) -> list[str]:
         """The endpoints that answer, also those that are loaded only when they are asked."""
-        return sorted({*self._routes, *self._cold})
+        return sorted({*self._loaded.routes, *self._cold})
+
+    def known(self) -> list[str]:
+        """The endpoints that there are, also those that do not answer."""
+        return sorted({*self._desired_now, *self._loaded.routes})
 
     def serves(self, endpoint: str) -> bool:
         """Whether an endpoint answers."""
-        return endpoint in self._routes
+        return endpoint in self._loaded.routes
 
     def is_cold(self, endpoint: str) -> bool:
         """Whether an endpoint is not in memory, and is loaded when it is asked."""
-        return endpoint in self._cold and endpoint not in self._routes
+        return endpoint in self._cold and endpoint not in self._loaded.routes
+
+    def _resident(self, endpoints: Mapping[str, Endpoint]) -> tuple[list[Endpoint], dict[str, str]]:
+        """The endpoints that may be in memory, and why each of the others is not, of those that are loaded when they
+        are asked."""
+        chosen = self._residency.choose(list(endpoints.values()))
+        for endpoint, what, why in chosen.told:
+            self._tell(endpoint, what, why)
+        return chosen.kept, chosen.cold
+
+    def _tell(self, endpoint: Endpoint, what: str, why: str) -> None:
+        _logger.info("%s is %s: %s", endpoint.name, what, why)
+        if self._told is not None:
+            self._told(endpoint, what, why)
 
     def _is_full(self, endpoints: Mapping[str, Endpoint]) -> bool:
-        return self._residency.is_full(endpoints[name] for name in list(self._routes) if name in endpoints)
+        return self._residency.is_full(endpoints[name] for name in list(self._loaded.routes) if name in endpoints)
 
     def _bring(self, endpoint: Endpoint) -> None:
         """Load what an endpoint lacks and unload what it no longer needs."""
         for target in endpoint.targets:
-            self._place(target)
+            self._loaded.place(target)
         if self._unload_first:
             self._unload_stale(endpoint)
-        for target in endpoint.targets:
-            if self._slots[target].is_due(self._clock()):
-                self._try(self._slots[target])
-        self._direct(endpoint)
-        if not endpoint.targets or any(self._slots[target].state == AVAILABLE for target in endpoint.targets):
+        slots = [self._loaded.slots[target] for target in endpoint.targets]
+        for slot in slots:
+            if slot.is_due(self._clock()):
+                self._try(slot)
+        self._loaded.direct(endpoint)
+        if not slots or any(slot.state == AVAILABLE for slot in slots):
             self._unload_stale(endpoint)
-
-    def _place(self, target: Target) -> None:
-        """A slot for a target that has none, or whose earlier life has ended."""
-        with self._lock:
-            if target in self._slots and self._slots[target].has_ended():
-                del self._slots[target]
-            self._slots.setdefault(target, Slot(target))
 
     def _try(self, slot: Slot) -> None:
         slot.state = LOADING
@@ -249,8 +252,7 @@ class ModelManager:
                 _logger.error("%s cannot serve %s: %s", slot.target, slot.target.endpoint, error)
             slot.failed(str(error), self._retry, self._clock())
             return
-        with self._lock:
-            slot.loaded(predictor)
+        self._loaded.opened(slot, predictor)
         if predictor.id:
             self.metrics.loaded(slot.target.endpoint, slot.target.version, predictor.id)
         _logger.info("%s serves %s", slot.target.endpoint, slot.target)
@@ -262,49 +264,24 @@ class ModelManager:
         finally:
             self.metrics.warmed_up(predictor.path, status, records, time.perf_counter() - began)
 
-    def _direct(self, endpoint: Endpoint) -> None:
-        """Lead requests to what is loaded, in one step; what is wanted goes before what is still there."""
-        with self._lock:
-            before = self._routes.get(endpoint.name)
-            loaded = [one for one in self._slots.values() if one.serves(endpoint.name)]
-            if loaded:
-                self._routes[endpoint.name] = Route.over(loaded, endpoint, before)
-            self._splits = {name: route.traffic for name, route in self._routes.items() if route.traffic is not None}
-            self._ids = _by_id(self._slots.values())
-            self._changed.notify_all()
-
     def _unload_stale(self, endpoint: Endpoint) -> None:
-        route = self._routes.get(endpoint.name)
-        held: set[Target] = set()
-        # A label, or a primary, that waits for its new version keeps its old one.
-        if route is not None and endpoint.targets and not self._unload_first:
-            held = {slot.target for slot in route.labels.values()}
-            if route.default is not None:
-                held.add(route.default.target)
-        for slot in self._slots_of(endpoint.name):
-            if slot.target not in held.union(endpoint.targets):
-                self._unload(slot)
+        for slot in self._loaded.stale(endpoint, holds=bool(endpoint.targets) and not self._unload_first):
+            self._unload(slot)
 
     def _unload_all(self, name: str) -> None:
-        with self._lock:
-            self._routes.pop(name, None)
-        for slot in self._slots_of(name):
+        self._loaded.close_off(name)
+        for slot in self._loaded.of(name):
             self._unload(slot)
 
     def _unload(self, slot: Slot) -> None:
-        """Wait for the requests that use a version, and close it; one that was never loaded is forgotten."""
-        with self._lock:
-            if slot.has_ended() or slot.state == UNLOADING:
-                return
-            predictor, busy = slot.retire()
-            if predictor is None:
-                del self._slots[slot.target]
-                return
-            self._leave(slot)
+        """Wait for the requests that use a version, and close it."""
+        found = self._loaded.retire(slot)
+        if found is None:
+            return
         if self._unloaders is None:
-            self._close(slot, predictor, busy)
+            self._close(slot, *found)
         else:
-            self._unloaders.submit(self._close, slot, predictor, busy)
+            self._unloaders.submit(self._close, slot, *found)
 
     def _close(self, slot: Slot, predictor: Predictor, busy: bool) -> None:
         if busy:
@@ -313,37 +290,22 @@ class ModelManager:
             predictor.close()
         except Exception:
             _logger.exception("%s could not be closed", slot.target)
-        with self._lock:
-            slot.ended()
-            self._forget(slot.target.endpoint)
-
-    def _leave(self, slot: Slot) -> None:
-        """Lead no more requests to a version."""
-        route = self._routes.pop(slot.target.endpoint, None)
-        left = None if route is None else route.without(slot)
-        if left is not None:
-            self._routes[slot.target.endpoint] = left
-        self._ids = _by_id(self._slots.values())
-
-    def _forget(self, name: str) -> None:
-        """Of the versions that ended, only the last are remembered."""
-        for slot in [slot for slot in self._slots_of(name) if slot.has_ended()][:-_ENDED_KEPT]:
-            del self._slots[slot.target]
-
-    def _slots_of(self, name: str) -> list[Slot]:
-        return [slot for slot in list(self._slots.values()) if slot.target.endpoint == name]
+        self._loaded.ended(slot)
 
     def _absent(self, endpoint: str) -> NotFoundError | UnavailableError:
-        slots = [slot for slot in self._slots_of(endpoint) if not slot.has_ended()]
         if endpoint in self._cold:
             self._wanted.set()
             return BeingLoaded(endpoint)
+        slots = [slot for slot in self._loaded.of(endpoint) if not slot.has_ended()]
         errors = [slot.error for slot in slots if slot.error]
         if errors:
             return UnavailableError(f"endpoint '{endpoint}' could not be loaded: {errors[-1]}")
         if slots:
             return UnavailableError(f"endpoint '{endpoint}' is not loaded yet", hint="Ask again in a moment.")
-        return NotFoundError("endpoint", endpoint, self._routes)
+        if self._residency.is_away(endpoint):
+            hint = f"It was unloaded: POST /v2/repository/models/{endpoint}/load, or deploy it anew."
+            return NotFoundError("endpoint", endpoint, hint=hint)
+        return NotFoundError("endpoint", endpoint, self._loaded.routes)
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
@@ -355,12 +317,3 @@ class ModelManager:
                 self.reconcile(waits=False)
             except Exception:
                 _logger.exception("what is loaded could not be brought to what is deployed; it is tried again")
-
-
-def _by_id(slots: Iterable[Slot]) -> dict[str, Choice]:
-    """The versions that are loaded by their ids; one that several endpoints serve answers as the first of them."""
-    found: dict[str, Choice] = {}
-    for slot in slots:
-        if slot.state == AVAILABLE and slot.predictor is not None and slot.predictor.id:
-            found.setdefault(slot.predictor.id, Choice(slot.target.endpoint, slot.target.version))
-    return found

@@ -19,11 +19,13 @@ from carrara.serving.access_log import AccessLog, Listener, Listeners
 from carrara.serving.folders import Folders
 from carrara.serving.guard import OPEN_TO_ALL, Guard
 from carrara.serving.inference import Log, Taken
-from carrara.serving.manager import Desired, Load, ModelManager, Unloaded
+from carrara.serving.management import Management
+from carrara.serving.manager import Desired, Load, ModelManager, Told
 from carrara.serving.metrics import Metrics
 from carrara.serving.observed import Observed
 from carrara.serving.options import ServerOptions
 from carrara.serving.processes import METRICS_FOLDER
+from carrara.serving.protocols.endpoints_rest import Endpoints
 from carrara.serving.protocols.features_rest import Read
 from carrara.serving.protocols.outcomes_rest import Take
 from carrara.serving.request_log import RequestLog
@@ -55,12 +57,13 @@ def serve(
     log: Log | None = None,
     observed: Observed | None = None,
     reload: Callable[[ModelManager, Any], None] | None = None,
-    unloaded: Unloaded | None = None,
+    told: Told | None = None,
     guard: Guard | None = None,
     read_features: Read | None = None,
     take_outcomes: Take | None = None,
     taken: Taken | None = None,
     metrics: Metrics | None = None,
+    endpoints: Endpoints | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT: start a server, call `ready` with it and its endpoints, and wait.
 
@@ -74,7 +77,7 @@ def serve(
         retry=options.retry,
         unload_first=options.unload_first,
         residency=Residency(options.bounds),
-        unloaded=unloaded,
+        told=told,
         threads=options.threads,
         metrics=metrics or Metrics(_metrics_folder()),
     )
@@ -95,12 +98,14 @@ def serve(
         take_outcomes=take_outcomes,
         access=access,
         taken=taken,
+        management=Management(options.manage, guard, shared=options.wire.shared > 1),
+        endpoints=endpoints,
     )
-    told = threading.Event()
+    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda *_: stopping.set())
     if options.until_eof:
-        threading.Thread(target=_set_at_eof, args=(told,), daemon=True).start()
+        threading.Thread(target=_set_at_eof, args=(stopping,), daemon=True).start()
     server.start()
     # What start-up has made stays: a collection that looked through all of it would hold up a request.
     gc.freeze()
@@ -110,7 +115,7 @@ def serve(
     while True:
         if server.is_open:
             _logger.warning(OPEN_TO_ALL, options.host)
-        if told.wait(_REMIND_SECONDS):
+        if stopping.wait(_REMIND_SECONDS):
             break
     server.stop()
     if access is not None:
@@ -138,8 +143,8 @@ def _listener(*listeners: Listener | None) -> Listener | None:
     return Listeners(there) if there else None
 
 
-def _set_at_eof(told: threading.Event) -> None:
+def _set_at_eof(stopping: threading.Event) -> None:
     # Unbuffered: a thread in a buffered read would hold the lock that the interpreter needs to exit.
     while os.read(sys.stdin.fileno(), 1024):
         pass
-    told.set()
+    stopping.set()

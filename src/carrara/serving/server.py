@@ -9,18 +9,22 @@ from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.guard import Guard, is_safe, require_safe
 from carrara.serving.inference import Inference, Log, Taken
 from carrara.serving.limits import Limits
+from carrara.serving.management import NO_MANAGEMENT, Management
 from carrara.serving.manager import ModelManager
 from carrara.serving.observed import Observed
 from carrara.serving.options import DEFAULT_WIRE, Wire
 from carrara.serving.protocols import (
+    endpoints_rest,
     features_rest,
     invocations,
     monitoring,
     open_inference_rest,
     openapi,
     outcomes_rest,
+    repository_rest,
     tensorflow_rest,
 )
+from carrara.serving.protocols.endpoints_rest import Endpoints
 from carrara.serving.protocols.features_rest import Read
 from carrara.serving.protocols.outcomes_rest import Take
 from carrara.serving.protocols.rest import Rest
@@ -51,6 +55,8 @@ class ModelServer:
         take_outcomes: Take | None = None,
         access: Listener | None = None,
         taken: Taken | None = None,
+        management: Management = NO_MANAGEMENT,
+        endpoints: Endpoints | None = None,
     ) -> None:
         guarded = guard is not None or (wire.tls is not None and wire.tls.verifies_clients)
         self.host = host
@@ -58,6 +64,7 @@ class ModelServer:
         if not insecure:
             require_safe(host, guarded=guarded, encrypted=wire.tls is not None)
         self.manager, self._read_features, self._take_outcomes = manager, read_features, take_outcomes
+        self._management, self._endpoints = management, endpoints
         limits = Limits({name: limit.shared_by(max(1, wire.shared)) for name, limit in wire.limits.items()})
         self.inference = Inference(
             manager,
@@ -103,6 +110,8 @@ class ModelServer:
             *openapi.routes(self.manager, of_workspace=self._take_outcomes is not None),
             *features_rest.routes(self.manager, self._read_features),
             *outcomes_rest.routes(self._take_outcomes),
+            *repository_rest.routes(self.manager, self._management),
+            *endpoints_rest.routes(self._endpoints, self._management),
         ]
         return Rest(self.inference, self.manager, routes, cors=wire.cors, told=told, message_bytes=wire.message_bytes)
 

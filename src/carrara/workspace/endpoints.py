@@ -121,6 +121,10 @@ class Endpoints:
         history(metadata, endpoint)
         return list_events(metadata, endpoint)
 
+    def deploy(self, address: str, to: str | None = None, *, force: bool = False, watch: bool = True) -> Deployment:
+        """Make an endpoint serve a version and nothing else, as `ws.deploy` does."""
+        return self.workspace.deploy(address, to, force=force, watch=watch)
+
     def canary(
         self, address: str, to: str | None = None, *, share: float, lasts: timedelta | str, by: Sequence[str] = ()
     ) -> Deployment:

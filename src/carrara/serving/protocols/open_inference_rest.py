@@ -67,9 +67,6 @@ def routes(manager: ModelManager) -> list[Route]:
         wanted = Request(choice, asked.inputs, asked.signature_name, filters, api="ModelInfer")
         return Asking(wanted, lambda answer: _reply(answer, asked))
 
-    def index(request: HttpRequest, found: re.Match[str]) -> Reply:
-        return json_reply([{"name": name, "version": "", "state": "READY"} for name in manager.endpoints()])
-
     paths: list[tuple[str, str, Callable[[HttpRequest, re.Match[str]], Reply | Asking]]] = [
         ("GET", r"/v2/?", server),
         ("GET", r"/v2/health/live", live),
@@ -77,7 +74,6 @@ def routes(manager: ModelManager) -> list[Route]:
         ("GET", _MODEL, model),
         ("GET", f"{_MODEL}/ready", model_ready),
         ("POST", f"{_MODEL}/infer", infer),
-        ("POST", r"/v2/repository/index", index),
     ]
     return [Route(method, re.compile(path), answer, problem) for method, path, answer in paths]
 

@@ -43,7 +43,7 @@ def routes(manager: ModelManager, *, of_workspace: bool = False) -> list[Route]:
 
 def document(manager: ModelManager, *, of_workspace: bool = False) -> dict[str, Any]:
     """The paths of every endpoint that answers now, and of the server; a workspace's gives features, takes outcomes."""
-    paths: dict[str, Any] = _server_paths() | (_features_path() if of_workspace else {})
+    paths: dict[str, Any] = _server_paths() | (_features_path() | _endpoints_path() if of_workspace else {})
     for endpoint in filter(manager.serves, manager.endpoints()):
         with manager.acquire(Choice(endpoint)) as predictor:
             paths |= _model_paths(endpoint, predictor.signatures)
@@ -61,6 +61,13 @@ def _server_paths() -> dict[str, Any]:
         "/v2": {"get": _operation("What the server is", {"type": "object", "required": ["name", "version"]})},
         "/v2/health/live": {"get": _operation("Whether it is alive", status)},
         "/v2/health/ready": {"get": _operation("Whether a model answers", status)},
+        "/v2/repository/index": {
+            "post": _operation(
+                "Every model's versions and their states",
+                {"type": "array", "items": {"type": "object", "required": ["name", "version", "state"]}},
+                {"type": "object", "properties": {"ready": {"type": "boolean"}}},
+            )
+        },
         "/ping": {"get": _operation("Whether a model answers, as SageMaker asks it", status)},
     }
 
@@ -104,6 +111,11 @@ def _features_path() -> dict[str, Any]:
     }
     answer = {"type": "object", "required": ["features"]}
     return {"/v1/features:get": {"post": _operation("The values of features for entities", answer, body)}}
+
+
+def _endpoints_path() -> dict[str, Any]:
+    answer = {"type": "array", "items": {"type": "object", "required": ["endpoint", "model", "version", "role"]}}
+    return {"/v1/endpoints": {"get": _operation("What every endpoint serves, and what is tried on it", answer)}}
 
 
 def _outcomes_path(model: str) -> dict[str, Any]:

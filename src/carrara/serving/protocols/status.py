@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from carrara.core.errors import (
+    AccessError,
     CarraraError,
     ConfigurationError,
     DataError,
@@ -10,20 +11,23 @@ from carrara.core.errors import (
     NotFoundError,
     Overloaded,
     RequestError,
+    Unauthenticated,
     UnavailableError,
 )
 
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED = 3, 4, 5, 8
-FAILED_PRECONDITION, INTERNAL, UNAVAILABLE = 9, 13, 14
+PERMISSION_DENIED, FAILED_PRECONDITION, INTERNAL, UNAVAILABLE, UNAUTHENTICATED = 7, 9, 13, 14, 16
 
 HTTP_STATUS = {
     INVALID_ARGUMENT: 400,
     DEADLINE_EXCEEDED: 504,
     NOT_FOUND: 404,
+    PERMISSION_DENIED: 403,
     RESOURCE_EXHAUSTED: 429,
     FAILED_PRECONDITION: 400,
     INTERNAL: 500,
     UNAVAILABLE: 503,
+    UNAUTHENTICATED: 401,
 }
 
 RETRY_SECONDS = 1
@@ -55,6 +59,9 @@ def status_of(error: Exception) -> tuple[int, str]:
         return DEADLINE_EXCEEDED, error.message
     if isinstance(error, UnavailableError):
         return UNAVAILABLE, _sentence(error.message, error.hint)
+    if isinstance(error, AccessError):
+        code = UNAUTHENTICATED if isinstance(error, Unauthenticated) else PERMISSION_DENIED
+        return code, _sentence(error.message, error.hint)
     if isinstance(error, CarraraError):
         return INTERNAL, error.message
     return INTERNAL, "internal error; the server's log has it"
