@@ -22,6 +22,11 @@ class Batch(Mapping[str, Array]):
     def height(self) -> int:
         """How many rows there are."""
 
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """What is equal for batches that can follow each other."""
+        return (type(self), self.names)
+
     @abstractmethod
     def followed_by(self, others: Sequence[Any]) -> Self:
         """These rows and those of others, which are of the same class, with the same names in the same order."""

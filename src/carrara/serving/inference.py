@@ -295,7 +295,7 @@ def rows_of(request: Request) -> int:
 def form_of(inputs: Mapping[str, Array]) -> tuple[Any, ...]:
     """The names of the inputs and what one row of each looks like; only requests of one form can be joined."""
     if isinstance(inputs, Batch):
-        return (type(inputs), inputs.names)
+        return inputs.form
     return tuple((name, inputs[name].dtype, inputs[name].shape[1:]) for name in sorted(inputs))
 
 

@@ -86,9 +86,9 @@ class Blocks:
             try:
                 layout = Layout(self._encode(replace(answer, outputs=first)), _OUTPUTS, first)
             except ValueError:
-                return [self._encode(part) for part in _parts(answer, count, rows)]
+                return [self._encode(part) for part in parts_of(answer, count)]
             if layout.has_texts:
-                return [self._encode(part) for part in _parts(answer, count, rows)]
+                return [self._encode(part) for part in parts_of(answer, count)]
             _keep(self._answers, key, layout)
         return layout.write(answer.outputs, count)
 
@@ -141,7 +141,9 @@ def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
         kept.popitem(last=False)
 
 
-def _parts(answer: Answer, count: int, rows: int) -> list[Answer]:
+def parts_of(answer: Answer, count: int) -> list[Answer]:
+    """The answers to `count` requests of equal numbers of rows, which `answer` has one after the other."""
+    rows = len(next(iter(answer.outputs.values()))) // count
     return [
         replace(
             answer,

@@ -11,6 +11,7 @@ from carrara.core.clock import microseconds, parse_time
 from carrara.core.errors import CarraraError, RequestError
 from carrara.models.columns import Columns
 from carrara.models.signature import NUMPY_TYPES, Signature
+from carrara.serving.protocols.json_columns import JsonColumns
 from carrara.serving.protocols.json_rows import JsonRows
 
 Array = np.ndarray[Any, Any]
@@ -24,14 +25,26 @@ UNNAMED = ""
 
 def coerced(inputs: Mapping[str, Array], signature: Signature) -> Mapping[str, Array]:
     """The inputs with the signature's dtypes; unknown names pass, for the signature's own check to name."""
-    if isinstance(inputs, JsonRows | Columns) and signature.takes_columns(inputs.names):
-        columns = inputs.columns() if isinstance(inputs, JsonRows) else inputs
-        if columns is not None and columns.matrix.dtype.kind in "fiu":
-            return columns.cast(NUMPY_TYPES[signature.inputs[0].dtype])
+    if isinstance(inputs, JsonRows | JsonColumns | Columns) and signature.takes_columns(inputs.names):
+        columns = inputs if isinstance(inputs, Columns) else inputs.columns()
+        found = None if columns is None else _as_columns(columns, NUMPY_TYPES[signature.inputs[0].dtype])
+        if found is not None:
+            return found
     types = {spec.name: spec.dtype for spec in signature.inputs}
     if UNNAMED in inputs:
         inputs = _named(inputs, list(types))
     return {name: _coerce(name, array, types[name]) if name in types else array for name, array in inputs.items()}
+
+
+def _as_columns(columns: Columns, dtype: np.dtype[Any]) -> Columns | None:
+    """The columns in another type of floats; None where one by one has to tell what is wrong with them."""
+    held = columns.matrix.dtype
+    if held == dtype or held.kind not in "fiu":
+        return columns if held == dtype else None
+    with np.errstate(over="ignore"):
+        found = columns.cast(dtype)
+    # Too large for its type, a number would become infinity.
+    return None if held.itemsize > dtype.itemsize and np.isinf(found.matrix).any() else found
 
 
 def _named(inputs: Mapping[str, Array], names: list[str]) -> Mapping[str, Array]:

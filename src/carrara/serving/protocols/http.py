@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qs
@@ -50,12 +50,14 @@ class Reply:
 class Asking:
     """A prediction that a reply needs, and what makes the reply of its answer.
 
-    With `split` it can be put together with others like it: that makes the replies of the answer to so many of them.
+    With `split` it can be put together with others whose `split` is equal: that makes the replies of the answer to all
+    of them, by their labels. `label` is what its client calls it.
     """
 
     request: Request
     encode: Callable[[Answer], Reply]
-    split: Callable[[Answer, int], list[Reply]] | None = None
+    split: Callable[[Answer, Sequence[str]], list[Reply]] | None = None
+    label: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,19 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
+
+import numpy as np
 
 from carrara.core.errors import RequestError
 from carrara.serving.inference import Answer, Request
 from carrara.serving.manager import ModelManager
+from carrara.serving.protocols.blocks import parts_of
 from carrara.serving.protocols.coercion import numbers_of
 from carrara.serving.protocols.http import Asking, HttpRequest, Reply, Route, as_mapping, json_reply
+from carrara.serving.protocols.json_columns import JsonColumns, is_columns
 from carrara.serving.protocols.json_tensors import all_finite, decode_json, encode_json, from_array, to_array
 from carrara.serving.protocols.open_inference import (
     EXTENSIONS,
@@ -37,6 +42,10 @@ OCTETS = "application/octet-stream"
 
 _MODEL = r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?"
 _SIZE = "binary_data_size"
+_FLOATS = ("FP32", "FP64")
+_LARGEST = float(np.finfo(np.float32).max)
+_FIELDS = 4
+"""Name, type, shape and data; a tensor with parameters has more."""
 
 
 def routes(manager: ModelManager) -> list[Route]:
@@ -62,10 +71,11 @@ def routes(manager: ModelManager) -> list[Route]:
 
     def infer(request: HttpRequest, found: re.Match[str]) -> Asking:
         asked = _asked(request)
-        filters = tuple(output.name for output in asked.outputs)
+        filters = tuple(output.name for output in asked.wanted.outputs)
         choice = choice_of(unquote(found["name"]), found["version"] or "")
-        wanted = Request(choice, asked.inputs, asked.signature_name, filters, api="ModelInfer")
-        return Asking(wanted, lambda answer: _reply(answer, asked))
+        inference = Request(choice, asked.inputs, asked.signature_name, filters, api="ModelInfer")
+        encode = partial(_reply, wanted=asked.wanted, identifier=asked.identifier)
+        return Asking(inference, encode, asked.wanted, asked.identifier)
 
     paths: list[tuple[str, str, Callable[[HttpRequest, re.Match[str]], Reply | Asking]]] = [
         ("GET", r"/v2/?", server),
@@ -87,17 +97,29 @@ class _Output:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """An inference request as its body says it."""
+class _Wanted:
+    """The outputs that a request names, and whether those that it does not are wanted as bytes."""
 
-    identifier: str
-    signature_name: str
-    inputs: dict[str, Array]
     outputs: tuple[_Output, ...]
     binary: bool
 
     def is_binary(self, name: str) -> bool:
         return next((one.binary for one in self.outputs if one.name == name), self.binary)
+
+    def __call__(self, answer: Answer, identifiers: Sequence[str]) -> list[Reply]:
+        """The replies to requests whose rows the answer has one after the other."""
+        parts = zip(parts_of(answer, len(identifiers)), identifiers, strict=True)
+        return [_reply(part, self, identifier) for part, identifier in parts]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An inference request as its body says it."""
+
+    identifier: str
+    signature_name: str
+    inputs: Mapping[str, Array]
+    wanted: _Wanted
 
 
 def _asked(request: HttpRequest) -> _Asked:
@@ -108,7 +130,9 @@ def _asked(request: HttpRequest) -> _Asked:
     signature, identifier = parameters.get(SIGNATURE, ""), data.get("id", "")
     if not isinstance(signature, str) or not isinstance(identifier, str):
         raise RequestError(f"'id' and '{SIGNATURE}' must be strings")
-    return _Asked(identifier, signature, _inputs(_listed(data.get("inputs"), "inputs"), raw), outputs, binary)
+    tensors = _listed(data.get("inputs"), "inputs")
+    inputs = _columns(tensors) if not raw else None
+    return _Asked(identifier, signature, inputs or _inputs(tensors, raw), _Wanted(outputs, binary))
 
 
 def _parts(request: HttpRequest) -> tuple[Mapping[str, Any], bytes]:
@@ -136,6 +160,25 @@ def _output(tensor: Mapping[str, Any], binary: bool) -> _Output:
     return _Output(tensor["name"], parameters.get("binary_data", binary) is True)
 
 
+def _columns(tensors: Sequence[Mapping[str, Any]]) -> JsonColumns | None:
+    """Inputs of one number a row, all of one type of floats; None where they are others, or something is wrong."""
+    names, lists = [one.get("name") for one in tensors], [one.get("data") for one in tensors]
+    if not is_columns(lists) or set(map(type, names)) != {str} or len(set(names)) < len(names):
+        return None
+    datatype, rows = tensors[0].get("datatype"), len(lists[0])
+    if not all(len(one) == _FIELDS and one.get("datatype") == datatype and _is_column(one, rows) for one in tensors):
+        return None
+    # What is larger may be none of its type.
+    if datatype not in _FLOATS or not (max(map(max, lists)) <= _LARGEST and min(map(min, lists)) >= -_LARGEST):
+        return None
+    return JsonColumns(dict(zip(map(str, names), lists, strict=True)), TYPES[datatype])
+
+
+def _is_column(tensor: Mapping[str, Any], rows: int) -> bool:
+    shape = tensor.get("shape")
+    return shape == [rows] and type(shape[0]) is int
+
+
 def _inputs(tensors: Sequence[Mapping[str, Any]], raw: bytes) -> dict[str, Array]:
     inputs: dict[str, Array] = {}
     start = 0
@@ -149,6 +192,8 @@ def _inputs(tensors: Sequence[Mapping[str, Any]], raw: bytes) -> dict[str, Array
             raise RequestError(f"input '{name}' has the unknown datatype '{datatype}'", field=name)
         shape = _shape(name, tensor.get("shape"))
         size = as_mapping(tensor.get("parameters", {}), "'parameters'").get(_SIZE)
+        if size is None and "data" not in tensor:
+            raise RequestError(f"input '{name}' has no 'data', and no {_SIZE}", field=name)
         if size is None:
             inputs[name] = _from_json(name, datatype, shape, tensor.get("data"))
             continue
@@ -182,12 +227,12 @@ def _from_json(name: str, datatype: str, shape: tuple[int, ...], data: Any) -> A
     return array if datatype == BYTES else numbers_of(name, array, datatype.lower(), TYPES[datatype])
 
 
-def _reply(answer: Answer, asked: _Asked) -> Reply:
+def _reply(answer: Answer, wanted: _Wanted, identifier: str) -> Reply:
     outputs: list[dict[str, Any]] = []
     raw: list[bytes] = []
     for name, array in answer.outputs.items():
         output: dict[str, Any] = {"name": name, "datatype": datatype_of(array), "shape": list(array.shape)}
-        if asked.is_binary(name):
+        if wanted.is_binary(name):
             raw.append(to_raw(array)[1])
             output["parameters"] = {_SIZE: len(raw[-1])}
         else:
@@ -196,7 +241,7 @@ def _reply(answer: Answer, asked: _Asked) -> Reply:
     data = {
         "model_name": answer.endpoint,
         "model_version": str(answer.version),
-        **({"id": asked.identifier} if asked.identifier else {}),
+        **({"id": identifier} if identifier else {}),
         "parameters": {SIGNATURE: answer.signature_name},
         "outputs": outputs,
     }

@@ -110,12 +110,14 @@ class Rest:
             if isinstance(answer, Answer):
                 # What cannot be written is asked again, each by itself, and so it is told.
                 with suppress(Exception):
-                    replies.update(zip(block.places, self._split(askings[block.places[0]], block, answer), strict=True))
+                    together = [askings[place] for place in block.places]
+                    replies.update(zip(block.places, self._split(together, block, answer), strict=True))
         return replies
 
-    def _split(self, asking: Asking, block: Block, answer: Answer) -> list[Reply]:
-        assert asking.split is not None
-        replies = asking.split(answer, len(block.places))
+    def _split(self, askings: Sequence[Asking], block: Block, answer: Answer) -> list[Reply]:
+        split = askings[0].split
+        assert split is not None
+        replies = split(answer, [asking.label for asking in askings])
         if not self._told:
             return replies
         subject = subject_of(block.request, [answer])

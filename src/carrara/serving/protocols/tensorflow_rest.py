@@ -20,6 +20,7 @@ from carrara.serving.protocols.coercion import UNNAMED
 from carrara.serving.protocols.example_rows import EXAMPLES
 from carrara.serving.protocols.examples import classes_of, values_of
 from carrara.serving.protocols.http import Asking, HttpRequest, Reply, Route, as_mapping, json_reply
+from carrara.serving.protocols.json_columns import JsonColumns, is_columns
 from carrara.serving.protocols.json_rows import JsonRows
 from carrara.serving.protocols.json_tensors import all_finite, decode_json, encode_json, from_array, is_base64, to_array
 from carrara.serving.protocols.messages import message
@@ -84,16 +85,28 @@ def _predict(choice: Choice, data: Mapping[str, Any]) -> Asking:
     parsed = predict_body(data)
     request = Request(choice, parsed.inputs, parsed.signature_name, parsed.output_filter)
     if parsed.row_format:
-        return Asking(request, lambda answer: Reply(200, encode_outputs(answer, row_format=True)), _split)
-    return Asking(request, lambda answer: Reply(200, encode_outputs(answer, row_format=False)))
+        return Asking(request, lambda answer: Reply(200, encode_outputs(answer, row_format=True)), _split_rows)
+    return Asking(request, lambda answer: Reply(200, encode_outputs(answer, row_format=False)), _split_columns)
 
 
-def _split(answer: Answer, count: int) -> list[Reply]:
-    """The replies to `count` requests in row format, whose rows the answer has one after the other."""
+def _split_rows(answer: Answer, labels: Sequence[str]) -> list[Reply]:
+    """The replies to requests in row format, whose rows the answer has one after the other."""
+    parts, finite = _parts(answer, len(labels))
+    return [Reply(200, encode_json({"predictions": _rows_of(part)}, finite=finite)) for part in parts]
+
+
+def _split_columns(answer: Answer, labels: Sequence[str]) -> list[Reply]:
+    """As `_split_rows`, in column format."""
+    parts, finite = _parts(answer, len(labels))
+    return [Reply(200, encode_json({"outputs": _unnamed(part)}, finite=finite)) for part in parts]
+
+
+def _parts(answer: Answer, count: int) -> tuple[list[dict[str, Any]], bool]:
+    """The outputs of each of `count` requests as lists, and whether JSON itself has all their numbers."""
     columns, finite = _written(answer)
     size = answer.rows // count
-    parts = ({name: column[at : at + size] for name, column in columns.items()} for at in range(0, answer.rows, size))
-    return [Reply(200, encode_json({"predictions": _rows_of(part)}, finite=finite)) for part in parts]
+    starts = range(0, answer.rows, size)
+    return [{name: column[at : at + size] for name, column in columns.items()} for at in starts], finite
 
 
 def predict_body(data: Mapping[str, Any]) -> Predict:
@@ -129,9 +142,11 @@ def _rows(instances: Any) -> Mapping[str, Array]:
     return JsonRows(tuple(names), instances)
 
 
-def _columns(inputs: Any) -> dict[str, Array]:
+def _columns(inputs: Any) -> Mapping[str, Array]:
     if not isinstance(inputs, dict) or is_base64(inputs):
         return {UNNAMED: to_array("inputs", inputs)}
+    if is_columns(list(inputs.values())):
+        return JsonColumns(inputs)
     return {name: to_array(name, column) for name, column in inputs.items()}
 
 
@@ -142,8 +157,11 @@ def encode_outputs(answer: Answer, *, row_format: bool) -> bytes:
     columns, finite = _written(answer)
     if row_format:
         return encode_json({"predictions": _rows_of(columns)}, finite=finite)
-    single = next(iter(columns.values())) if len(columns) == 1 else None
-    return encode_json({"outputs": columns if single is None else single}, finite=finite)
+    return encode_json({"outputs": _unnamed(columns)}, finite=finite)
+
+
+def _unnamed(columns: dict[str, Any]) -> Any:
+    return next(iter(columns.values())) if len(columns) == 1 else columns
 
 
 def _written(answer: Answer) -> tuple[dict[str, Any], bool]:
