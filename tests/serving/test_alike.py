@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carrara.models.columns import as_matrix
+from carrara.core.named_columns import as_matrix
 from carrara.models.signature import Signature, TensorSpec
 from carrara.serving.contract import Endpoint, Target
 from carrara.serving.folder_predictor import FolderPredictor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,10 +27,17 @@ def new_id() -> str:
 def new_ids(count: int) -> list[str]:
     """`count` UUIDv7 of this moment."""
     stamp = f"{time.time_ns() // 1_000_000:012x}"
-    head, noise = f"{stamp[:8]}-{stamp[8:]}-7", os.urandom(10 * count).hex()
+    head, noise = f"{stamp[:8]}-{stamp[8:]}-7", _NOISE.randbytes(10 * count).hex()
     cut = (noise[start : start + 20] for start in range(0, 20 * count, 20))
     return [f"{head}{one[:3]}-{_VARIANT[one[3]]}{one[4:7]}-{one[7:19]}" for one in cut]
 
+
+_NOISE = random.Random()
+"""Of our own, so that no seed that a user sets makes names come again. Unlike `os.urandom` it keeps the interpreter's
+lock, for which a busy server may have to wait milliseconds."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_NOISE.seed)
 
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 """The first digit of the fourth group holds two random bits beside the variant."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,13 @@ from carrara.features.windows import Events
 Array = np.ndarray[Any, Any]
 
 _STAMP = struct.Struct("<qq")
-_NEVER = (-(1 << 63), -(1 << 63))
+
+NO_TIME: int = np.iinfo(np.int64).min
+"""How NumPy writes a missing time."""
+
+_NEVER = (NO_TIME, NO_TIME)
+_NEVER_KNOWN: int = np.iinfo(np.int64).max
+_NAN, _NO_TEXT = struct.pack("<d", float("nan")), struct.pack("<i", -1)
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,11 @@ class RowLayout:
     def fixed(self) -> int:
         """The bytes of the part that every row has."""
         return 8 * (2 + len(self.numbers))
+
+    @property
+    def nothing(self) -> bytes:
+        """A row that became known never, and has no values."""
+        return _STAMP.pack(NO_TIME, _NEVER_KNOWN) + _NAN * len(self.numbers) + _NO_TEXT * len(self.texts)
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,29 @@ def unpack_rows(layout: RowLayout, rows: Sequence[bytes | None]) -> UnpackedRows
     numbers = np.frombuffer(fixed, "<f8").reshape(len(rows), 2 + len(layout.numbers))
     times = numbers.view("<i8")
     return UnpackedRows(there, times[:, 0], times[:, 1], numbers[:, 2:], _texts(layout, found) if layout.texts else {})
+
+
+def side_by_side(layouts: Sequence[RowLayout], rows: Sequence[Sequence[bytes | None]]) -> Array:
+    """The fixed parts of several views' rows beside each other, float64 of shape (rows, all of a row's parts).
+
+    A part that is not there became known never.
+    """
+    parts = [_fixed(layout, some) for layout, some in zip(layouts, rows, strict=True)]
+    data = b"".join(parts[0] if len(parts) == 1 else chain.from_iterable(zip(*parts, strict=True)))
+    return np.frombuffer(data, "<f8").reshape(len(parts[0]), sum(layout.fixed for layout in layouts) // 8)
+
+
+def _fixed(layout: RowLayout, rows: Sequence[bytes | None]) -> Sequence[bytes]:
+    nothing = layout.nothing if None in rows else b""
+    if layout.texts:
+        return [(nothing if row is None else row)[: layout.fixed] for row in rows]
+    return [nothing if row is None else row for row in rows]
+
+
+def unpack_texts(layout: RowLayout, rows: Sequence[bytes | None]) -> dict[str, Array]:
+    """The texts of rows, None where there is none."""
+    nothing = layout.nothing if None in rows else b""
+    return _texts(layout, [nothing if row is None else row for row in rows])
 
 
 def _tails(layout: RowLayout, frame: pl.DataFrame) -> Iterator[bytes]:

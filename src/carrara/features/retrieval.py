@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from carrara.core.clock import duration, microseconds
 from carrara.core.columns import UTC_TIME
-from carrara.core.errors import DataError, RequestError
+from carrara.core.errors import DataError
 from carrara.core.html import html_table
 from carrara.core.stages import stage
 from carrara.features.aggregates import AggregateView
@@ -21,17 +20,15 @@ from carrara.features.entities import Entity, key_bytes
 from carrara.features.fallback import FallbackReader
 from carrara.features.on_demand import OnDemandView, run_on_demand
 from carrara.features.online import Rows, online_table, read_mark
-from carrara.features.packing import RowLayout, unpack_events, unpack_rows
+from carrara.features.packing import NO_TIME, unpack_events
 from carrara.features.request import as_request
 from carrara.features.service import Policy, ResolvedFeatures
+from carrara.features.stored_views import StoredViews
 from carrara.features.views import FeatureView
 from carrara.features.windows import window_values
 from carrara.storage.online.base import OnlineStore
 
 Array = np.ndarray[Any, Any]
-NO_TIME: int = np.iinfo(np.int64).min
-"""How NumPy writes a missing time."""
-
 _MICROSECONDS_A_DAY = 86_400_000_000
 _MOST_SHOWN = 50
 
@@ -40,6 +37,7 @@ _MOST_SHOWN = 50
 class FeatureValues(Mapping[str, Array]):
     """Feature columns by `view:feature`, one value a row: float64 with NaN for missing, objects for texts.
 
+    The `columns` are one matrix (`Columns`) where all of them are stored numbers.
     `event_times` has each feature view's event time of each row in microseconds (NO_TIME where it has none);
     `fallbacks` names the views for which the online store did not answer, with the policy that was taken.
     """
@@ -110,31 +108,46 @@ class Retriever:
         microseconds): a row that became known later, or is older than the view's TTL, is missing. Raises
         RequestError where a policy is to fail, and StorageError where the store does not answer.
         """
-        found: dict[str, Array] = {}
-        times: dict[str, Array] = {}
         fallbacks: dict[str, str] = {}
-        for source in self._sources:
-            with stage("features.view", view=source.view.name):
-                wanted = key_bytes(keys, source.entity.keys)
-                if isinstance(source, _EventSource):
-                    # An entity's events may be many: each is read and unpacked once.
-                    codes = {key: code for code, key in enumerate(dict.fromkeys(wanted))}
-                    rows, fallback = self._reader.read(source.table, list(codes))
-                    places = np.fromiter((codes[key] for key in wanted), np.int64, len(wanted))
-                    found.update(source.columns(rows, places, at, known=fallback != "default"))
-                else:
-                    rows, fallback = self._reader.read(source.table, wanted)
-                    columns, event_times = source.columns(rows, at, Policy() if fallback else self.service.policy)
-                    found.update(columns)
-                    times[source.view.name] = event_times
-            if fallback:
-                fallbacks[source.view.name] = fallback
+        found, times = self._stored(keys, at, fallbacks)
+        others: dict[str, Array] = {}
+        for source in self._events:
+            others |= self._of_events(source, keys, at, fallbacks)
+        if others or self.service.on_demand:
+            found = {**found, **others}
         for on_demand in self.service.on_demand:
             with stage("features.view", view=on_demand.name):
-                found.update(self._on_demand(on_demand, keys, request, found))
-        if not self._is_in_order:
+                found = {**found, **self._on_demand(on_demand, keys, request, found)}
+        if tuple(found) != self.service.features:
             found = {name: found[name] for name in self.service.features}
         return FeatureValues(found, times, fallbacks)
+
+    def _stored(
+        self, keys: Mapping[str, Array], at: Array, fallbacks: dict[str, str]
+    ) -> tuple[Mapping[str, Array], dict[str, Array]]:
+        """The columns and the event times of the feature views; notes in `fallbacks` which were not answered for."""
+        rows, policies = [], []
+        for view, table, names in self._tables:
+            with stage("features.view", view=view.name):
+                some, fallback = self._reader.read(table, key_bytes(keys, names))
+            rows.append(some)
+            policies.append(Policy() if fallback else self.service.policy)
+            if fallback:
+                fallbacks[view.name] = fallback
+        return self._views.columns(rows, at, policies) if rows else ({}, {})
+
+    def _of_events(
+        self, source: _EventSource, keys: Mapping[str, Array], at: Array, fallbacks: dict[str, str]
+    ) -> dict[str, Array]:
+        with stage("features.view", view=source.view.name):
+            # An entity's events may be many: each is read and unpacked once.
+            wanted = key_bytes(keys, source.entity.keys)
+            codes = {key: code for code, key in enumerate(dict.fromkeys(wanted))}
+            rows, fallback = self._reader.read(source.table, list(codes))
+            if fallback:
+                fallbacks[source.view.name] = fallback
+            places = np.fromiter((codes[key] for key in wanted), np.int64, len(wanted))
+            return source.columns(rows, places, at, known=fallback != "default")
 
     def _on_demand(
         self, view: OnDemandView, keys: Mapping[str, Array], request: Mapping[str, Array], found: Mapping[str, Array]
@@ -145,20 +158,21 @@ class Retriever:
         return {f"{view.name}:{name}": column for name, column in run_on_demand(view, columns).items()}
 
     @cached_property
-    def _sources(self) -> tuple[_RowSource | _EventSource, ...]:
-        return tuple(
-            _EventSource(view, entity, online_table(view, entity))
-            if isinstance(view, AggregateView)
-            else _RowSource(view, entity, online_table(view, entity), RowLayout.of(view))
-            for view, entity in self.service.stored
-        )
+    def _tables(self) -> list[tuple[FeatureView, str, tuple[str, ...]]]:
+        """The feature views, with where their rows are, and by which keys."""
+        stored = self.service.stored
+        return [(v, online_table(v, e), e.keys) for v, e in stored if not isinstance(v, AggregateView)]
 
     @cached_property
-    def _is_in_order(self) -> bool:
-        """Whether what is read is the service's features, and in their order."""
-        read = [name for source in self._sources for name in source.names]
-        made = [f"{view.name}:{name}" for view in self.service.on_demand for name in view.feature_types]
-        return (*read, *made) == self.service.features
+    def _views(self) -> StoredViews:
+        return StoredViews(tuple(view for view, _, _ in self._tables), self.service.features)
+
+    @cached_property
+    def _events(self) -> list[_EventSource]:
+        stored = self.service.stored
+        return [
+            _EventSource(v, entity, online_table(v, entity)) for v, entity in stored if isinstance(v, AggregateView)
+        ]
 
     @cached_property
     def _whole_numbers(self) -> dict[str, bool]:
@@ -177,58 +191,6 @@ class Retriever:
 
 
 @dataclass(frozen=True)
-class _RowSource:
-    """A feature view as it is read: all that does not change from call to call."""
-
-    view: FeatureView
-    entity: Entity
-    table: str
-    layout: RowLayout
-
-    def columns(self, rows: Rows, at: Array, policy: Policy) -> tuple[dict[str, Array], Array]:
-        unpacked = unpack_rows(self.layout, rows)
-        known = unpacked.there & (unpacked.known_at <= at)
-        fresh = known if self._ttl is None else known & (at - unpacked.event_times <= self._ttl)
-        if policy.missing == "fail" and not known.all():
-            raise RequestError(f"feature view '{self.view.name}' has nothing for row {int(known.argmin())}")
-        if policy.expired == "fail" and not (fresh | ~known).all():
-            raise RequestError(
-                f"what feature view '{self.view.name}' has for row {int((fresh | ~known).argmin())} has expired",
-                hint=f"Its TTL is {self.view.ttl}: is it brought up to date? carrara feature status {self.view.name}",
-            )
-        given = known if policy.expired == "stale" else fresh
-        if given.all() and not self._defaults:
-            numbers, times = unpacked.numbers, unpacked.event_times
-        else:
-            numbers = np.where(given[:, None], unpacked.numbers, np.nan)
-            times = np.where(given, unpacked.event_times, NO_TIME)
-        columns = dict(zip(self._numbers, numbers.T, strict=True))
-        for name, texts in unpacked.texts.items():
-            columns[f"{self.view.name}:{name}"] = _where(given, texts)
-        for name, default in self._defaults.items():
-            columns[name] = _with_default(columns[name], default)
-        return columns, times
-
-    @cached_property
-    def _ttl(self) -> int | None:
-        return None if self.view.ttl is None else microseconds(duration(self.view.ttl))
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The features in the order of `columns`."""
-        return (*self._numbers, *(f"{self.view.name}:{name}" for name in self.layout.texts))
-
-    @cached_property
-    def _numbers(self) -> tuple[str, ...]:
-        return tuple(f"{self.view.name}:{name}" for name in self.layout.numbers)
-
-    @cached_property
-    def _defaults(self) -> dict[str, bool | float | str]:
-        declared = self.view.declared.items()
-        return {f"{self.view.name}:{name}": f.default for name, f in declared if f.default is not None}
-
-
-@dataclass(frozen=True)
 class _EventSource:
     """An aggregate view as it is read."""
 
@@ -236,27 +198,11 @@ class _EventSource:
     entity: Entity
     table: str
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The features in the order of `columns`."""
-        return tuple(f"{self.view.name}:{name}" for name in self.view.feature_types)
-
     def columns(self, rows: Rows, places: Array, at: Array, *, known: bool) -> dict[str, Array]:
         """The features at `places` among the rows; none where nothing is known, since no events are not 0 events."""
         values = window_values(self.view, unpack_events(self.view.columns, rows), places, at)
         nothing = np.full(len(places), np.nan)
         return {f"{self.view.name}:{name}": values[name] if known else nothing for name in self.view.feature_types}
-
-
-def _with_default(values: Array, default: bool | float | str) -> Array:
-    missing = np.array([value is None for value in values]) if values.dtype == object else np.isnan(values)
-    return np.where(missing, default, values)
-
-
-def _where(given: Array, texts: Array) -> Array:
-    found = texts.copy()
-    found[~given] = None
-    return found
 
 
 def _as_times(values: Array) -> pl.Series:

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from carrara.core.errors import RequestError, did_you_mean
-from carrara.models.columns import Columns
+from carrara.core.named_columns import Columns
 
 if TYPE_CHECKING:
     import polars as pl

@@ -17,6 +17,7 @@ from polars import selectors
 
 from carrara.core.arrays import array_column
 from carrara.core.columns import UTC_TIME
+from carrara.core.named_columns import Columns
 from carrara.models.signature import QUERY_ID
 
 Array = np.ndarray[Any, Any]
@@ -131,6 +132,9 @@ def _columns(parts: Sequence[Mapping[str, Array]], *, single: bool) -> dict[str,
     """Each column of parts with the same columns; of `single` parts every array has one row."""
     if len(parts) == 1:
         return dict(parts[0])
+    matrices = [part.matrix for part in parts if isinstance(part, Columns) and [*part] == [*parts[0]]]
+    if len(matrices) == len(parts):
+        return dict(zip(parts[0], np.ascontiguousarray(np.concatenate(matrices).T), strict=True))
     of_type: dict[Any, list[str]] = defaultdict(list)
     for name, values in parts[0].items():
         of_type[values.dtype, values.ndim].append(name)

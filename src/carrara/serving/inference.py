@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from carrara.core.errors import CarraraError, NotFoundError, RequestError, did_you_mean
+from carrara.core.named_columns import Batch
 from carrara.core.stages import Stage, stage_of, watched
-from carrara.models.columns import Batch
 from carrara.serving.access_log import Subject
 from carrara.serving.contract import Choice, Prediction, Predictor
 from carrara.serving.limits import NO_LIMITS, Limits

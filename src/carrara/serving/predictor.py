@@ -64,7 +64,7 @@ class ModelPredictor:
             raise NotFoundError("signature", name, self.signatures, where=f"{self.model}@{self.version}")
         if name == DEFAULT_SIGNATURE:
             rows = self._servable.signature.check(inputs, f"{self.model}@{self.version}")
-            return self._answered(name, rows, inputs, {}, {}, {})
+            return self._answered(name, rows, inputs, inputs, {}, {}, {})
         return self._by_entities(inputs)
 
     def read_features(self, entities: Any) -> FeatureValues:
@@ -95,7 +95,7 @@ class ModelPredictor:
         given = {EVENT_TIME: at, PREDICTION_ID: full[PREDICTION_ID]}
         if self._query is not None:
             given[QUERY_ID] = full[self._query] if self._query in full else full[QUERY_ID]
-        return self._answered(ENTITIES_SIGNATURE, rows, features, keys, request, given)
+        return self._answered(ENTITIES_SIGNATURE, rows, features.columns, features, keys, request, given)
 
     def _with_defaults(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         rows = len(next(iter(inputs.values()))) if inputs else 0
@@ -123,13 +123,14 @@ class ModelPredictor:
         self,
         name: str,
         rows: int,
+        inputs: Mapping[str, Array],
         features: Mapping[str, Array],
         keys: Mapping[str, Array],
         request: Mapping[str, Array],
         given: Mapping[str, Array],
     ) -> Prediction:
         with stage("model.run", rows=rows):
-            outputs = self._servable.run(features)
+            outputs = self._servable.run(inputs)
         record = LoggedPredictions(
             model=self.model,
             version=self.version,

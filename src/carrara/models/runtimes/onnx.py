@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from carrara.core.errors import DataError
-from carrara.models.columns import as_matrix
+from carrara.core.named_columns import as_matrix
 from carrara.models.runtimes.base import TRANSFORMS, Servable, Tensors
 from carrara.models.signature import DEFAULT_SIGNATURE, NUMPY_TYPES, Signature, TensorSpec
 

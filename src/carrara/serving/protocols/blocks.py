@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
-from carrara.models.columns import Columns
+from carrara.core.named_columns import Columns
 from carrara.serving.inference import Answer, Array, Request, rows_of
 from carrara.serving.protocols.layouts import Layout
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from carrara.core.clock import microseconds, parse_time
 from carrara.core.errors import CarraraError, RequestError
-from carrara.models.columns import Columns
+from carrara.core.named_columns import Columns
 from carrara.models.signature import NUMPY_TYPES, Signature
 from carrara.serving.protocols.json_columns import JsonColumns
 from carrara.serving.protocols.json_rows import JsonRows

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeGuard
 
 import numpy as np
 
-from carrara.models.columns import Batch, Columns
+from carrara.core.named_columns import Batch, Columns
 from carrara.serving.protocols.json_tensors import to_array
 from carrara.serving.protocols.tensors import Array
 

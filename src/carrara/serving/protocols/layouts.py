@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from carrara.models.columns import Columns
+from carrara.core.named_columns import Columns
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from carrara.core.errors import RequestError
-from carrara.models.columns import Columns, as_matrix
+from carrara.core.named_columns import Columns, as_matrix
 from carrara.models.signature import Signature, TensorSpec
 from carrara.serving.protocols.coercion import coerced
 from carrara.serving.protocols.json_rows import JsonRows
