@@ -11,6 +11,7 @@ import pytest
 
 from carrara.core.errors import DataError, TrainingError
 from carrara.data.splits import TimeSplit
+from carrara.models.learned.parameters import told_parameters
 from carrara.models.runtimes.base import open_servable
 from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.cluster.team import Team
@@ -136,6 +137,11 @@ def test_a_net_of_images_learns_and_is_served_images(tmp_path, name):
     found = served(made, tmp_path)
     assert np.mean((found > 0.5) == PARTS["test"]["lower"].to_numpy()) > 0.95
     assert made.importance == {"v:image": pytest.approx(1)}
+    told = told_parameters(made.learned)  # without the framework, by the names that it gives them
+    assert (told["kind"], told["parameters"]) == ("net", made.summary["parameters"])
+    layers = {one["layer"]: one["shape"] for one in told["layers"]}
+    (kernel,) = (shape for layer, shape in layers.items() if layer.endswith(("convolution.weight", "conv2d/kernel")))
+    assert sorted(kernel) == [1, 3, 3, 4]
 
 
 @pytest.mark.parametrize("name", ["torch", pytest.param("keras", marks=pytest.mark.slow)])

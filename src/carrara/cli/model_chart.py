@@ -49,7 +49,7 @@ def parameters(
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """What a version has learned, read without its framework: coefficients, layers, or trees."""
+    """What a version has learned, read without its framework: coefficients, centres, layers, or trees."""
     with open_workspace(workspace) as ws:
         found = ws.models.parameters(address, node=node)
     if as_json:
@@ -59,6 +59,10 @@ def parameters(
         outputs = outputs if len(found["intercepts"]) > 1 else ["coefficient"]
         rows = [(one["column"], *one["coefficients"]) for one in found["coefficients"]]
         print_table(["column", *outputs], [("(intercept)", *found["intercepts"]), *rows])
+    elif found["kind"] == "clusters":
+        clusters = [f"cluster {number}" for number in range(len(found["rows"]))]
+        rows = [(one["column"], *one["centres"]) for one in found["centres"]]
+        print_table(["column", *clusters], [("(rows)", *found["rows"]), *rows])
     elif found["kind"] == "net":
         print_table(
             ["layer", "shape", "parameters", "mean", "std", "least", "greatest"],

@@ -33,6 +33,7 @@ _SECTIONS = (
     ("fairness", "Groups", "fairness"),
     ("segments", "Segments", "segments"),
     ("features", "Features", "features"),
+    ("nodes", "Nodes", "nodes"),
     ("learned", "Learned", "learned"),
     ("trees", "Trees", "trees"),
     ("datasets", "Data", "datasets"),
@@ -49,7 +50,7 @@ def render_report(
     learned: Mapping[str, Any] | None = None,
     champion: Mapping[str, Any] | None = None,
 ) -> str:
-    """The HTML page of a model record, with some of its trees, or the coefficients or layers that it has `learned`, and
+    """The HTML page of a model record, with some of its trees, or the coefficients, centres or layers that it has `learned`, and
     beside the record of the `champion`; what is missing in the record is left out of the page.
 
     The page loads nothing, runs nothing but the slider of thresholds, and every value in it is escaped. Raises
@@ -102,6 +103,7 @@ def _view(record: Mapping[str, Any]) -> dict[str, Any]:
         "script": markup.Markup(script),
         "script_digest": f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}",
         "slice_metrics": list(dict.fromkeys(name for one in slices for name in one.get("metrics") or {})),
+        "nodes": (record.get("parameters") or {}).get("nodes") or [],
         "features": features,
         "most_important": max((feature.get("importance") or 0.0 for feature in features), default=0.0),
         "gates": record.get("gates") or {},
@@ -125,9 +127,9 @@ def _thresholds(charts: Mapping[str, Any]) -> str:
 
 
 def _learned(learned: Mapping[str, Any] | None) -> dict[str, Any]:
-    if not learned or learned.get("kind") not in ("linear", "net"):
+    if not learned or learned.get("kind") not in ("linear", "clusters", "net"):
         return {}
-    if learned["kind"] == "net":
+    if learned["kind"] != "linear":
         return {"learned": learned}
     first = [abs(one["coefficients"][0]) for one in learned["coefficients"]]
     names = learned["classes"] if len(learned["intercepts"]) > 1 else ["Coefficient"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ from carrara.models.learned.forest import Array, Floats
 
 SHAPE = "net.json"
 """The file beside the weights: which columns are numbers, which are embedded, and how numbers are scaled back."""
+
+NAMES = "layers.json"
+"""The file beside the weights of an architecture of one's own: how each of them is called."""
 
 _BINS = 24
 
@@ -48,17 +51,14 @@ class Net:
         named = [(f"embedding {number}", table) for number, table in enumerate(self.embeddings, start=1)]
         for number, (matrix, offsets) in enumerate(self.dense, start=1):
             named += [(f"dense {number}", matrix), (f"dense {number} offsets", offsets)]
-        layers = [{"layer": name, **_told(weights)} for name, weights in named]
-        return {"kind": "net", "parameters": sum(one["parameters"] for one in layers), "layers": layers}
+        return _layers(named)
 
 
 def read_net(learned: Mapping[str, bytes]) -> Net | None:
     """The net among the learned files of a version, None where there is none."""
     if "learned.npz" not in learned or SHAPE not in learned:
         return None
-    shape = msgspec.json.decode(learned[SHAPE])
-    with np.load(io.BytesIO(learned["learned.npz"]), allow_pickle=False) as file:
-        weights = [file[f"arr_{number}"] for number in range(len(file.files))]
+    shape, weights = msgspec.json.decode(learned[SHAPE]), read_weights(learned)
     categories = tuple((int(place), int(size)) for place, size in shape["categories"])
     tables, dense = weights[: len(categories)], weights[len(categories) :]
     return Net(
@@ -69,6 +69,26 @@ def read_net(learned: Mapping[str, bytes]) -> Net | None:
         mean=float(shape["mean"]),
         std=float(shape["std"]),
     )
+
+
+def told_weights(learned: Mapping[str, bytes]) -> dict[str, Any] | None:
+    """The weights of an architecture of one's own, by their names; None where there are none."""
+    if "learned.npz" not in learned:
+        return None
+    weights = read_weights(learned)
+    names = msgspec.json.decode(learned[NAMES]) if NAMES in learned else [f"weights {n}" for n in range(len(weights))]
+    return _layers(list(zip(names, weights, strict=True)))
+
+
+def read_weights(learned: Mapping[str, bytes]) -> list[Array]:
+    """The arrays that a net has learned, in its own order."""
+    with np.load(io.BytesIO(learned["learned.npz"]), allow_pickle=False) as file:
+        return [file[f"arr_{number}"] for number in range(len(file.files))]
+
+
+def _layers(named: Sequence[tuple[str, Array]]) -> dict[str, Any]:
+    layers = [{"layer": name, **_told(weights)} for name, weights in named]
+    return {"kind": "net", "parameters": sum(one["parameters"] for one in layers), "layers": layers}
 
 
 def _told(weights: Array) -> dict[str, Any]:

@@ -8,16 +8,20 @@ from typing import Any
 import msgspec
 
 from carrara.core.errors import CarraraError
+from carrara.models.learned.centres import read_centres
 from carrara.models.learned.forest import read_forest
 from carrara.models.learned.linear import read_linear
-from carrara.models.learned.net import read_net
+from carrara.models.learned.net import read_net, told_weights
 
 
 def told_parameters(learned: Mapping[str, bytes]) -> dict[str, Any]:
-    """Coefficients, layers, or how many trees; of an estimator of scikit-learn what was fitted; else the files."""
-    model = read_linear(learned) or read_net(learned)
+    """Coefficients, centres, layers, or how many trees; of an estimator of scikit-learn what was fitted; else the
+    files."""
+    model = read_linear(learned) or read_centres(learned) or read_net(learned)
     if model is not None:
         return model.as_dict()
+    if (weights := told_weights(learned)) is not None:
+        return weights
     files = {name: len(data) for name, data in learned.items()}
     try:
         forest = read_forest(learned)
@@ -32,11 +36,6 @@ def told_parameters(learned: Mapping[str, bytes]) -> dict[str, Any]:
             "outputs": len(forest.base),
         }
     saved = learned.get("learned.json")
-    return (
-        {"kind": "estimator", "learned": msgspec.json.decode(saved), "files": files}
-        if saved
-        else {
-            "kind": "files",
-            "files": files,
-        }
-    )
+    if saved:
+        return {"kind": "estimator", "learned": msgspec.json.decode(saved), "files": files}
+    return {"kind": "files", "files": files}

@@ -61,6 +61,9 @@ class Net(Protocol):
     def weights(self) -> list[Array]:
         """What is learned; of a net of dense layers embeddings, then of each layer the matrix (in, out) and offsets."""
 
+    def names(self) -> list[str]:
+        """How the framework calls each of the weights."""
+
     def begin_with(self, weights: Sequence[Array]) -> None:
         """Take weights, as `weights` gives them."""
 

@@ -167,6 +167,9 @@ class _KerasNet:
     def weights(self) -> list[Array]:
         return [variable.numpy().copy() for variable in self._learned()]
 
+    def names(self) -> list[str]:
+        return [str(variable.path) for variable in self._learned()]
+
     def begin_with(self, weights: Sequence[Array]) -> None:
         for variable, values in zip(self._learned(), weights, strict=True):
             variable.assign(values)

@@ -11,6 +11,7 @@ import numpy as np
 
 from carrara.core.digests import digest_function
 from carrara.evaluation.metrics import Kind
+from carrara.models.learned.net import NAMES
 from carrara.models.learned.net import SHAPE as NET_SHAPE
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Array, Fitted, Part, Task
@@ -18,7 +19,6 @@ from carrara.training.trainers.blocks import blocks_of
 from carrara.training.trainers.device import check_device
 from carrara.training.trainers.epochs import MARGINS, Net, Scale, packed, run_epochs
 from carrara.training.trainers.net_graph import answer_graph
-from carrara.training.trainers.shape import Shape
 from carrara.training.transforms.graph import joined
 
 _ROWS_AT_ONCE = 65_536
@@ -74,7 +74,7 @@ def fit_net(trainer: NetTrainer, net: Net, train: Part, validation: Part, task: 
         to_onnx=lambda: joined(net.graph(), answer_graph(scale, task), MARGINS, "net/"),
         format=net.format,
         to_native=lambda: net.native(scale),
-        learned={"learned.npz": packed(learned), **_described(net.shape, scale)},
+        learned={"learned.npz": packed(learned), **_described(net, scale)},
         importance=_importance(net, Part(validation.features, scale.down(validation.labels)), task),
         curve=curve,
         summary={"parameters": sum(weight.size for weight in learned), "epochs": len(curve["train"])},
@@ -82,10 +82,11 @@ def fit_net(trainer: NetTrainer, net: Net, train: Part, validation: Part, task: 
     )
 
 
-def _described(shape: Shape | None, scale: Scale) -> dict[str, bytes]:
-    """What the weights of dense layers are of, so that they can be read without the framework."""
+def _described(net: Net, scale: Scale) -> dict[str, bytes]:
+    """What the weights are of, so that they can be read without the framework."""
+    shape = net.shape
     if shape is None:
-        return {}
+        return {NAMES: msgspec.json.encode(net.names())}
     named = {"numbers": shape.numbers, "categories": shape.categories, "layers": shape.layers}
     return {NET_SHAPE: msgspec.json.encode({**named, "mean": scale.mean, "std": scale.std})}
 

@@ -186,6 +186,10 @@ class _TorchNet:
     def weights(self) -> list[Array]:
         return [self._turned(n, whole(one)).copy() for n, one in enumerate(self._tensors())]
 
+    def names(self) -> list[str]:
+        named = (*self._module.named_parameters(), *self._module.named_buffers())
+        return [name for name, _ in named]
+
     def begin_with(self, weights: Sequence[Array]) -> None:
         with self._torch.no_grad():
             for number, (one, values) in enumerate(zip(self._tensors(), weights, strict=True)):
