@@ -50,8 +50,8 @@ def render_report(
     learned: Mapping[str, Any] | None = None,
     champion: Mapping[str, Any] | None = None,
 ) -> str:
-    """The HTML page of a model record, with some of its trees, or the coefficients, centres or layers that it has `learned`, and
-    beside the record of the `champion`; what is missing in the record is left out of the page.
+    """The HTML page of a model record, with some of its trees, or the coefficients, centres or layers that it has
+    `learned`, and beside the record of the `champion`; what is missing in the record is left out of the page.
 
     The page loads nothing, runs nothing but the slider of thresholds, and every value in it is escaped. Raises
     MissingExtra when the libraries of `carrara[report]` are not installed.
