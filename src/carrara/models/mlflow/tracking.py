@@ -131,8 +131,8 @@ def _run_of_files(folder: Path) -> TrackedRun:
         experiment=str(above.get("name") or ""),
         user=tags.get("mlflow.user") or str(told.get("user_id") or ""),
         status={1: "running", 2: "scheduled", 3: "finished", 4: "failed", 5: "killed"}.get(told.get("status") or 0, ""),
-        started_at=_moment(told.get("start_time")),
-        ended_at=_moment(told.get("end_time")),
+        started_at=moment(told.get("start_time")),
+        ended_at=moment(told.get("end_time")),
         params=dict(_texts(folder / "params")),
         metrics={name: float(value) for name, value in last},
         tags=tags,
@@ -205,8 +205,8 @@ def _run_of_tables(connection: sqlite3.Connection, row: Any) -> TrackedRun:
         experiment=experiment["name"] if experiment else "",
         user=tags.get("mlflow.user") or str(row["user_id"] or ""),
         status=str(row["status"] or "").lower(),
-        started_at=_moment(row["start_time"]),
-        ended_at=_moment(row["end_time"]),
+        started_at=moment(row["start_time"]),
+        ended_at=moment(row["end_time"]),
         params=pairs("params"),
         metrics=pairs("latest_metrics"),
         tags=tags,
@@ -238,7 +238,7 @@ def _named(model: TrackedModel, registered: Iterable[tuple[str, str, str]]) -> T
     return replace(model, addresses=(*mine, *model.addresses))
 
 
-def _moment(milliseconds: Any) -> datetime | None:
+def moment(milliseconds: Any) -> datetime | None:
     return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
 
 
