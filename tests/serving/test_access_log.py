@@ -140,7 +140,7 @@ def test_what_is_refused_at_overload_or_given_up_by_its_client_is_told(tmp_path,
         ask = channel.unary_unary(wire.PREDICT)
         first = ask.future(data, timeout=20)
         assert predictor.entered.wait(20)
-        late = ask.future(data, timeout=0.05)
+        late = ask.future(data, timeout=1)  # It has to be on its way before that.
         assert late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         others = [ask.future(data, timeout=20) for _ in range(5)]
         hold.set()

@@ -102,6 +102,24 @@ def test_within_a_budget_the_rest_is_loaded_when_it_is_asked_and_what_was_asked_
     assert "memory" in house.gone[0][1]
 
 
+def test_who_asks_for_what_has_to_go_while_its_successor_is_loaded_waits_as_well():
+    asked = []
+
+    class Asks(House):
+        def _load(self, target: Target) -> Doubling:
+            if self.gone:
+                with pytest.raises(BeingLoaded):
+                    self.ask("m0")
+                asked.append(self.manager.is_cold("m0"))
+            return super()._load(target)
+
+    house = Asks(2, memory_bytes=10)
+    with pytest.raises(BeingLoaded):
+        house.ask("m1")
+    house.manager.reconcile()
+    assert (house.loaded(), asked) == ({"m1"}, [True])
+
+
 def test_what_nobody_asks_is_unloaded_and_comes_back_when_it_is_asked():
     house = House(3, idle_seconds=60)
     house.now += 50

@@ -111,7 +111,10 @@ class ModelManager:
                 return
             resident, cold = self._resident(endpoints)
             busy = {name for name, one in self._under_way.items() if not one.done()}
-            for name in {one.endpoint for one in list(self._loaded.slots)} - {one.name for one in resident} - busy:
+            leaving = {one.endpoint for one in list(self._loaded.slots)} - {one.name for one in resident} - busy
+            # Who asks for one of them while the others are loaded waits for it as well.
+            self._cold = self._cold | {name: cold[name] for name in leaving if name in cold}
+            for name in leaving:
                 if name in cold and name in self._loaded.routes:
                     self._tell(endpoints[name], "unloaded", cold[name])
                 self._unload_all(name)
