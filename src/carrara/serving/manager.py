@@ -113,7 +113,7 @@ class ModelManager:
             busy = {name for name, one in self._under_way.items() if not one.done()}
             leaving = {one.endpoint for one in list(self._loaded.slots)} - {one.name for one in resident} - busy
             # Who asks for one of them while the others are loaded waits for it as well.
-            self._cold = self._cold | {name: cold[name] for name in leaving if name in cold}
+            self._cold = {**self._cold, **{name: cold[name] for name in leaving if name in cold}}
             for name in leaving:
                 if name in cold and name in self._loaded.routes:
                     self._tell(endpoints[name], "unloaded", cold[name])
