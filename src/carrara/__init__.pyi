@@ -73,6 +73,7 @@ from .monitoring.notify.log import ToLog as ToLog
 from .monitoring.notify.webhook import Webhook as Webhook
 from .monitoring.sampling import Sampling as Sampling
 from .serving.client import Client as Client
+from .serving.embedded import load_model as load_model
 from .training.feeds import (
     tf_dataset as tf_dataset,
     torch_dataset as torch_dataset,

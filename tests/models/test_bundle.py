@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from carrara.core.errors import CarraraError, CorruptArtifact, DataError, StorageError
-from carrara.models import bundle
-from carrara.models.bundle import FILES, INDEX, export_version, import_version
+from carrara.models import bundle_file
+from carrara.models.bundle import export_version, import_version
+from carrara.models.bundle_file import FILES, INDEX
 from carrara.models.card import model_card
 from carrara.models.registry import list_models, opened, read_record, resolve
 from tiny_models import add_tiny, stores_at
@@ -170,7 +171,7 @@ def test_an_archive_that_unpacks_to_far_more_than_it_says_is_not_unpacked(elsewh
 
 def test_an_archive_of_very_many_files_is_refused(elsewhere, exported, tmp_path, monkeypatch):
     """F11."""
-    monkeypatch.setattr(bundle, "MOST_FILES", 5)
+    monkeypatch.setattr(bundle_file, "MOST_FILES", 5)
     extra = [(f"{FILES}learned/{number}", "") for number in range(6)]
     with pytest.raises(DataError, match="more than 5 files"):
         import_version(elsewhere, forge(exported, tmp_path / "many.carrara", Forged(extra=extra)))

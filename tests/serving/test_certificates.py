@@ -16,9 +16,11 @@ from doubling import Doubling, endpoint
 from pem import certificate, ssl_config
 from servers import publish, served
 
+import carrara
 from carrara.core.errors import ConfigurationError
 from carrara.serving import certificates
 from carrara.serving.certificates import Certificates, Tls, read_pem
+from carrara.serving.client.base import Busy
 from carrara.serving.manager import ModelManager
 from carrara.serving.model_config import read_tls
 from carrara.serving.options import Wire
@@ -121,6 +123,11 @@ def test_a_file_of_pem_texts_encrypts_both_ports_and_clients_must_show_who_they_
         _, outputs = wire.decode_response(over_grpc(server.grpc_port, known, data, **shown))
         assert outputs["y"].tolist() == [6.0]
         assert over_https(server.rest_port, known, shown=(key, known)) == 200
+        for address in (f"grpcs://127.0.0.1:{server.grpc_port}", f"https://127.0.0.1:{server.rest_port}"):
+            with carrara.Client(address, certificates=known, identity=(key, known)) as client:
+                assert client.predict("default", {"x": [2.0]}, timeout=20).outputs["y"].tolist() == [6.0]
+            with carrara.Client(address, certificates=known, retries=0) as stranger, pytest.raises(Busy):
+                stranger.predict("default", {"x": [2.0]})
         with pytest.raises(grpc.RpcError):
             over_grpc(server.grpc_port, known, data)
         with pytest.raises((ssl.SSLError, OSError)):
@@ -128,6 +135,14 @@ def test_a_file_of_pem_texts_encrypts_both_ports_and_clients_must_show_who_they_
         with pytest.raises((OSError, http.client.HTTPException)):
             server.ask("/v2/health/ready")
     assert read_tls(ssl_config(file, key, known, verify=False)).client_ca == b""
+
+
+def test_a_certificate_is_shown_where_it_can_be_and_a_file_that_is_none_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match="is not encrypted"):
+        carrara.Client("grpc://127.0.0.1:1", identity=certificate(tmp_path))
+    for scheme in ("grpcs", "https"):
+        with pytest.raises(ConfigurationError, match="certificates of the client"):
+            carrara.Client(f"{scheme}://127.0.0.1:1", identity=(tmp_path / "nothing", tmp_path / "nothing"))
 
 
 def _eventually(asks) -> None:

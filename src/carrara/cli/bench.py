@@ -11,21 +11,30 @@ from carrara.cli.context import JsonOption
 from carrara.cli.output import print_json, print_table, say
 from carrara.core.errors import DataError
 
+AddressOption = Annotated[
+    str, typer.Option("--address", help="The server: grpc://HOST:PORT, http://HOST:PORT, grpcs://, https://.")
+]
+TokenOption = Annotated[str, typer.Option(envvar="CARRARA_TOKEN", help="An API token.")]
+CertificatesOption = Annotated[Path | None, typer.Option(help="Roots to trust, of a server with TLS.")]
+IdentityOption = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(metavar="KEY CERTIFICATE", help="What to show to a server that verifies its clients: PEM files."),
+]
+
 
 def bench(
     endpoint: Annotated[str, typer.Argument(help="The endpoint.")],
     input: Annotated[Path, typer.Option("--input", "-i", help="Rows to ask for, in turn: CSV or Parquet.")],
-    address: Annotated[
-        str, typer.Option("--address", help="The server: grpc://HOST:PORT, http://HOST:PORT, grpcs://, https://.")
-    ] = "grpc://127.0.0.1:8500",
+    address: AddressOption = "grpc://127.0.0.1:8500",
     connections: Annotated[int, typer.Option("--connections", "-c", min=1, help="How many ask at the same time.")] = 8,
     lasts: Annotated[str, typer.Option("--for", help="How long: 10s, 1m.")] = "10s",
     rate: Annotated[
         float | None, typer.Option(min=0.001, help="Requests a second that are due, whatever the server does.")
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Rows of a request.")] = 1,
-    token: Annotated[str, typer.Option(envvar="CARRARA_TOKEN", help="An API token.")] = "",
-    certificates: Annotated[Path | None, typer.Option(help="Roots to trust, of a server with TLS.")] = None,
+    token: TokenOption = "",
+    certificates: CertificatesOption = None,
+    identity: IdentityOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask an endpoint again and again: in a closed loop, or at a rate; latencies by percentile."""
@@ -33,8 +42,8 @@ def bench(
     from carrara.serving.client import Client
     from carrara.serving.client.bench import measure
 
-    asked = _requests(input, rows)
-    with Client(address, token=token, retries=0, certificates=certificates) as client:
+    asked = requests_of(input, rows)
+    with Client(address, token=token, retries=0, certificates=certificates, identity=identity) as client:
         client.predict(endpoint, asked[0])
         found = measure(
             endpoint,
@@ -56,7 +65,7 @@ def bench(
         say("by " + ", ".join(f"version {version}: {count:,}" for version, count in found.versions.items()))
 
 
-def _requests(path: Path, rows: int) -> list[dict[str, Any]]:
+def requests_of(path: Path, rows: int) -> list[dict[str, Any]]:
     """The columns of each request, from a file of rows."""
     import polars as pl
     from polars.exceptions import PolarsError

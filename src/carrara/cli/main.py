@@ -21,6 +21,7 @@ from carrara.cli import (
     feature,
     forecast,
     gc,
+    golden,
     launch,
     lineage,
     model,
@@ -62,6 +63,7 @@ app.command("replay")(endpoint.replay)
 app.add_typer(endpoint.app, name="endpoint")
 app.command("serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(serve.serve)
 app.command("bench")(bench.bench)
+app.add_typer(golden.app, name="golden")
 app.command("ui")(ui.ui)
 app.command("predict")(endpoint.predict)
 app.command("forecast")(forecast.forecast)

@@ -13,6 +13,7 @@ from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspac
 from carrara.cli.model_chart import chart, parameters
 from carrara.cli.model_compare import compare
 from carrara.cli.model_evaluate import evaluate
+from carrara.cli.model_safety import safety
 from carrara.cli.model_scorecard import scorecard
 from carrara.cli.model_tree import tree
 from carrara.cli.output import TerminalProgress, print_json, print_table, say
@@ -27,6 +28,7 @@ app.command("parameters")(parameters)
 app.command("compare")(compare)
 app.command("evaluate")(evaluate)
 app.command("scorecard")(scorecard)
+app.command("safety")(safety)
 model_registry.add_to(app)
 model_files.add_to(app)
 

@@ -33,13 +33,10 @@ from carrara.models.address import ModelAddress, parse_address
 from carrara.models.record import ModelRecord, check_record_format
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
+from carrara.models.version_files import DEFINITIONS, LEARNED, RECORD, SERVABLE
 from carrara.storage.stores import Stores
 
 KIND = "model"
-RECORD = "record.json"
-DEFINITIONS = "definitions/"
-SERVABLE = "servable/"
-LEARNED = "learned/"
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import polars as pl
 
 from carrara.core.errors import CarraraError, CheckFailed, StorageError
 from carrara.models.approval import blocking
-from carrara.models.registry import SERVABLE, ModelVersion, read_record
+from carrara.models.registry import ModelVersion, read_record
 from carrara.models.runtimes.onnx import Feed, OnnxServable, session
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
+from carrara.models.version_files import SERVABLE
 from carrara.pipelines.scoring import recorded_model, test_rows
 from carrara.serving.warm_up import WARM_UP_FILE, recorded
 from carrara.storage.stores import Stores

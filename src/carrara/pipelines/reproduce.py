@@ -16,14 +16,8 @@ from carrara.data.versions import dataset_version
 from carrara.features.model_features import features_of_model
 from carrara.features.offline import former_table
 from carrara.features.training_set import read_training_set, training_rows
-from carrara.models.registry import (
-    LEARNED,
-    SERVABLE,
-    ModelVersion,
-    read_record,
-    recorded_definitions,
-    resolve,
-)
+from carrara.models.registry import ModelVersion, read_record, recorded_definitions, resolve
+from carrara.models.version_files import LEARNED, SERVABLE
 from carrara.pipelines.continued import begun_with, former_of, unseen
 from carrara.pipelines.out_of_fold import with_folds
 from carrara.pipelines.plan import differences

@@ -12,8 +12,9 @@ from carrara.core.errors import TrainingError
 from carrara.data.rows import Rows
 from carrara.features.model_features import features_of_model
 from carrara.features.service import ResolvedFeatures, definition_digest
-from carrara.models.registry import SERVABLE, ModelVersion, read_record, recorded_definitions, resolve
+from carrara.models.registry import ModelVersion, read_record, recorded_definitions, resolve
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
+from carrara.models.version_files import SERVABLE
 from carrara.storage.stores import Stores
 from carrara.training.model import Model
 from carrara.training.stages import Stage

@@ -18,11 +18,12 @@ from carrara.features.training_set import kept_training_set
 from carrara.models.learned.forest import Array, Forest, read_forest
 from carrara.models.learned.parameters import told_parameters
 from carrara.models.learned.tree_view import RowPath, Seen, TreeView, gain_shares, row_path, view_tree
-from carrara.models.registry import SERVABLE, ModelVersion, learned_files, read_record, recorded_definitions
+from carrara.models.registry import ModelVersion, learned_files, read_record, recorded_definitions
 from carrara.models.runtimes.base import COLUMNS, TRANSFORMS
 from carrara.models.runtimes.onnx import Matrix
 from carrara.models.runtimes.partitioned import INDEX
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
+from carrara.models.version_files import SERVABLE
 from carrara.storage.stores import Stores
 from carrara.training.labels import encoded
 from carrara.training.model import Model

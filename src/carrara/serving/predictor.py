@@ -14,7 +14,7 @@ from carrara.core.identity import new_ids
 from carrara.core.stages import stage
 from carrara.features.model_features import features_of_model
 from carrara.features.retrieval import FeatureValues, Retriever
-from carrara.models.registry import SERVABLE, ModelVersion, open_version, recorded_definitions
+from carrara.models.registry import ModelVersion, open_version, recorded_definitions
 from carrara.models.runtimes.base import Servable
 from carrara.models.signature import (
     DEFAULT_SIGNATURE,
@@ -24,6 +24,7 @@ from carrara.models.signature import (
     QUERY_ID,
     entities_signature,
 )
+from carrara.models.version_files import SERVABLE
 from carrara.monitoring.logged_predictions import LoggedPredictions
 from carrara.serving.contract import Prediction
 from carrara.storage.stores import Stores

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from carrara.serving.contract import Prediction
-from carrara.serving.inference import Answer, Request, rows_of
+from carrara.serving.inference import Request, rows_of
 from carrara.serving.metrics import Metrics
 from carrara.serving.outbox import Outbox
-from carrara.serving.protocols.messages import message
-from carrara.serving.protocols.tensorflow_serving import encode_predict, encode_request
+from carrara.serving.protocols.prediction_logs import LoggedCall, encode_log
 from carrara.serving.warm_up import write_record
 
 Array = np.ndarray[Any, Any]
@@ -129,14 +128,7 @@ class RequestLog:
 
 def _record(kept: _Kept) -> bytes:
     """A PredictionLog of one call: its rows of a run, with the inputs in the types of the signature."""
-    choice, signature = kept.request.choice, kept.prediction.signature_name
     inputs, outputs = kept.of(kept.inputs), kept.of(kept.prediction.outputs)
-    made = message("tensorflow.serving.PredictionLog")()
-    spec = made.log_metadata.model_spec
-    spec.name, spec.version.value, spec.signature_name = choice.endpoint, kept.version, signature
-    made.log_metadata.sampling_config.sampling_rate = kept.logging.share
-    made.log_metadata.timestamp_secs = int(kept.moment)
-    made.predict_log.request.ParseFromString(encode_request(choice.endpoint, inputs, signature))
-    answer = Answer(choice.endpoint, kept.version, signature, outputs)
-    made.predict_log.response.ParseFromString(encode_predict(answer))
-    return bytes(made.SerializeToString())
+    endpoint, signature = kept.request.choice.endpoint, kept.prediction.signature_name
+    call = LoggedCall(endpoint, kept.version, signature, inputs, outputs)
+    return encode_log(call, seconds=kept.moment, share=kept.logging.share)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from carrara.core.definitions import Definitions
+from carrara.core.errors import NotFoundError
 from carrara.core.names import check_name
 from carrara.core.progress import Progress
 from carrara.metadata.aliases import current_aliases, move_alias
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from carrara.evaluation.slicing import Sliced
     from carrara.models.notebook import Charts, Record
     from carrara.models.registry import ModelVersion
+    from carrara.monitoring.safety import Safety
     from carrara.monitoring.scorecard import Scorecard
     from carrara.pipelines.comparison import Comparison
     from carrara.pipelines.evaluate_version import VersionEvaluation
@@ -187,6 +189,18 @@ class Models:
         ws, version = self.workspace, self.get(address)
         agreed = ws.definitions.of_kind("agreement").get(version.model) or Agreement(version.model)
         return scorecard(ws.stores, agreed, version)
+
+    def safety(self, model: str) -> Safety:
+        """The safeguards between a bad version of a model and its users, as it is declared and served now."""
+
+        from carrara.monitoring.safety import safety
+
+        ws = self.workspace
+        models = ws.definitions.of_kind("model")
+        if model not in models:
+            raise NotFoundError("model", model, models)
+        watched, agreed = (ws.definitions.of_kind(kind).get(model) for kind in ("monitor", "agreement"))
+        return safety(ws.stores.metadata, models[model], watched, agreed)
 
     def features_absent_online(self, address: str) -> list[str]:
         """The feature views that the version reads and that were never materialised as it reads them."""

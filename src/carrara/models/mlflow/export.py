@@ -20,9 +20,10 @@ import msgspec
 from carrara.core.digests import digest_bytes
 from carrara.core.errors import CarraraError, StorageError
 from carrara.models.mlflow import python_function
-from carrara.models.registry import SERVABLE, ModelVersion, read_record
+from carrara.models.registry import ModelVersion, read_record
 from carrara.models.runtimes.base import TRANSFORMS
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
+from carrara.models.version_files import SERVABLE
 from carrara.storage.stores import Stores
 
 _LOADER = "carrara_exported"

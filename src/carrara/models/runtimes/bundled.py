@@ -8,8 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from carrara.models.bundle_file import read_bundle
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
+from carrara.models.version_files import RECORD, SERVABLE
 
 
 class BundledModel:
@@ -19,12 +21,13 @@ class BundledModel:
 
     @staticmethod
     def open_folder(folder: Path, tags: Sequence[str] = ()) -> dict[str, Servable]:
-        """The servable in the bundle, each of its files verified."""
-        # It knows the registry too, which a server of folders has no use for.
-        from carrara.models.bundle import read_bundle
-        from carrara.models.registry import RECORD, SERVABLE
+        """The servable in the folder's bundle."""
+        return BundledModel.open_file(folder / BundledModel.FILE)
 
-        index, files = read_bundle(folder / BundledModel.FILE)
+    @staticmethod
+    def open_file(file: Path) -> dict[str, Servable]:
+        """The servable in a bundle, each of its files verified."""
+        index, files = read_bundle(file)
         signature = Signature.from_dict(msgspec.json.decode(files[RECORD])["signature"][DEFAULT_SIGNATURE])
         # A runtime has read its files when it is open: the folder may go.
         with tempfile.TemporaryDirectory(prefix="carrara-") as unpacked:

@@ -5,19 +5,14 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
-from carrara.core.clock import microseconds
-from carrara.core.errors import ConfigurationError, RequestError
+from carrara.core.errors import ConfigurationError
 from carrara.serving.client.base import Array, Busy, Wire
+from carrara.serving.client.columns import Given, columns_of
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 
@@ -36,7 +31,8 @@ class Client:
 
     A server that is away or overloaded is asked again, at most `retries` times, after pauses that grow and are as long
     as it asks for, all within `timeout` seconds. A prediction may be asked twice: give rows a `prediction_id`, and it
-    is logged once. `certificates` is a file of roots to trust; by default those of the system.
+    is logged once. `certificates` is a file of roots to trust; by default those of the system. `identity` is the key
+    and the certificate, PEM files both, that the client shows to a server that verifies its clients.
     """
 
     def __init__(
@@ -47,9 +43,10 @@ class Client:
         timeout: float = 5.0,
         retries: int = 3,
         certificates: Path | None = None,
+        identity: tuple[Path, Path] | None = None,
     ) -> None:
         self.timeout, self.retries = timeout, retries
-        self._wire = _wire(address, token, certificates)
+        self._wire = _wire(address, token, certificates, identity)
 
     def __enter__(self) -> Client:
         return self
@@ -62,7 +59,7 @@ class Client:
     def predict(
         self,
         endpoint: str,
-        inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        inputs: Given,
         *,
         version: int | None = None,
         signature_name: str = "",
@@ -72,7 +69,7 @@ class Client:
 
         Raises Refused for a request that is wrong, and Busy where the deadline or the retries are used up.
         """
-        columns = {name: _column(values) for name, values in _by_column(inputs).items()}
+        columns = columns_of(inputs)
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         for attempt in range(self.retries + 1):
             left = deadline - time.monotonic()
@@ -92,7 +89,7 @@ class Client:
         self._wire.close()
 
 
-def _wire(address: str, token: str, certificates: Path | None) -> Wire:
+def _wire(address: str, token: str, certificates: Path | None, identity: tuple[Path, Path] | None) -> Wire:
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
@@ -104,38 +101,32 @@ def _wire(address: str, token: str, certificates: Path | None) -> Wire:
             f"'{address}' is not the address of a server", hint="Write grpc://HOST:PORT or http://HOST:PORT."
         )
     port = port or ports[parts.scheme]
-    if parts.scheme.startswith("grpc"):
+    if identity and not parts.scheme.endswith("s"):
+        raise ConfigurationError(
+            f"'{address}' is not encrypted, so that no certificate is shown", hint="Write grpcs://."
+        )
+    try:
+        return _opened(parts.scheme, host, port, token, certificates, identity)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the certificates of the client cannot be used: {error}") from error
+
+
+def _opened(
+    scheme: str, host: str, port: int, token: str, certificates: Path | None, identity: tuple[Path, Path] | None
+) -> Wire:
+    if scheme.startswith("grpc"):
         from carrara.serving.client.grpc import GrpcWire
 
-        roots = certificates.read_bytes() if certificates else b""
+        roots = certificates.read_bytes() if certificates else None
+        shown = (identity[0].read_bytes(), identity[1].read_bytes()) if identity else (None, None)
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        return GrpcWire(target, token, roots if parts.scheme == "grpcs" else None)
+        return GrpcWire(target, token, (roots, *shown) if scheme == "grpcs" else None)
     from carrara.serving.client.rest import RestWire
 
     context = ssl.create_default_context(cafile=str(certificates) if certificates else None)
-    return RestWire(host, port, token, context if parts.scheme == "https" else None)
-
-
-def _by_column(inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    if isinstance(inputs, Mapping):
-        return inputs
-    names = list(inputs[0]) if inputs else []
-    for place, row in enumerate(inputs):
-        if row.keys() != set(names):
-            raise RequestError(f"row {place} has other names than the first")
-    return {name: [row[name] for row in inputs] for name in names}
-
-
-def _column(values: Any) -> Array:
-    """Texts and bytes as objects, times as microseconds, numbers as what numpy makes of them."""
-    array = values if isinstance(values, np.ndarray) else np.array(values)
-    if array.dtype.kind in "US":
-        return array.astype(object)
-    if array.dtype.kind == "O" and array.size and isinstance(array.flat[0], datetime):
-        return np.array([microseconds(value) for value in array.flat], np.int64).reshape(array.shape)
-    if array.dtype.kind == "M":
-        return array.astype("datetime64[us]").astype(np.int64)
-    return array
+    if identity:
+        context.load_cert_chain(identity[1], identity[0])
+    return RestWire(host, port, token, context if scheme == "https" else None)
 
 
 def _pause(attempt: int, asked: float | None) -> float:

@@ -13,9 +13,13 @@ _AGAIN = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
 
 
 class GrpcWire:
-    """One channel, which connects when it is first asked; `tls` names a file of root certificates, or is empty."""
+    """One channel, which connects when it is first asked.
 
-    def __init__(self, target: str, token: str, tls: bytes | None) -> None:
+    With `tls` it is encrypted: PEM texts of the roots to trust, and of the key and the certificate that are shown, each
+    None for what is usual.
+    """
+
+    def __init__(self, target: str, token: str, tls: tuple[bytes | None, bytes | None, bytes | None] | None) -> None:
         self._grpc: Any = require("grpc", extra="serve", purpose="the client over gRPC")
         options = [
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -25,7 +29,7 @@ class GrpcWire:
         if tls is None:
             self._channel = self._grpc.insecure_channel(target, options)
         else:
-            self._channel = self._grpc.secure_channel(target, self._grpc.ssl_channel_credentials(tls or None), options)
+            self._channel = self._grpc.secure_channel(target, self._grpc.ssl_channel_credentials(*tls), options)
         self._predict = self._channel.unary_unary(PREDICT)
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
 

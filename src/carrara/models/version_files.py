@@ -1,0 +1,8 @@
+"""The names of a version's files, in the artifact store and in a bundle."""
+
+from __future__ import annotations
+
+RECORD = "record.json"
+DEFINITIONS = "definitions/"
+SERVABLE = "servable/"
+LEARNED = "learned/"
