@@ -20,6 +20,7 @@ collect_ignore = [
     "serving/ask_every_method.py",  # and so does this
     "features/feast_repository/repository.py",  # for Feast to read
     "models/mlflow/asked_by_mlflow.py",  # runs in a process of its own
+    "models/mlflow/logged_by_mlflow.py",  # and so does this
 ]
 
 

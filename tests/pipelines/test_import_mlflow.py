@@ -115,7 +115,7 @@ def test_it_predicts_a_file_and_is_compared_on_the_rows_of_the_one_that_was_meas
     compared = imported.models.compare("churn@2", "churn@1")
     assert compared.others[0].metrics["roc_auc"].difference == 0
     assert "trained elsewhere" in compared.others[0].warnings[0]
-    with pytest.raises(CarraraError, match="Name another version first"):
+    with pytest.raises(CarraraError, match="no test rows of it are known"):
         imported.models.compare("churn@1", "churn@2")
     with pytest.raises(CarraraError, match="cannot be built again"):
         imported.models.reproduce("churn@2")

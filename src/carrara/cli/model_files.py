@@ -42,7 +42,7 @@ def import_(
     source: Annotated[str, typer.Argument(help="A file that `carrara model export` wrote; or with --mlflow MLflow's.")],
     name: Annotated[str | None, typer.Option(help="Of the model here; by default its own.")] = None,
     mlflow: Annotated[
-        bool, typer.Option("--mlflow", help="From a model's folder, a folder mlruns, or sqlite:///mlflow.db.")
+        bool, typer.Option("--mlflow", help="From a model's folder, mlruns, sqlite:///mlflow.db, or a server.")
     ] = False,
     which: Annotated[
         str | None, typer.Option(help="Which of a store's models: models:/NAME@ALIAS, runs:/RUN/model, or m-….")

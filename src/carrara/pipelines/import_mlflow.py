@@ -32,7 +32,8 @@ from carrara.features.training_set import join_features
 from carrara.metadata.model_values import TAG
 from carrara.metadata.runs import run
 from carrara.models.mlflow.folder import MlflowFolder
-from carrara.models.mlflow.tracking import TrackedModel, TrackedRun, find_model
+from carrara.models.mlflow.served import found_model
+from carrara.models.mlflow.tracking import TrackedModel, TrackedRun
 from carrara.models.record import ModelRecord
 from carrara.models.registry import ModelVersion, register
 from carrara.models.runtimes.onnx import zeros
@@ -65,12 +66,26 @@ def import_mlflow(
 ) -> ModelVersion:
     """Register a model of MLflow as the next version of `name`, by default the name that it has there.
 
-    `source` and `which` are as in `find_model`. With `judged` it is measured on a dataset of the definitions. The same
+    `source` and `which` are as in `found_model`. With `judged` it is measured on a dataset of the definitions. The same
     import again is the same version. Raises DataError for what cannot be opened without running code that came along.
     """
-    found = find_model(source, which)
-    folder, judged = found.read(), judged or Judged()
-    model_name, told = check_name("model", name or _own_name(found)), progress or Progress()
+    judged, told = judged or Judged(), progress or Progress()
+    with found_model(source, which) as found:
+        return _imported(stores, definitions, source, found, name, kind, judged, told)
+
+
+def _imported(
+    stores: Stores,
+    definitions: Definitions,
+    source: str,
+    found: TrackedModel,
+    name: str | None,
+    kind: str | None,
+    judged: Judged,
+    told: Progress,
+) -> ModelVersion:
+    folder, model_name = found.read(), check_name("model", name or _own_name(found))
+    which = found.addresses[0] if found.addresses else None
     with (
         run(stores.metadata, "import", model_name, {"source": source, "which": which}) as run_id,
         logged(stores, run_id, told),

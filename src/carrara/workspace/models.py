@@ -311,9 +311,10 @@ class Models:
         slices: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> ModelVersion:
-        """Register a model of MLflow: of its folder, or `which` of a tracking store, a folder `mlruns` or an SQLite
-        database; by default under the name that it has there. With a `dataset` that has its inputs, its `label` and
-        the `time` of each row, it is measured. Nothing is unpickled: DataError where that is all there is."""
+        """Register a model of MLflow: of its folder, or `which` of a tracking store, a folder `mlruns`, an SQLite
+        database or a server; by default under the name that it has there. With a `dataset` that has its inputs, its
+        `label` and the `time` of each row, it is measured. Nothing is unpickled: DataError where that is all there is.
+        """
 
         from carrara.pipelines.import_mlflow import import_mlflow
         from carrara.training.imports.definitions import Judged

@@ -89,7 +89,7 @@ def _models(path: Path, source: str) -> Iterator[TrackedModel]:
                 raise DataError(f"{source} is no SQLite database")
         return _of_database(path)
     if not path.is_dir():
-        raise NotFoundError("folder or database of MLflow", source, hint="A remote server's models: download them.")
+        raise NotFoundError("folder or database of MLflow", source, hint="A tracking server is http://HOST:PORT.")
     return _of_files(path)
 
 
