@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from carrara.core.errors import DefinitionError
-from carrara.evaluation.evidence import Evidence
 from carrara.evaluation.metrics import Metric, MetricValue, metric
-from carrara.evaluation.paired import PairedDifference
-from carrara.evaluation.slices import SliceResult
+
+if TYPE_CHECKING:
+    # A gate is declared, and read from a record, also where nothing is evaluated, as in a server.
+    from carrara.evaluation.evidence import Evidence
+    from carrara.evaluation.paired import PairedDifference
+    from carrara.evaluation.slices import SliceResult
 
 _ROUNDING = 1e-12
 

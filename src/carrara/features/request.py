@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 import polars as pl
 
@@ -54,6 +53,8 @@ def as_request(
 def _as_frame(entities: Any) -> pl.DataFrame:
     if isinstance(entities, pl.DataFrame):
         return entities
+    import narwhals as nw
+
     try:
         if isinstance(entities, Mapping):
             return pl.DataFrame(dict(entities))

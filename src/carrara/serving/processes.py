@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-from prometheus_client.multiprocess import mark_process_dead
 
 from carrara.core.errors import UnavailableError
 from carrara.serving.transports.http import hold_port
@@ -100,6 +99,8 @@ class Workers:
                 if moment >= worker.next_start:
                     self._start(worker)
             elif (code := worker.process.poll()) is not None:
+                from prometheus_client.multiprocess import mark_process_dead
+
                 mark_process_dead(worker.process.pid, str(self._metrics))  # type: ignore[no-untyped-call]
                 worker.pause = _FIRST_PAUSE if moment - worker.started > _SOON else worker.pause
                 _logger.error("server process %d ended with %d; again in %.1f s", worker.number, code, worker.pause)

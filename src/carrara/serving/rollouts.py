@@ -16,7 +16,6 @@ from carrara.core.identity import new_id
 from carrara.metadata.deployments import Deployment, history, previous, promote, roll_back
 from carrara.metadata.observations import Observation, add_observations, list_observations
 from carrara.serving.judgement import Trial, against_primary
-from carrara.serving.live_gates import judge_live
 from carrara.serving.observed import Observed, Seen
 from carrara.storage.stores import Stores
 
@@ -85,6 +84,9 @@ class Rollouts:
     def _end_canary(self, canary: Deployment, primary: Deployment, trial: Trial) -> None:
         if trial.seen.requests < FEWEST_REQUESTS:
             return
+        # It brings all of `evaluation`, without which a server starts a quarter sooner.
+        from carrara.serving.live_gates import judge_live
+
         live = judge_live(self._stores, canary, primary)
         if live.against:
             self._back(canary, live.against)
