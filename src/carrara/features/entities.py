@@ -47,6 +47,8 @@ def key_bytes(keys: Mapping[str, Any] | pl.DataFrame, names: tuple[str, ...]) ->
 def _texts(values: Any) -> list[str | None]:
     if isinstance(values, pl.Series):
         return values.cast(pl.String).to_list()
+    if set(map(type, values)) == {str}:
+        return list(values)
     return [None if value is None else str(value) for value in values]
 
 

@@ -51,6 +51,7 @@ class ModelPredictor:
         self._query = query
         """The column that names the query of a ranking."""
         self._servable, self._clock = servable, clock
+        self._own = {spec.name for spec in servable.signature.inputs}
         self.signatures = {
             DEFAULT_SIGNATURE: servable.signature,
             ENTITIES_SIGNATURE: entities_signature(
@@ -81,8 +82,7 @@ class ModelPredictor:
 
     def signature_for(self, inputs: Mapping[str, Array]) -> str:
         """By features where all that is given are features, else by entity keys."""
-        own = {spec.name for spec in self._servable.signature.inputs}
-        return DEFAULT_SIGNATURE if inputs and own.issuperset(inputs) else ENTITIES_SIGNATURE
+        return DEFAULT_SIGNATURE if inputs and self._own.issuperset(inputs) else ENTITIES_SIGNATURE
 
     def _by_entities(self, inputs: Mapping[str, Array]) -> Prediction:
         service = self.retriever.service

@@ -127,9 +127,9 @@ def _numbers(name: str, array: Array) -> Array:
 
 
 def _texts(name: str, array: Array) -> Array:
-    if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat):
+    if _are(array, (str,)):
         return array
-    if array.dtype.kind != "O" or not all(isinstance(value, bytes | str) for value in array.flat):
+    if not _are(array, (bytes, str)):
         raise _mismatch(name, "a string", array)
     try:
         texts = [value if isinstance(value, str) else value.decode() for value in array.flat]
@@ -139,9 +139,9 @@ def _texts(name: str, array: Array) -> Array:
 
 
 def _bytes(name: str, array: Array) -> Array:
-    if array.dtype.kind == "O" and all(isinstance(value, bytes) for value in array.flat):
+    if _are(array, (bytes,)):
         return array
-    if array.dtype.kind != "O" or not all(isinstance(value, bytes | str) for value in array.flat):
+    if not _are(array, (bytes, str)):
         raise _mismatch(name, "a string", array)
     # A lone surrogate of JSON has no bytes in UTF-8.
     try:
@@ -149,6 +149,11 @@ def _bytes(name: str, array: Array) -> Array:
     except UnicodeEncodeError as error:
         raise RequestError(f"input '{name}' has a text that is not Unicode: {error}", field=name) from error
     return _objects(texts, array.shape)
+
+
+def _are(array: Array, kinds: tuple[type, ...]) -> bool:
+    """Whether an array has objects of these kinds only."""
+    return array.dtype.kind == "O" and all(issubclass(one, kinds) for one in set(map(type, array.flat)))
 
 
 def _times(name: str, array: Array) -> Array:
