@@ -49,7 +49,8 @@ def facts(psi: float = 0.1, roc_auc: float | None = None) -> Facts:
             "multivariate": None,
             "parity": None,
             "latency_seconds": None,
-            "estimated": {"roc_auc": 0.7},
+            "estimated": {"roc_auc": {"value": 0.7, "low": 0.6, "high": 0.75}},
+            "estimated_worse": ["roc_auc"],
             "freshness": {"a": {"p95": 60.0}},
             "slices": [],
         }
@@ -68,6 +69,7 @@ def facts(psi: float = 0.1, roc_auc: float | None = None) -> Facts:
         ("roc_auc < 0.7 and psi > 1", False),
         ("not (psi > 1)", True),
         ("estimated('roc_auc') < evaluation('roc_auc') - 0.05", True),
+        ("estimated_worse > 0", True),
         ("missing > 0.19", True),
         ("age('a') > 30", True),
         ("0.1 < psi < 0.5", True),

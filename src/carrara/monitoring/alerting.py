@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from carrara.storage.stores import Stores
 
 _MOST_FEATURES = 5
 _SEEN_MISSING = 0.01
+_OF_QUALITY = ("worse", "low", "high", "evaluation", "estimated", "estimated_worse")
 _log = logging.getLogger(__name__)
 
 
@@ -130,7 +131,9 @@ def details_of(alert: Alert, window: Judged) -> dict[str, Any]:
     """What a person wants to know first: what moved most, the slices that are worst, quality then and now."""
     result = window.facts.result
     named = names_in(alert.rule)
-    about_quality = bool(named & {"worse", "low", "high", "evaluation", "estimated", *(result["metrics"] or {})})
+    about_quality = bool(
+        named & {"worse", "low", "high", "evaluation", "estimated", "estimated_worse", *(result["metrics"] or {})}
+    )
     moved = [one for one in result["drift"] if one["psi"] > one["by_chance"]]
     if "missing" in named:
         moved.sort(key=lambda one: -_more_missing(one))
@@ -142,6 +145,8 @@ def details_of(alert: Alert, window: Judged) -> dict[str, Any]:
         for name in result["worse"]:
             live, then = result["metrics"][name], result["evaluation"][name]
             lines.append(f"{name} {live['value']:.4g} [{live['low']:.4g}, {live['high']:.4g}], was {then['value']:.4g}")
+        if named & {"estimated", "estimated_worse"}:
+            lines += [_estimate_line(name, result) for name in result.get("estimated_worse", ())]
         lines += [_slice_line(one) for one in worst]
     lines += [_feature_line(one) for one in moved]
     if result["parity"] and result["parity"]["differences"] and "parity" in named:
@@ -165,6 +170,11 @@ def _main(one: dict[str, Any]) -> float | None:
 def _slice_line(one: dict[str, Any]) -> str:
     name = next(iter(one["metrics"]))
     return f"where {one['column']} = {one['value']}: {name} {_main(one):.4g} on {one['rows']:,} predictions"
+
+
+def _estimate_line(name: str, result: Mapping[str, Any]) -> str:
+    one, then = result["estimated"][name], result["evaluation"][name]
+    return f"{name} will be {one['low']:.4g} to {one['high']:.4g} when outcomes are known, was {then['value']:.4g}"
 
 
 def _more_missing(one: dict[str, Any]) -> float:

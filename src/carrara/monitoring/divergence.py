@@ -14,7 +14,7 @@ import polars as pl
 from carrara.core.errors import DataError
 from carrara.core.html import html_table
 from carrara.evaluation.metrics import MAIN_METRICS, Kind, measure
-from carrara.monitoring.outcomes import labels_of
+from carrara.monitoring.outcomes import encode_outcomes
 
 Array = npt.NDArray[Any]
 
@@ -93,17 +93,13 @@ def divergence(pairs: Pairs, names: Sequence[str] = ()) -> Divergence:
 def _metrics(pairs: Pairs, known: pl.DataFrame, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     if known.is_empty() or pairs.kind == "ranking":  # a sample of requests holds no whole queries
         return {}
-    labels = known["outcome"].to_numpy()
-    if pairs.kind == "multilabel":
-        told = [set(one) for one in labels_of(known["outcome"])]
-        labels = np.array([[name in one for name in pairs.classes] for one in told])
-    if pairs.kind == "multiclass":
-        labels = np.array([pairs.classes.index(label) if label in pairs.classes else -1 for label in labels])
-        known, labels = known.filter(labels >= 0), labels[labels >= 0]
+    labels = encode_outcomes(known["outcome"], pairs.kind, pairs.classes)
+    there = np.isfinite(labels.reshape(known.height, -1)).all(axis=1)
+    known, labels = known.filter(pl.Series(there)), labels[there]
     found: dict[str, dict[str, Any]] = {}
     for side in ("candidate", "given"):
         scores = np.array(known[side].to_list(), np.float64)
-        for name, value in measure(labels.astype(np.float64), scores, tuple(names), kind=pairs.kind).items():
+        for name, value in measure(labels, scores, tuple(names), kind=pairs.kind).items():
             found.setdefault(name, {})[side] = value.as_dict()
     return found
 

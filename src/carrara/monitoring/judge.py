@@ -21,9 +21,7 @@ from carrara.models.runtimes.base import Servable
 from carrara.models.signature import DEFAULT_SIGNATURE
 from carrara.monitoring.domain import usual_auc
 from carrara.monitoring.drift import ReferenceDistribution, one_score
-from carrara.monitoring.estimate import calibration_of, calibrations_of, estimated, estimated_of_classes
-from carrara.monitoring.loss_estimate import estimated_errors
-from carrara.monitoring.outcomes import LABEL, OutcomeRule, labels_of
+from carrara.monitoring.outcomes import LABEL, OutcomeRule, encode_outcomes
 from carrara.monitoring.tested import Tested, tested_rows
 from carrara.storage.stores import Stores
 
@@ -54,6 +52,11 @@ class Judge:
     @property
     def kind(self) -> Kind:
         return self.rule.kind
+
+    @property
+    def threshold(self) -> float:
+        """From which probability on a label counts as predicted."""
+        return float(self.record["configuration"].get("threshold", 0.5))
 
     @cached_property
     def output(self) -> str:
@@ -133,7 +136,9 @@ class Judge:
     def tested(self) -> Tested | None:
         """Some thousand test rows with what the version says of them; None where they are no longer there."""
         found = self._training_set
-        return None if found is None else tested_rows(self.stores, self.version, found[1], self.servable, self.classes)
+        if found is None:
+            return None
+        return tested_rows(self.stores, self.version, self.rule, found[1], self.servable, self.classes)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -156,67 +161,38 @@ class Judge:
 
     def metrics(self, known: pl.DataFrame, asked: Sequence[str | Metric] = ()) -> dict[str, Any] | None:
         """The metrics of rows whose outcome is known, or those that are `asked`; None for no rows."""
-        labels, known = self._labels(known)
-        if known.is_empty() or self.kind not in _KINDS or not self._has_queries(known):
+        found = self._measurable(known)
+        if found is None:
             return None
-        resamples = int(np.clip(_RESAMPLED_ROWS // known.height, 20, 200))
-        options: Any = {"bootstrap": resamples, "groups": self._queries(known), **self._measured}
-        found = measure(labels, self.scores_of(known), asked or self.names, **options)
-        return {name: value.as_dict() for name, value in found.items()}
+        labels, rows = found
+        resamples = int(np.clip(_RESAMPLED_ROWS // rows.height, 20, 200))
+        measured = measure(
+            labels, self.scores_of(rows), asked or self.names, bootstrap=resamples, **self._options(rows)
+        )
+        return {name: value.as_dict() for name, value in measured.items()}
 
     def slices(self, known: pl.DataFrame) -> list[dict[str, Any]]:
         """The main metric of each slice that the evaluation looked at, as far as its column is known."""
-        labels, known = self._labels(known)
-        at = [pl.col("event_time").alias(self.rule.time)] if "event_time" in known.columns else []
-        rows = known.with_columns(at)
-        slicing = self.rule.slicing.within(rows.columns)
-        if known.is_empty() or not slicing.names or self.kind not in _KINDS or not self._has_queries(known):
+        found = self._measurable(known)
+        if found is None:
             return []
-        found = measure_slices(
+        labels, rows = found
+        if "event_time" in rows.columns:
+            rows = rows.with_columns(pl.col("event_time").alias(self.rule.time))
+        slicing = self.rule.slicing.within(rows.columns)
+        if not slicing.names:
+            return []
+        measured = measure_slices(
             labels,
-            self.scores_of(known),
+            self.scores_of(rows),
             slicing.cells(rows),
             self.names[:1],
             crosses=slicing.crosses,
-            groups=self._queries(known),
             min_rows=_LEAST_SLICE,
             bootstrap=50,
-            **self._measured,
+            **self._options(rows),
         )
-        return [one.as_dict() for one in found]
-
-    def estimate(self, answers: pl.DataFrame, sample: pl.DataFrame) -> dict[str, float] | None:
-        """The metrics as they probably are, without an outcome; None where that cannot be known.
-
-        By the scores of all `answers` where they are probabilities, by the features of a `sample` for a number.
-        """
-        if answers.is_empty() or (self.kind != "binary" and self.tested is None):
-            return None
-        scores = self.scores_of(answers)
-        if self.kind == "binary":
-            calibration, threshold = calibration_of(self.record), self._measured["threshold"]
-            return estimated(one_score(scores), self.names, calibration=calibration, threshold=threshold)
-        assert self.tested is not None
-        if self.kind == "multiclass":
-            calibrations = calibrations_of(self.tested.labels, self.tested.scores)
-            return estimated_of_classes(scores, self.names, calibrations=calibrations)
-        return self._estimated_errors(self.tested, sample) if self.kind == "regression" else None
-
-    def _estimated_errors(self, tested: Tested, sample: pl.DataFrame) -> dict[str, float] | None:
-        names = [name for name in tested.features.columns if name in sample.columns]
-        known = tested.features.select(names).with_columns(pl.Series(self.output, tested.scores))
-        window = sample.select(*names, self.output)
-        return estimated_errors(tested.scores - tested.labels, known, window, self.names) or None
-
-    @property
-    def _measured(self) -> dict[str, Any]:
-        """How the evaluation measured, so that live figures can be held against its own."""
-        said = self.record["configuration"]
-        return {
-            "kind": self.kind,
-            "threshold": float(said.get("threshold", 0.5)),
-            "intervals": said.get("intervals", "bootstrap"),
-        }
+        return [one.as_dict() for one in measured]
 
     def worse_than_evaluated(self, metrics: Mapping[str, Any] | None) -> list[str]:
         """The metrics whose interval is wholly on the worse side of the evaluation's."""
@@ -228,22 +204,22 @@ class Judge:
             return False
         return bool(live["high"] < then["low"]) if better else bool(live["low"] > then["high"])
 
-    def _has_queries(self, known: pl.DataFrame) -> bool:
-        return self.rule.group is None or self.rule.group in known.columns
+    def _options(self, known: pl.DataFrame) -> dict[str, Any]:
+        """How rows are measured: as the evaluation did."""
+        group, weight = self.rule.group, self.rule.weight
+        return {
+            "kind": self.kind,
+            "threshold": self.threshold,
+            "intervals": self.record["configuration"].get("intervals", "bootstrap"),
+            "groups": None if group is None else known[group].to_numpy(),
+            "weights": None if weight is None else known[weight].cast(pl.Float64).to_numpy(),
+        }
 
-    def _queries(self, known: pl.DataFrame) -> npt.NDArray[Any] | None:
-        """The query of each row of a ranking."""
-        return None if self.rule.group is None else known[self.rule.group].to_numpy()
-
-    def _labels(self, known: pl.DataFrame) -> tuple[npt.NDArray[np.float64], pl.DataFrame]:
-        known = known.drop_nulls([LABEL, *(name for name in [self.rule.group] if name in known.columns)])
-        if self.kind == "multilabel":
-            found = [set(labels) for labels in labels_of(known[LABEL])]
-            told = [[float(name in labels) for name in self.classes] for labels in found]
-            return np.array(told, np.float64).reshape(-1, len(self.classes)), known
-        if self.kind != "multiclass":
-            return known[LABEL].to_numpy().astype(np.float64), known
-        known = known.filter(pl.col(LABEL).is_in(self.classes))
-        named = {name: place for place, name in enumerate(self.classes)}
-        places = known[LABEL].replace_strict(named, return_dtype=pl.Int64)
-        return places.to_numpy().astype(np.float64), known
+    def _measurable(self, known: pl.DataFrame) -> tuple[npt.NDArray[np.float64], pl.DataFrame] | None:
+        """Labels and rows, of those that can be measured; None for none."""
+        if self.kind not in _KINDS or not set(self.rule.needed) <= set(known.columns):
+            return None
+        known = known.drop_nulls([LABEL, *self.rule.needed])
+        labels = encode_outcomes(known[LABEL], self.kind, self.classes)
+        there = np.isfinite(labels.reshape(known.height, -1)).all(axis=1)
+        return (labels[there], known.filter(pl.Series(there))) if there.any() else None

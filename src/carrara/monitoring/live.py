@@ -218,6 +218,5 @@ def live_metrics(
     rows = scan_log(stores, version.model).filter(
         (pl.col("version") == version.version) & (pl.col("logged_at") >= since) & (pl.col(SAMPLED) == "rate")
     )
-    beside = filter(None, [judge.rule.group])
-    known = join_outcomes(stores, judge.rule, once(rows).collect(), slices=tuple(beside)).drop_nulls(LABEL)
+    known = join_outcomes(stores, judge.rule, once(rows).collect(), slices=judge.rule.needed).drop_nulls(LABEL)
     return judge.metrics(known, metrics), known.height

@@ -1,13 +1,14 @@
-"""How large a regression's errors probably are while no outcome is known: direct loss estimation.
+"""How large a regression's errors probably are while no outcome is known: those of test rows that are alike.
 
-On rows whose error is known, a small tree learns how large it is where; a window's rows are looked up in it. DLE, as
-NannyML describes it, with a tree in the place of boosting: it never says more than was seen. Like CBPE it sees what a
-shift of the inputs does, and not a change of what they mean.
+On rows whose error is known, a small tree learns how large it is where; each row of a window may then have the error of
+any of the rows in its leaf. So every metric of numbers has an expected value, as direct loss estimation (DLE, as
+NannyML describes it) gives of one loss. Like CBPE it sees what a shift of the inputs does, and not a change of what
+they mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,38 +18,59 @@ import polars as pl
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-ESTIMATED = ("mae", "rmse")
 _DEPTH, _LEAST_ROWS, _BINS, _MOST_CATEGORIES = 6, 100, 20, 20
 
 
-def estimated_errors(
-    errors: Floats, tested: pl.DataFrame, window: pl.DataFrame, names: Sequence[str]
-) -> dict[str, float]:
-    """The expected value of each of ESTIMATED that is among `names` on the rows of a window.
+@dataclass(frozen=True)
+class Alike:
+    """The tested rows that are like those of a window: their places leaf by leaf (`tested`), of each leaf where it
+    begins and how many they are, and the leaf of each row of the window."""
+
+    tested: Ints
+    begins: Ints
+    sizes: Ints
+    leaf: Ints
+
+    def draw(self, random: np.random.Generator) -> Ints:
+        """For each row of the window the place of any tested row of its leaf."""
+        return self.tested[self._any_in(self.leaf, random)]
+
+    def redrawn(self, random: np.random.Generator) -> Alike:
+        """As other tested rows would have been: each leaf as many of its own, with repetition."""
+        leaves = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        return replace(self, tested=self.tested[self._any_in(leaves, random)])
+
+    def _any_in(self, leaves: Ints, random: np.random.Generator) -> Ints:
+        return self.begins[leaves] + (random.random(leaves.size) * self.sizes[leaves]).astype(np.int64)
+
+
+def alike_rows(errors: Floats, tested: pl.DataFrame, window: pl.DataFrame) -> Alike:
+    """For each row of a window the tested rows whose errors are as large as its own probably is.
 
     `errors` are those of the rows of `tested`, of shape (rows,); `window` has the same columns, the predictions among
     them. A leaf of the tree has 100 rows of `tested` or more.
     """
     codes = np.column_stack([_codes(tested[name], window[name]) for name in tested.columns])
-    losses = np.column_stack([np.abs(errors), errors**2])
     known, asked = np.arange(len(errors)), np.arange(len(errors), len(codes))
-    found = np.empty((window.height, 2))
-    _look_up(codes, losses, known, asked, found, _DEPTH)
-    absolute, squared = found.mean(axis=0)
-    values = {"mae": float(absolute), "rmse": float(np.sqrt(squared))}
-    return {name: values[name] for name in names if name in values}
+    leaves = _grown(codes, np.abs(errors), known, asked, _DEPTH)
+    sizes = np.array([len(rows) for rows, _ in leaves])
+    leaf = np.empty(window.height, np.int64)
+    for place, (_, of_window) in enumerate(leaves):
+        leaf[of_window - len(errors)] = place
+    return Alike(np.concatenate([rows for rows, _ in leaves]), np.cumsum(sizes) - sizes, sizes, leaf)
 
 
-def _look_up(codes: Ints, losses: Floats, known: Ints, asked: Ints, found: Floats, depth: int) -> None:
-    """Grow the tree on `known` rows, with the `asked` rows that fall with them, and give these their leaf's losses."""
-    cut = _best_cut(codes[known], losses[known, 0]) if depth and asked.size else None
+def _grown(codes: Ints, losses: Floats, known: Ints, asked: Ints, depth: int) -> list[tuple[Ints, Ints]]:
+    """The leaves of the tree that is grown on `known` rows: these, and the `asked` rows that fall with them."""
+    cut = _best_cut(codes[known], losses[known]) if depth and asked.size else None
     if cut is None:
-        found[asked - len(losses)] = losses[known].mean(axis=0)
-        return
+        return [(known, asked)]
     column, code = cut
     left, asked_left = codes[known, column] <= code, codes[asked, column] <= code
-    _look_up(codes, losses, known[left], asked[asked_left], found, depth - 1)
-    _look_up(codes, losses, known[~left], asked[~asked_left], found, depth - 1)
+    return [
+        *_grown(codes, losses, known[left], asked[asked_left], depth - 1),
+        *_grown(codes, losses, known[~left], asked[~asked_left], depth - 1),
+    ]
 
 
 def _best_cut(codes: Ints, losses: Floats) -> tuple[int, int] | None:

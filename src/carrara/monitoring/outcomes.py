@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from carrara.core.clock import now as moment
@@ -70,6 +72,8 @@ class OutcomeRule:
     keys: tuple[str, ...]
     slicing: Slicing
     group: str | None = None
+    weight: str | None = None
+    """The column that says how much each row counts in the metrics."""
 
     @classmethod
     def of(cls, stores: Stores, version: ModelVersion) -> OutcomeRule:
@@ -79,8 +83,8 @@ class OutcomeRule:
         service = features_of_model(definitions, model, where=f"model '{version}'")
         label = model.label
         where = {name: getattr(label, name) for name in ("dataset", "column", "time", "known_at", "kind")}
-        group = getattr(label, "group", None)
-        return cls(version.model, **where, keys=tuple(service.keys), slicing=model.slicing, group=group)
+        group, weight = getattr(label, "group", None), getattr(model, "metric_weight", None)
+        return cls(version.model, **where, keys=tuple(service.keys), slicing=model.slicing, group=group, weight=weight)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -88,12 +92,17 @@ class OutcomeRule:
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """The columns that are brought along with an outcome: those to slice by, and the query of a ranking.
+        """The columns that are brought along with an outcome: those to slice by, the query of a ranking, the weight.
 
         When a row was predicted is not one of them: the log knows it.
         """
         read = (name for name in self.slicing.reads if name != self.time)
-        return tuple(dict.fromkeys((*read, *filter(None, [self.group]))))
+        return tuple(dict.fromkeys((*read, *self.needed)))
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns without which a row cannot be measured."""
+        return tuple(filter(None, [self.group, self.weight]))
 
     @property
     def dtype(self) -> Any:
@@ -196,7 +205,7 @@ def _from_dataset(
         return []
     known = rule.known_at or rule.time
     rows = rows.filter(pl.col(known) <= stores.clock()).drop_nulls(rule.columns).sort(known)
-    label = pl.col(rule.columns[0]) if rule.kind != "multilabel" else _as_one(rule.column, rows.collect_schema())
+    label = as_outcomes(rule.column, rows.collect_schema())
     wanted = rows.select(
         *(pl.col(name).cast(dtype) for name, dtype in keys.items()),
         pl.col(rule.time).cast(UTC_TIME).alias("event_time"),
@@ -208,17 +217,28 @@ def _from_dataset(
     return [(on, wanted.unique(on, keep="last", maintain_order=True).collect())]
 
 
-def labels_of(values: pl.Series) -> list[list[str]]:
-    """The labels in outcomes of several: each a list.
+def encode_outcomes(values: pl.Series, kind: Kind, classes: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Outcomes as metrics take them: numbers, places among the classes, or, of several labels, 0 and 1 of shape (rows,
+    classes). What is none is NaN.
 
-    >>> labels_of(pl.Series(["a\x1fb", ""]))
-    [['a', 'b'], []]
+    >>> encode_outcomes(pl.Series(["a\x1fb", ""]), "multilabel", ["a", "b"]).tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
     """
-    return [text.split(_BETWEEN) if text else [] for text in values.to_list()]
+    if kind == "multilabel":
+        found = [set(text.split(_BETWEEN)) for text in values.fill_null("").to_list()]
+        told = np.array([[float(name in labels) for name in classes] for labels in found], np.float64)
+        told = told.reshape(-1, len(classes))
+        told[values.is_null().to_numpy()] = np.nan
+        return told
+    if kind == "multiclass":
+        places = {name: float(place) for place, name in enumerate(classes)}
+        values = values.cast(pl.String).replace_strict(places, default=None, return_dtype=pl.Float64)
+    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def _as_one(column: str | tuple[str, ...], schema: pl.Schema) -> pl.Expr:
-    """Several labels as one text: of a list, in the alphabet's order, or of columns of booleans, by their names."""
+def as_outcomes(column: str | tuple[str, ...], schema: pl.Schema) -> pl.Expr:
+    """The label's column; several labels as one text: of a list, in the alphabet's order, or of columns of booleans, by
+    their names."""
     if isinstance(column, str):
         if schema[column] != pl.List(pl.String):
             return pl.col(column)
@@ -262,7 +282,7 @@ def _with_one_outcome(rule: OutcomeRule, rows: pl.DataFrame) -> pl.DataFrame:
     """Lists of labels, texts such as "a;b", or columns of booleans, as one text."""
     there = set(rows.columns)
     if "outcome" not in there and not isinstance(rule.column, str) and set(rule.column) <= there:
-        return rows.with_columns(outcome=_as_one(rule.column, rows.schema)).drop(rule.column)
+        return rows.with_columns(outcome=as_outcomes(rule.column, rows.schema)).drop(rule.column)
     name = "outcome" if "outcome" in there else rule.columns[0]
     if name not in there:
         return rows
@@ -270,7 +290,7 @@ def _with_one_outcome(rule: OutcomeRule, rows: pl.DataFrame) -> pl.DataFrame:
         rows = rows.with_columns(
             pl.when(pl.col(name) == "").then(pl.lit([], pl.List(pl.String))).otherwise(pl.col(name).str.split(";"))
         )
-    return rows.with_columns(_as_one(name, rows.schema).alias(name))
+    return rows.with_columns(as_outcomes(name, rows.schema).alias(name))
 
 
 def _outcome(values: pl.Series, rule: OutcomeRule, where: str) -> pl.Series:

@@ -23,6 +23,7 @@ NAMES: Mapping[str, str] = {
     "predictions": "how many predictions the window has",
     "outcomes": "of how many the outcome is known",
     "worse": "how many metrics have an interval that is wholly worse than the evaluation's",
+    "estimated_worse": "the same of their estimates, before outcomes are known",
     "score_psi": "PSI of the scores against the evaluation's",
     "score_psi_last": "PSI of the scores against the window before",
     "domain_auc": "how well a classifier tells the window's rows from training rows; 0.5 is not at all",
@@ -91,6 +92,8 @@ class Facts:
                 return _known_value(found["score_drift"][name.removeprefix("score_")])
             case "worse":
                 return len(found["worse"]) if found["metrics"] else None
+            case "estimated_worse":
+                return len(found.get("estimated_worse", ())) if found["estimated"] else None
             case "domain_auc" | "domain_usual":
                 return _known_value((found["multivariate"] or {}).get(name.removeprefix("domain_")))
             case "parity":
@@ -106,10 +109,8 @@ class Facts:
             return next((_of_feature(one, function) for one in found["drift"] if one["feature"] == of), None)
         if function == "age":
             return _known_value(found["freshness"].get(of, {}).get("p95"))
-        if function == "estimated":
-            return (found["estimated"] or {}).get(of)
-        source = found["evaluation"] if function == "evaluation" else found["metrics"]
-        return _part(source, of, "value" if function == "evaluation" else function)
+        source = found[function if function in ("evaluation", "estimated") else "metrics"]
+        return _part(source, of, function if function in ("low", "high") else "value")
 
 
 def check_rule(rule: str) -> None:

@@ -121,6 +121,9 @@ def read_result(stores: Stores, window: RecordedWindow) -> dict[str, Any]:
     """What was found of a window, as `compute_window` gave it."""
     assert window.result is not None
     result: dict[str, Any] = msgspec.json.decode(stores.artifacts.get(window.result, name="monitor window"))
+    for name, value in (result.get("estimated") or {}).items():
+        if not isinstance(value, dict):  # Of an earlier release: its estimates had no interval.
+            result["estimated"][name] = {"value": value, "low": None, "high": None, "rows": result["predictions"]}
     return result
 
 

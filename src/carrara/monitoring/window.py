@@ -23,6 +23,7 @@ from carrara.monitoring.outcomes import LABEL
 from carrara.monitoring.parity import compare_rows, service_of
 from carrara.monitoring.profile import ColumnProfile, Profile, profile_table
 from carrara.monitoring.sampling import SAMPLED
+from carrara.monitoring.window_estimate import estimate_window
 
 SCORE = "__score"
 _ROW = "__row"
@@ -56,7 +57,7 @@ def compute_window(
     profile = _profile(judge, fair, answers)
     sample = fair.select(c for c in there if c != LABEL).collect() if answers.height <= _SAMPLED_ROWS else _drawn(fair)
     drift = _drift(judge, profile, sample, before)
-    metrics = judge.metrics(known)
+    metrics, estimate = judge.metrics(known), estimate_window(judge, answers, sample)
     result = {
         "model": judge.version.model,
         "version": judge.version.version,
@@ -67,7 +68,8 @@ def compute_window(
         "metrics": metrics,
         "evaluation": judge.evaluation,
         "worse": judge.worse_than_evaluated(metrics),
-        "estimated": judge.estimate(answers, sample),
+        "estimated": estimate,
+        "estimated_worse": judge.worse_than_evaluated(estimate),
         "slices": judge.slices(known),
         "arms": _arms(judge, answers),
         "drift": drift,
