@@ -272,17 +272,19 @@ def test_schedules_say_what_ran_what_will_and_what_failed(own_page):
     scheduled = text.replace('"driver_trips",\n', '"driver_trips",\n    schedule="@daily",\n', 1)
     definitions.write_text(scheduled)
     client = Client(own_page, workspace.access.create_token("ada", "viewer")[1])
-    (before,) = client("/schedules.json").json["schedules"]
+    before, watched = client("/schedules.json").json["schedules"]
+    assert (watched["kind"], watched["name"], watched["health"]) == ("monitor", "late", "unknown")
+    assert 'href="/monitoring?q=late"' in client.html("/schedules").text
     assert (before["name"], before["state"], before["due"], before["last"]) == ("driver_trips", "due", 1, [])
     assert before["health"] == "unknown"
 
     workspace.forget_definitions()
     workspace.run_due()
     found = client("/schedules.json").json
-    (ran,) = found["schedules"]
-    assert [one["state"] for one in ran["last"]] == ["complete"]
-    assert found["coming"][0]["name"] == "driver_trips"
-    assert found["coming"][0]["at"] > ran["last"][0]["until"]
+    ran, monitored = found["schedules"]
+    assert [one["state"] for one in (*ran["last"], *monitored["last"])] == ["complete", "complete"]
+    assert {one["name"] for one in found["coming"]} == {"late", "driver_trips"}
+    assert all(one["at"] > ran["last"][0]["until"] for one in found["coming"])
 
     assert ran["health"] == "ok"
     moment = workspace.clock() + timedelta(days=1)
@@ -292,6 +294,15 @@ def test_schedules_say_what_ran_what_will_and_what_failed(own_page):
     shown = client.html("/schedules").text
     assert "the source is away" in shown
     assert 'class="failed"' in shown
+
+
+def test_prometheus_is_told_how_long_the_pages_took(viewer):
+    assert viewer("/schedules.json").status == 200
+    assert viewer("/models/nobody.json").status == 404
+    told = viewer("/metrics").text
+    assert 'carrara_ui_request_seconds_count{page="/schedules.json",status="200"}' in told
+    assert re.search(r'carrara_ui_request_seconds_count{page="/models/{\w+}.json",status="404"}', told)
+    assert "process_resident_memory_bytes" in told
 
 
 def test_an_empty_workspace_says_what_to_run(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 FEATURE_FALLBACKS = Counter(
     "carrara_feature_fallbacks_total",
@@ -22,8 +22,22 @@ LOG_LAG_SECONDS = Gauge(
 LOG_JOURNAL_BYTES = Gauge(
     "carrara_prediction_log_journal_bytes", "What the journals hold for the lake.", multiprocess_mode="livesum"
 )
+MATERIALISATION_SECONDS = Histogram(
+    "carrara_materialisation_seconds",
+    "How long it took to bring a feature view up to date in the online store.",
+    ["view"],
+    buckets=(0.1, 1.0, 10.0, 60.0, 600.0, 3600.0),
+)
+MATERIALISED_ENTITIES = Counter(
+    "carrara_materialised_entities_total", "Entities that were written to the online store.", ["view"]
+)
+UI_REQUEST_SECONDS = Histogram(
+    "carrara_ui_request_seconds", "How long the web page took to answer, by page and status.", ["page", "status"]
+)
 MONITOR_DRIFT = Gauge(
-    "carrara_feature_drift_psi", "PSI of a feature against training, in the newest window.", ["model", "feature"]
+    "carrara_feature_drift_psi",
+    "PSI of a feature against training, in the newest window; absent where that is long over.",
+    ["model", "feature"],
 )
 MONITOR_EFFECT = Gauge(
     "carrara_feature_drift_effect",
@@ -31,6 +45,9 @@ MONITOR_EFFECT = Gauge(
     ["model", "feature"],
 )
 MONITOR_METRIC = Gauge("carrara_model_metric", "A live metric of the newest window that has one.", ["model", "metric"])
+METRIC_WINDOW_END = Gauge(
+    "carrara_model_metric_window_end_seconds", "The end of the window that live metrics are of, as a time.", ["model"]
+)
 MONITOR_WINDOW_END = Gauge(
     "carrara_monitor_window_end_seconds", "The end of the newest window that was computed, as a time.", ["model"]
 )

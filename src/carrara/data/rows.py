@@ -75,6 +75,14 @@ def batches(rows: Rows, names: Sequence[str]) -> Iterator[pl.DataFrame]:
     return rows.batches(names) if isinstance(rows, StoredRows) else rows.select(names).iter_slices(BATCH_ROWS)
 
 
+def every_nth(table: pl.LazyFrame, n: int) -> pl.DataFrame:
+    """Every n-th row, from the first.
+
+    Filtered and not gathered: `gather_every` of a lazy frame reads all of it into memory (polars 2.1).
+    """
+    return table.with_row_index(_ROW).filter(pl.col(_ROW) % max(n, 1) == 0).drop(_ROW).collect(engine="streaming")
+
+
 def split_table(table: pl.LazyFrame, split: Split, *, time: str, known_at: str | None) -> dict[str, StoredRows]:
     """The parts of a table in the lake; the columns alone that the split looks at are read.
 

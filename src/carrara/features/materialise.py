@@ -8,6 +8,7 @@ a later claim stops: an older row never overwrites a newer one.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +16,7 @@ import msgspec
 
 from carrara.core.clock import from_microseconds, microseconds
 from carrara.core.html import html_table
+from carrara.core.metrics import MATERIALISATION_SECONDS, MATERIALISED_ENTITIES
 from carrara.features.engines.base import feature_engine
 from carrara.features.entities import Entity
 from carrara.features.offline import current_table, whole_number_keys
@@ -43,7 +45,7 @@ def materialise(
 
     Where the store is there already, it does nothing. `rebuild` writes every entity anew, as it was at `until`.
     """
-    table = online_table(view, entity)
+    table, began = online_table(view, entity), time.perf_counter()
     while True:
         before, source = read_mark(stores.online, table), current_table(stores, view)
         former = before or Mark(microseconds(until), 0)
@@ -61,4 +63,6 @@ def materialise(
         except Superseded:
             continue
         if move_mark(stores.online, table, claim, claim.completed):
+            MATERIALISATION_SECONDS.labels(view.name).observe(time.perf_counter() - began)
+            MATERIALISED_ENTITIES.labels(view.name).inc(written)
             return Materialised(view.name, written, since, until)

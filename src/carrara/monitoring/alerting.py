@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from carrara.core.metrics import ALERTS_FIRING, ALERTS_NOT_TOLD
+from carrara.core.metrics import ALERTS_NOT_TOLD
 from carrara.metadata.alerts import FIRING, AlertState, list_alerts, list_silences, mark_told, move_alert, untold
 from carrara.monitoring.alert import Alert
 from carrara.monitoring.monitor import Monitor
@@ -94,8 +94,6 @@ def move_alerts(
             begun.append((alert, moved))
     _resolve_undeclared(stores, monitor, version, now)
     tell(stores, monitor, version)
-    firing = [one for one in list_alerts(stores.metadata, monitor.name, open_only=True) if one.state == FIRING]
-    ALERTS_FIRING.labels(monitor.name).set(len(firing))
     return begun
 
 

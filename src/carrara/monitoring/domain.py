@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from carrara.data.rows import every_nth
 from carrara.evaluation.metrics import METRICS
 
 Floats = npt.NDArray[np.float64]
@@ -84,13 +85,13 @@ def usual_auc(rows: pl.LazyFrame, time: str, length: timedelta, features: Sequen
     if not isinstance(first, datetime) or not isinstance(last, datetime) or last - first < 3 * length:
         return None
     step = (last - first - length) / (_STRETCHES - 1)
-    drawn = rows.select(time, *features).gather_every(max(len(times) // (2 * MOST_ROWS), 1)).collect()
+    drawn = every_nth(rows.select(time, *features), len(times) // (2 * MOST_ROWS))
     found = []
     for number in range(_STRETCHES):
         start = first + number * step
         inside = pl.col(time).is_between(start, start + length)
         count = int(times.is_between(start, start + length).sum())
-        stretch = rows.filter(inside).select(features).gather_every(max(count // MOST_ROWS, 1)).collect()
+        stretch = every_nth(rows.filter(inside).select(features), count // MOST_ROWS)
         found.append(domain_shift(drawn.filter(~inside), stretch, features))
     return max((one.auc for one in found if one is not None), default=None)
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from carrara.core.errors import CarraraError
+from carrara.data.rows import every_nth
 from carrara.evaluation.metrics import MAIN_METRICS, Kind, Metric, measure, metric
 from carrara.evaluation.slices import measure_slices
 from carrara.features.training_set import TrainingSet, kept_training_set
@@ -113,7 +114,7 @@ class Judge:
             return None
         kept, rows = found
         try:
-            return rows.select(list(self.features)).gather_every(max(kept.rows // _TRAINING_ROWS, 1)).collect()
+            return every_nth(rows.select(list(self.features)), kept.rows // _TRAINING_ROWS)
         except (CarraraError, OSError):
             return None
 

@@ -6,7 +6,7 @@ a window for which that is no longer what it was computed from is computed again
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,6 @@ from carrara.core.clock import duration
 from carrara.core.digests import digest_data
 from carrara.core.errors import DataError
 from carrara.core.identity import new_id
-from carrara.core.metrics import MONITOR_DRIFT, MONITOR_EFFECT, MONITOR_METRIC, MONITOR_WINDOW_END
 from carrara.metadata.alerts import AlertState
 from carrara.metadata.monitor_windows import (
     SPAN,
@@ -90,7 +89,6 @@ def run_monitor(stores: Stores, monitor: Monitor, version: ModelVersion, *, aler
     finally:
         judge.close()
     judged = read_judged(stores, version, monitor.length, closed_only=True)
-    _measure(version.model, judged)
     begun = move_alerts(stores, monitor, version.version, judged) if alerts else []
     return Ran(str(version), tuple(computed), tuple(failed), tuple(begun))
 
@@ -219,18 +217,3 @@ def _span(judge: Judge, index: pl.DataFrame, length: timedelta, version: ModelVe
     key = WindowKey(version.model, version.version, window_of(first, length), last + timedelta(microseconds=1))
     counts = {"predictions": fair.height, "outcomes": known.height}
     record_span(stores.metadata, key, stores.clock(), result=stored, **counts)
-
-
-def _measure(model: str, windows: list[Judged]) -> None:
-    """What Prometheus is told of the newest window."""
-    if not windows:
-        return
-    newest: Mapping[str, Any] = windows[-1].facts.result
-    MONITOR_WINDOW_END.labels(model).set(windows[-1].end.timestamp())
-    for one in newest["drift"]:
-        MONITOR_DRIFT.labels(model, one["feature"]).set(one["psi"])
-        MONITOR_EFFECT.labels(model, one["feature"]).set(one["effect_deviations"] or 0.0)
-    measured: Mapping[str, Any] = next((m for w in reversed(windows) if (m := w.facts.result["metrics"])), {})
-    for name, value in measured.items():
-        if value["value"] is not None:
-            MONITOR_METRIC.labels(model, name).set(value["value"])

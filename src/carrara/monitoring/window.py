@@ -15,6 +15,7 @@ import polars as pl
 
 from carrara.core.errors import CarraraError
 from carrara.data.distances import noise
+from carrara.data.rows import every_nth
 from carrara.monitoring.domain import domain_shift
 from carrara.monitoring.drift import ReferenceDistribution, drift_of, one_score
 from carrara.monitoring.effect import MOST_ROWS, Effect, effects
@@ -26,7 +27,6 @@ from carrara.monitoring.sampling import SAMPLED
 from carrara.monitoring.window_estimate import estimate_window
 
 SCORE = "__score"
-_ROW = "__row"
 _MOST_EFFECTS = 40
 _SAMPLED_ROWS = 4_000
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -94,10 +94,7 @@ def _profile(judge: Judge, rows: pl.LazyFrame, answers: pl.DataFrame) -> Profile
 
 def _drawn(rows: pl.LazyFrame) -> pl.DataFrame:
     """Some thousand rows, the same ones each time."""
-    every = max(rows.select(pl.len()).collect().item() // _SAMPLED_ROWS, 1)
-    # Filtered and not gathered: `gather_every` of a lazy frame reads all of it into memory (polars 2.1).
-    numbered = rows.with_row_index(_ROW).filter(pl.col(_ROW) % every == 0)
-    return numbered.drop(_ROW).collect(engine="streaming")
+    return every_nth(rows, rows.select(pl.len()).collect().item() // _SAMPLED_ROWS)
 
 
 def _drift(judge: Judge, profile: Profile, sample: pl.DataFrame, before: Before) -> list[dict[str, Any]]:

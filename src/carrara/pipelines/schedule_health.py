@@ -12,7 +12,9 @@ from typing import Any, Literal
 from carrara.core.definitions import Definitions
 from carrara.core.metrics import SCHEDULE_DUE_SINCE
 from carrara.metadata.intervals import list_intervals
+from carrara.monitoring.measured import measure_windows
 from carrara.pipelines.freshness import measure_freshness
+from carrara.pipelines.monitor import monitors
 from carrara.pipelines.scheduler import Timed, next_moment, scheduled, scheduled_monitors, undone
 from carrara.storage.stores import Stores
 
@@ -81,9 +83,10 @@ def health_of(stores: Stores, view: Timed) -> ScheduleHealth:
 
 
 def measure_schedules(stores: Stores, definitions: Definitions) -> None:
-    """Tell Prometheus how old features are, and since when what is due is due: as times, which age though this process
-    may hang."""
+    """Tell Prometheus how old features are, how the newest windows stand, and since when what is due is due: as times,
+    which age though this process may hang."""
     measure_freshness(stores, definitions)
+    measure_windows(stores, monitors(stores, definitions))
     SCHEDULE_DUE_SINCE.clear()
     for one in schedule_health(stores, definitions):
         if one.due_since is not None:

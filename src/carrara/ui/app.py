@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -25,6 +26,7 @@ from carrara.ui.access import COOKIE, Guard, Sessions, Visitor, cookie_of, csrf_
 from carrara.ui.actions import ACTIONS, Action
 from carrara.ui.charts import chart_library
 from carrara.ui.desk import Desk
+from carrara.ui.metrics import timed
 from carrara.ui.page import Asked, Page, name_of
 from carrara.ui.pages import PAGES, PageRoute
 from carrara.ui.pages.charts import FILES, FileRoute
@@ -62,8 +64,11 @@ class Application:
             Route("/sign-out", self._sign_out, methods=["POST"]),
             Route("/static/vega.js", self._vega),
             Route("/static/{name}", self._static),
+            Route("/metrics", self._metrics),
         ]
-        inner = Starlette(routes=self.routes, exception_handlers={404: self._unknown, 405: self._unknown})
+        inner = Starlette(
+            routes=[timed(route) for route in self.routes], exception_handlers={404: self._unknown, 405: self._unknown}
+        )
         inner.router.redirect_slashes = False
         self.asgi = Guard(inner, self._refuse, self.authenticator, self.sessions, hosts)
 
@@ -178,6 +183,10 @@ class Application:
         script = await run_in_threadpool(chart_library, self.desk.workspace.root)
         headers = {**_HEADERS, "Cache-Control": "private, max-age=86400"}
         return Response(script, headers=headers, media_type="text/javascript")
+
+    async def _metrics(self, request: Request) -> Response:
+        """What this process counts, as Prometheus reads it."""
+        return Response(generate_latest(), headers=_HEADERS, media_type=CONTENT_TYPE_LATEST)
 
     async def _static(self, request: Request) -> Response:
         name = request.path_params["name"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from carrara.metadata.intervals import Interval, list_intervals
 from carrara.pipelines.schedule_health import health_of
-from carrara.pipelines.scheduler import due, next_moment, scheduled
+from carrara.pipelines.scheduler import due, next_moment, scheduled, scheduled_monitors
 from carrara.ui.desk import Desk
 from carrara.ui.page import PAGE_ROWS, Asked, Page, paged
 
@@ -14,7 +14,8 @@ _LAST = 30
 
 
 def index(desk: Desk, asked: Asked) -> Page:
-    stores, everything = desk.workspace.stores, scheduled(desk.definitions())
+    stores, definitions = desk.workspace.stores, desk.definitions()
+    everything = [*scheduled(definitions), *scheduled_monitors(stores, definitions)]
     shown = everything[asked.offset : asked.offset + PAGE_ROWS]
     rows = []
     for one in shown:
