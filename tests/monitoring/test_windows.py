@@ -13,6 +13,8 @@ from served import log_trips, trips_between
 from sklearn.metrics import roc_auc_score
 
 from carrara.core.errors import DataError
+from carrara.monitoring.alert import alert
+from carrara.monitoring.live import read_monitor
 from carrara.monitoring.monitor import Monitor, window_of
 from carrara.monitoring.run import run_monitor
 from carrara.workspace.workspace import Workspace
@@ -205,3 +207,24 @@ def test_what_was_logged_trains_the_next_model(trained):
         assert workspace.datasets.read("answered").collect().height == trips.height
     assert made.evaluation.metrics["roc_auc"].value > 0.6
     assert made.evaluation.rows < trips.height
+
+
+RULES = Monitor("late", window="1d", alerts=(alert("predictions > 0"),), notify=())
+
+
+def test_a_window_is_red_where_alerts_are_judged_by_it_and_not_known_before(trained):
+    """What a window shows and what an alert says agree: both are of windows whose time is over."""
+    log_trips(trained, trips_between(trained, FROM, FROM + DAY))
+
+    def looked(moment, *, run: bool) -> tuple[str, str, tuple[str, ...], int]:
+        with at(trained, moment) as now:
+            version = now.models.get("late")
+            if run:
+                run_monitor(now.stores, RULES, version)
+            (window, *_) = read_monitor(now.stores, RULES, version).windows
+            return window.state, window.health, window.holds, len(now.monitoring.alerts("late"))
+
+    assert looked(FROM + DAY / 2, run=True) == ("open", "unknown", ("predictions > 0",), 0)
+    assert looked(FROM + DAY, run=False) == ("changed", "unknown", ("predictions > 0",), 0)
+    assert looked(FROM + DAY, run=True) == ("complete", "alert", ("predictions > 0",), 1)
+    assert looked(FROM + DAY, run=True) == ("complete", "alert", ("predictions > 0",), 1)

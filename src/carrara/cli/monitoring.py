@@ -87,8 +87,9 @@ def _show(report: MonitorReport) -> None:
     )
     say()
     main = next(iter(report.evaluation), "")
+    measured = ("predictions", "outcomes", main, "estimated", "score PSI", "changes most", "effect")
     print_table(
-        ["window from", "health", "state", "predictions", "outcomes", main, "score PSI", "changes most", "effect"],
+        ["window from", "health", "state", *measured],
         [
             (
                 f"{w.start:%Y-%m-%d %H:%M}",
@@ -97,6 +98,7 @@ def _show(report: MonitorReport) -> None:
                 w.predictions,
                 w.outcomes,
                 ((w.metrics or {}).get(main) or {}).get("value"),
+                _between((w.result.get("estimated") or {}).get(main)),
                 w.score_drift.get("psi"),
                 w.drift[0]["feature"] if w.drift else None,
                 w.drift[0]["effect"] if w.drift else None,
@@ -104,6 +106,9 @@ def _show(report: MonitorReport) -> None:
             for w in report.windows
         ],
     )
+    for w in report.windows:
+        for rule in w.holds:
+            say(f"\nin the window from {w.start:%Y-%m-%d %H:%M}{' so far' if w.state == 'open' else ''}: {rule}")
     for alert in report.alerts:
         if alert.state != "resolved":
             say(f"\n{alert.state}: {alert.rule}")
@@ -113,6 +118,14 @@ def _show(report: MonitorReport) -> None:
         say(f"\n{sum(loss.rows for loss in report.losses):,} predictions were answered and are not in the log.")
     if any(w.state in ("not computed", "changed") for w in report.windows) or not report.windows:
         say(f"\nNot all windows are computed: carrara monitor run {report.model}")
+
+
+def _between(estimate: dict[str, Any] | None) -> str | None:
+    """An estimate as its interval: what it will probably be."""
+    if not estimate or estimate["value"] is None:
+        return None
+    ends = [one for one in (estimate["low"], estimate["high"]) if one is not None]
+    return " – ".join(f"{one:.3g}" for one in ends or [estimate["value"]])
 
 
 @app.command()

@@ -21,7 +21,7 @@ from carrara.monitoring.notebook import report_card, window_card
 from carrara.monitoring.outcomes import LABEL, join_outcomes
 from carrara.monitoring.prediction_log import log_table, once, scan_log
 from carrara.monitoring.rule import Facts, evaluate_rule
-from carrara.monitoring.run import no_predictions, read_judged, read_result
+from carrara.monitoring.run import SO_FAR, no_predictions, read_judged, read_result
 from carrara.monitoring.sampling import SAMPLED
 from carrara.storage.stores import Stores
 
@@ -30,9 +30,10 @@ from carrara.storage.stores import Stores
 class Window:
     """One window of predictions.
 
-    `state` is `complete`; `open`, as long as its time is not over; `changed`, when predictions came since it was
-    computed; `failed`, `running`, `not computed`, or `no predictions`. `health` is `alert` when a rule holds, `ok` when
-    it is complete and none of those that are known does, and `unknown` in every other case.
+    `state` is `complete`; `open`, as long as its time is not over; `changed`, when predictions came, or its time ended,
+    since it was computed; `failed`, `running`, `not computed`, or `no predictions`. `health` is of what is complete, as
+    alerts are: `alert` when a rule holds, `ok` when none of those that are known does; it is `unknown` in every other
+    case. `holds` are the rules that hold, so far where it is open.
     """
 
     start: datetime
@@ -188,6 +189,8 @@ def _window(stores: Stores, monitor: Monitor, one: RecordedWindow, logged: int |
         state = "changed"
     elif state == "complete" and one.key.end > stores.clock():
         state = "open"
+    elif state == "complete" and one.inputs.endswith(SO_FAR):
+        state = "changed"
     held = {alert.rule: evaluate_rule(alert.rule, Facts(result)) for alert in monitor.alerts} if result else {}
     holds = tuple(rule for rule, value in held.items() if value)
     settled = state == "complete" and any(value is not None for value in held.values())
@@ -195,7 +198,7 @@ def _window(stores: Stores, monitor: Monitor, one: RecordedWindow, logged: int |
         start=one.key.start,
         end=one.key.end,
         state=state,
-        health="alert" if holds else "ok" if settled else "unknown",
+        health="unknown" if not settled else "alert" if holds else "ok",
         predictions=one.predictions or logged or 0,
         outcomes=one.outcomes or 0,
         computed_at=one.computed_at,

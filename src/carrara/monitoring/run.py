@@ -1,7 +1,8 @@
 """Runs a monitor: finds which windows of a version have changed since they were computed, computes each once, tells.
 
 A window is computed from its logged predictions and the outcomes that are known of them. Both are counted and hashed;
-a window for which that is no longer what it was computed from is computed again, however late the change.
+a window for which that is no longer what it was computed from is computed again, however late the change; and so is
+one whose time has ended since, because only then alerts are judged by it.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ from carrara.monitoring.window import Before, compute_window
 from carrara.storage.stores import Stores
 
 LEASE = timedelta(minutes=30)
+SO_FAR = " so far"
+"""How the inputs of a window end that was computed before its time was over."""
 _WEEK = timedelta(days=7)
 
 
@@ -71,7 +74,7 @@ def run_monitor(stores: Stores, monitor: Monitor, version: ModelVersion, *, aler
     computed, failed = [], []
     try:
         for key, rows in _windows(index, monitor.length, version):
-            inputs = _digest(rows, monitor, version)
+            inputs = _digest(rows, monitor, version) + ("" if key.end <= stores.clock() else SO_FAR)
             known = recorded.get(key)
             if known is not None and known.state == "complete" and known.inputs == inputs:
                 continue
