@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,8 @@ import polars as pl
 from carrara.core.errors import CarraraError, CheckFailed, StorageError
 from carrara.models.approval import blocking
 from carrara.models.registry import ModelVersion, read_record
-from carrara.models.runtimes.onnx import Feed, OnnxServable, session
+from carrara.models.runtimes.base import TRANSFORMS
+from carrara.models.runtimes.onnx import Feed, OnnxServable, fed, session
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 from carrara.models.version_files import SERVABLE
 from carrara.pipelines.scoring import recorded_model, test_rows
@@ -21,6 +23,9 @@ from carrara.serving.warm_up import WARM_UP_FILE, recorded
 from carrara.storage.stores import Stores
 
 MOST_WARM_UP = 100
+
+_OPENED = ("onnx", "tensorflow")
+"""The formats that servers of folders open, where the transforms are inside."""
 
 
 def push(stores: Stores, version: ModelVersion, base: Path, *, warm_up: int = 0) -> Path:
@@ -32,7 +37,8 @@ def push(stores: Stores, version: ModelVersion, base: Path, *, warm_up: int = 0)
     reasons = blocking(stores, version)
     if reasons:
         raise CheckFailed(f"{version} is blocked", reasons, hint=f"carrara model report {version}")
-    if version.format != "onnx":
+    files = stores.artifacts.manifest(version.manifest)
+    if version.format not in _OPENED or f"{SERVABLE}{TRANSFORMS}" in files:
         raise CarraraError(
             f"{version} is in the format {version.format}, which servers of folders do not open", hint="carrara deploy"
         )
@@ -40,20 +46,20 @@ def push(stores: Stores, version: ModelVersion, base: Path, *, warm_up: int = 0)
     try:
         base.mkdir(parents=True, exist_ok=True)
         # A server takes a folder whose name is a number: it gets that name when all is in it.
-        partial = Path(tempfile.mkdtemp(prefix=".pushing-", dir=base))
+        made = Path(tempfile.mkdtemp(prefix=".pushing-", dir=base))
     except OSError as error:
         raise StorageError(f"{base} cannot be written: {error}") from error
     try:
-        stores.artifacts.unpack(version.manifest, partial / "all")
-        files = partial / "all" / SERVABLE.rstrip("/")
+        stores.artifacts.unpack(version.manifest, made / "all")
+        folder = made / "all" / SERVABLE.rstrip("/")
         if asked is not None:
-            (files / WARM_UP_FILE).parent.mkdir(parents=True)
-            (files / WARM_UP_FILE).write_bytes(_requests(version.model, files / OnnxServable.FILE, *asked))
-        return _named(files, base)
+            (folder / WARM_UP_FILE).parent.mkdir(parents=True)
+            (folder / WARM_UP_FILE).write_bytes(_requests(version.model, folder / OnnxServable.FILE, *asked))
+        return _named(folder, base)
     except OSError as error:
         raise StorageError(f"{base} cannot be written: {error}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _asked(stores: Stores, version: ModelVersion, count: int) -> tuple[Signature, pl.DataFrame]:
@@ -66,8 +72,9 @@ def _asked(stores: Stores, version: ModelVersion, count: int) -> tuple[Signature
 
 
 def _requests(model: str, graph: Path, signature: Signature, rows: pl.DataFrame) -> bytes:
-    """Each row alone, and all in one, by the names that the graph has itself: a folder's server knows no others."""
-    feed = Feed(session(graph.read_bytes()), signature)
+    """Each row alone, and all in one, by the names that the graph has itself: a folder's server knows no others. A
+    SavedModel has the features' own."""
+    feed = Feed(session(graph.read_bytes()), signature) if graph.is_file() else partial(fed, specs=signature.inputs)
     asked = [*(rows[place : place + 1] for place in range(rows.height)), rows]
     return recorded(model, (feed(signature.tensors(some)) for some in asked))
 

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 
 from carrara.core.errors import NotFoundError, TrainingError
-from carrara.data.rows import Rows
+from carrara.data.rows import Rows, batches
 from carrara.evaluation import binary
+from carrara.evaluation.metrics import Kind
 from carrara.evaluation.ranked import RankedRows
 from carrara.models.runtimes.base import TRANSFORMS
 from carrara.models.signature import Signature, TensorSpec
@@ -22,7 +23,7 @@ from carrara.training.inputs import Inputs, fit_inputs
 from carrara.training.labels import classes_of, encoded, queries
 from carrara.training.model import Model
 from carrara.training.out_of_fold import scores_of_folds
-from carrara.training.proof import exported
+from carrara.training.proof import Exported, exported, proved_whole
 from carrara.training.stages import Stage
 from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted, Part, Task
 from carrara.training.transforms.graph import joined
@@ -65,13 +66,15 @@ class Former:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a trainer is given, however often: the parts as matrices, and the task."""
+    """What a trainer is given, however often: the parts as matrices, and the task; `rows` are those of the validation
+    part as they came."""
 
     inputs: Inputs
     train: Part
     validation: Part
     task: Task
     warnings: tuple[str, ...]
+    rows: Rows
 
 
 def prepare(
@@ -101,7 +104,8 @@ def prepare(
         made = {name: _weighed(part, by_class) for name, part in made.items()}
     task = Task(model.label.kind, inputs.names, classes, inputs.categories, model.seed, advance)
     task = replace(task, checkpoint=checkpoint or NoCheckpoint(), folder=folder, shapes=inputs.shapes)
-    return Prepared(inputs, made["train"], made["validation"], task, _checked(model, inputs, made["train"]))
+    said = _checked(model, inputs, made["train"])
+    return Prepared(inputs, made["train"], made["validation"], task, said, parts["validation"])
 
 
 def fit_model(
@@ -129,19 +133,15 @@ def fit_prepared(model: Model, prepared: Prepared) -> FittedModel:
 
 def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
     kind, inputs, classes = model.label.kind, prepared.inputs, prepared.task.classes or fitted.classes
-    export = exported(fitted, kind, prepared.validation.features)
-    files = dict(export.files)
-    if inputs.graph is not None and export.graph is not None:
-        files = {"model.onnx": joined(inputs.graph, export.graph, FEATURES)}
-    elif inputs.graph is not None:
-        files |= {TRANSFORMS: inputs.graph}
     shape = (None, len(classes)) if classes else (None,)
+    signature = Signature(inputs.features, (TensorSpec(OUTPUTS[kind], "float32", shape), *fitted.outputs))
+    export = _exported(fitted, kind, prepared, signature)
     summary = {**fitted.summary, "columns": len(inputs.names)}
     return FittedModel(
         format=export.format,
-        files=files,
+        files=export.files,
         learned={**fitted.learned, **inputs.files()},
-        signature=Signature(inputs.features, (TensorSpec(OUTPUTS[kind], "float32", shape), *fitted.outputs)),
+        signature=signature,
         classes=classes,
         importance=inputs.importance(fitted.importance),
         curve=fitted.curve,
@@ -150,6 +150,21 @@ def _artifact(model: Model, prepared: Prepared, fitted: Fitted) -> FittedModel:
         libraries=fitted.libraries,
         warnings=prepared.warnings,
     )
+
+
+def _exported(fitted: Fitted, kind: Kind, prepared: Prepared, signature: Signature) -> Exported:
+    """What is kept, and its proof; the transforms are in it, or beside it."""
+    inputs = prepared.inputs
+    if fitted.to_whole is not None:
+        files = fitted.to_whole(inputs.features, inputs.graph)
+        rows = next(iter(batches(prepared.rows, [spec.name for spec in inputs.features])))
+        return proved_whole(fitted, kind, files, signature, rows, prepared.validation.features)
+    export = exported(fitted, kind, prepared.validation.features)
+    if inputs.graph is None:
+        return export
+    if export.graph is not None:
+        return replace(export, files={"model.onnx": joined(inputs.graph, export.graph, FEATURES)})
+    return replace(export, files={**export.files, TRANSFORMS: inputs.graph})
 
 
 def _part(

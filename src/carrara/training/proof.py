@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from carrara.core.errors import TrainingError
 from carrara.evaluation.metrics import Kind
-from carrara.models.runtimes.base import open_folder
+from carrara.models.runtimes.base import Servable, open_folder, open_servable
 from carrara.models.runtimes.onnx import session
-from carrara.models.signature import DEFAULT_SIGNATURE
+from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 from carrara.training.trainers.base import FEATURES, OUTPUTS, Array, Fitted
 
 TOLERANCE = 1e-5
@@ -59,10 +61,32 @@ def exported(fitted: Fitted, kind: Kind, rows: Array) -> Exported:
     )
 
 
+def proved_whole(
+    fitted: Fitted, kind: Kind, files: Mapping[str, bytes], signature: Signature, rows: pl.DataFrame, matrix: Array
+) -> Exported:
+    """A form that takes the inputs themselves, beside the trainer's answers to the matrix that was made of them.
+
+    `rows` are the first of `matrix` as they came. Raises TrainingError where they differ.
+    """
+    compared = rows[:_MOST_ROWS]
+    expected = np.asarray(fitted.predict(matrix[: compared.height]), np.float64)
+    with _opened(files, lambda folder: open_servable(fitted.format, folder, signature)) as servable:
+        found = servable.run(signature.tensors(compared))[OUTPUTS[kind]]
+    proof = {"to": fitted.format, **_compared(kind, expected, np.asarray(found, np.float64))}
+    if not proof["equal"]:
+        raise TrainingError(
+            f"the form for the runtime '{fitted.format}' differs from the trainer on {proof['differing_rows']:,} rows,"
+            f" by up to {proof['largest_difference']:.2g}",
+            hint='What would be served would not be what was trained: export="onnx".',
+        )
+    return Exported(fitted.format, dict(files), proof)
+
+
 def said(proof: dict[str, Any]) -> str:
     """The proof in words."""
     if proof["equal"]:
-        return f"ONNX equal to the trainer on {proof['rows']:,} rows"
+        name = {"onnx": "ONNX", "tensorflow": "SavedModel"}[proof["to"]]
+        return f"{name} equal to the trainer on {proof['rows']:,} rows"
     kept = f"kept as {proof['kept']}" if "kept" in proof else "kept native"
     if "reason" in proof:
         return f"{kept}: {proof['reason']}"
@@ -122,15 +146,22 @@ def _told(error: Exception) -> str:
 
 
 def _asked(files: Mapping[str, bytes], rows: Array) -> Array:
+    with _opened(files, lambda folder: open_folder(folder)[DEFAULT_SIGNATURE]) as servable:
+        signature = servable.signature
+        found = servable.run({signature.inputs[0].name: rows})
+        return np.asarray(found[signature.outputs[0].name], np.float64)
+
+
+@contextmanager
+def _opened(files: Mapping[str, bytes], opened: Callable[[Path], Servable]) -> Iterator[Servable]:
+    """What a server opens of files in a folder, for as long as it is asked."""
     with tempfile.TemporaryDirectory(prefix="native-") as folder:
         for name, data in files.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        servable = open_folder(Path(folder))[DEFAULT_SIGNATURE]
+        servable = opened(Path(folder))
         try:
-            signature = servable.signature
-            found = servable.run({signature.inputs[0].name: rows})
-            return np.asarray(found[signature.outputs[0].name], np.float64)
+            yield servable
         finally:
             servable.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class Feed:
         (self._matrix,) = (named - {spec.name for spec in self._named}) or {None}
 
     def __call__(self, inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
-        feed = {spec.name: _tensor(inputs[spec.name], spec.dtype) for spec in self._named}
+        feed = fed(inputs, self._named)
         if self._matrix is not None:
             feed[self._matrix] = as_matrix(inputs, self._columns, self._dtype)
         return feed
@@ -129,6 +129,11 @@ def zeros(signature: Signature) -> dict[str, np.ndarray[Any, Any]]:
 def _zero(shape: list[int], dtype: str) -> np.ndarray[Any, Any]:
     empty: dict[str, Any] = {"string": "", "bytes": b""}
     return np.full(shape, empty.get(dtype, 0), NUMPY_TYPES[dtype])
+
+
+def fed(inputs: Tensors, specs: Iterable[TensorSpec]) -> dict[str, np.ndarray[Any, Any]]:
+    """Inputs by their names, each of its type."""
+    return {spec.name: _tensor(inputs[spec.name], spec.dtype) for spec in specs}
 
 
 def _tensor(values: Any, dtype: str) -> np.ndarray[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from carrara.core.errors import DataError, NotFoundError, RequestError
 from carrara.core.plugins import require
 from carrara.models.runtimes.base import TRANSFORMS, Servable, Tensors
-from carrara.models.runtimes.onnx import Matrix, zeros
+from carrara.models.runtimes.onnx import Matrix, fed, zeros
 from carrara.models.signature import DEFAULT_SIGNATURE, NUMPY_TYPES, Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -171,7 +172,7 @@ def _feed(folder: Path, own: Signature, signature: Signature) -> Callable[[Tenso
     """What a SavedModel is fed of the tensors of a signature: each by its name, or all as one matrix."""
     names = {spec.name for spec in own.inputs}
     if names == {spec.name for spec in signature.inputs} and not (folder / TRANSFORMS).exists():
-        return lambda inputs: inputs
+        return partial(fed, specs=signature.inputs)
     if len(names) != 1:
         raise DataError(
             f"the SavedModel in {folder} takes {', '.join(sorted(names))}, which the signature does not name"

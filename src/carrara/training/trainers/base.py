@@ -6,7 +6,7 @@ entry-point group `carrara.trainers`. Import the library inside `fit`, with `cor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -128,7 +128,8 @@ class Fitted:
     `predict` scores rows of features as the trainer's own object does, in the shape of the kind's output. `to_onnx`
     makes the graph from FEATURES to that output, and raises where there is none; `native` are the files of the
     runtime called `format`, for a model without an equal graph, and empty where only the graph can be kept; `to_native`
-    makes them where they are dear to make. `edges`
+    makes them where they are dear to make. `to_whole`, where it is there, makes what is kept in the place of a graph:
+    files of `format` that take a model's inputs themselves, and hold the graph of its transforms. `edges`
     are rows of features at which the model's answer jumps, for the proof. `learned` holds the full learned parameters
     in a form that needs no framework; `importance` is each column's share (sum 1); `curve` the loss of each round;
     `libraries` what made it. `classes` are the columns of the output where the task knows of none, and `outputs` what
@@ -143,6 +144,7 @@ class Fitted:
     format: str = "onnx"
     native: Mapping[str, bytes] = field(default_factory=dict)
     to_native: Callable[[], Mapping[str, bytes]] | None = None
+    to_whole: Callable[[Sequence[TensorSpec], bytes | None], Mapping[str, bytes]] | None = None
     edges: Array | None = None
     curve: Mapping[str, list[float]] = field(default_factory=dict)
     summary: Mapping[str, Any] = field(default_factory=dict)

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from carrara.core.errors import TrainingError
+from carrara.core.errors import NotFoundError, TrainingError
 from carrara.core.plugins import require
+from carrara.models.signature import TensorSpec
 from carrara.training.cluster.cores import cores
 from carrara.training.cluster.devices import placement
 from carrara.training.cluster.evaluator import Evaluator, measure_states
@@ -21,28 +22,39 @@ from carrara.training.trainers.device import described, tensorflow_devices
 from carrara.training.trainers.epochs import MARGINS, Scale, run_epochs, scaled
 from carrara.training.trainers.keras_strategies import Alone, Coordinated, MirroredHere, Strategy, joined_strategy
 from carrara.training.trainers.net_graph import dense_graph
-from carrara.training.trainers.net_native import saved_model
 from carrara.training.trainers.nets import NetTrainer, fit_net
+from carrara.training.trainers.saved_model import frozen, saved_model
 from carrara.training.trainers.shape import Shape
 
 _ROWS_AT_ONCE = 65_536
+_EXPORTS = ("onnx", "saved_model")
 _OPSET = 18
 """The newest that tf2onnx knows (1.17)."""
 
 
 @dataclass(frozen=True)
 class Keras(NetTrainer):
-    __doc__ = f"""A net of dense layers by Keras 3 on TensorFlow, with AdamW. {NetTrainer.__doc__}"""
+    __doc__ = f"""A net of dense layers by Keras 3 on TensorFlow, with AdamW. {NetTrainer.__doc__}
+    `export` is what is served, "onnx" or "saved_model": with the transforms inside, and signatures for `tf.Example`s.
+    """
+
+    export: str = "onnx"
 
     name = "keras"
     distributed: ClassVar[bool] = True
     parameter_servers: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.export not in _EXPORTS:
+            raise NotFoundError("export", self.export, _EXPORTS)
+
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         tensorflow, keras = _libraries()
         refuse_missing(train, task)
         net = _KerasNet(tensorflow, keras, self, task, self._here(tensorflow, task))
-        fitted = fit_net(self, net, train, validation, task)
+        whole = net.whole if self.export == "saved_model" else None
+        fitted = fit_net(self, net, train, validation, task, whole)
         return replace(fitted, libraries=("tensorflow", "tensorflow-cpu", "keras", *fitted.libraries))
 
     def join(self, train: Part, validation: Part, task: Task) -> None:
@@ -189,7 +201,12 @@ class _KerasNet:
         return _exported(self._tensorflow, self._model, len(self._task.names))
 
     def native(self, scale: Scale) -> Mapping[str, bytes]:
-        return saved_model(self._tensorflow, self._model, scale, self._task)
+        return self.whole(scale, (TensorSpec(FEATURES, "float32", (None, len(self._task.names))),), None)
+
+    def whole(self, scale: Scale, inputs: Sequence[TensorSpec], transforms: bytes | None) -> Mapping[str, bytes]:
+        with self._tensorflow.device("CPU:0"):
+            net = frozen(self._margins.get_concrete_function())
+        return saved_model(self._tensorflow, net, inputs, transforms, scale, self._task)
 
     def _learned(self) -> list[Any]:
         """All that the margins depend on: of a net of dense layers its weights, else also what layers count."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -11,7 +12,9 @@ import numpy as np
 
 from carrara.core.digests import digest_function
 from carrara.evaluation.metrics import Kind
-from carrara.models.learned.net import NAMES, SHAPE as NET_SHAPE
+from carrara.models.learned.net import NAMES
+from carrara.models.learned.net import SHAPE as NET_SHAPE
+from carrara.models.signature import TensorSpec
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Array, Fitted, Part, Task
 from carrara.training.trainers.blocks import blocks_of
@@ -58,13 +61,19 @@ class NetTrainer:
     def spec(self) -> dict[str, Any]:
         found = {**asdict(self), "layers": list(self.layers)}
         # What was trained before there were accelerators keeps its digest.
-        since = {"build": None, "device": "auto", "precision": "float32", "deterministic": True}
+        since = {"build": None, "device": "auto", "precision": "float32", "deterministic": True, "export": "onnx"}
         told = {name: value for name, value in found.items() if name not in since or value != since[name]}
         return told if self.build is None else {**told, "build": digest_function(self.build)}
 
 
-def fit_net(trainer: NetTrainer, net: Net, train: Part, validation: Part, task: Task) -> Fitted:
-    """Train a net, and tell of it."""
+Whole = Callable[[Scale, Sequence[TensorSpec], bytes | None], Mapping[str, bytes]]
+"""The files of a framework's own form that takes a model's inputs, with the graph of its transforms inside."""
+
+
+def fit_net(
+    trainer: NetTrainer, net: Net, train: Part, validation: Part, task: Task, whole: Whole | None = None
+) -> Fitted:
+    """Train a net, and tell of it; where `whole` is given, it makes what is served."""
     scale, curve = run_epochs(trainer, net, train, validation, task)
     net.to_cpu()
     learned = net.weights()
@@ -73,6 +82,7 @@ def fit_net(trainer: NetTrainer, net: Net, train: Part, validation: Part, task: 
         to_onnx=lambda: joined(net.graph(), answer_graph(scale, task), MARGINS, "net/"),
         format=net.format,
         to_native=lambda: net.native(scale),
+        to_whole=None if whole is None else partial(whole, scale),
         learned={"learned.npz": packed(learned), **_described(net, scale)},
         importance=_importance(net, Part(validation.features, scale.down(validation.labels)), task),
         curve=curve,
