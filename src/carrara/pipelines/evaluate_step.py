@@ -25,6 +25,7 @@ from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import Signature
 from carrara.monitoring.drift import ReferenceDistribution, one_score
 from carrara.pipelines.explain import explained
+from carrara.pipelines.scores import judgeable
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage.stores import Stores
 from carrara.training.labels import encoded, queries
@@ -39,13 +40,14 @@ def evaluate_step(
     work: TrainingWork,
     training_set: TrainingSet,
     fitted: Mapping[str, Any],
-    parts: Mapping[str, Rows],
+    given: Mapping[str, Rows],
     step: Step,
 ) -> tuple[Evaluation, dict[str, Any]]:
     """The evaluation, and all of what was measured as plain data."""
     model, stores = work.model, work.stores
 
     def judge() -> dict[str, Any]:
+        parts = judgeable(given, model, work.stages)
         classes, where = tuple(fitted["classes"]), f"part of '{model.name}'"
         # A stage may have learned from all of the validation part.
         scored = [name for name in ("validation", "test") if parts[name].height]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from carrara.core.definitions import Definitions
@@ -12,6 +13,7 @@ from carrara.core.errors import TrainingError
 from carrara.core.html import card, section
 from carrara.core.progress import Progress, Step
 from carrara.data.rows import Rows, split_table
+from carrara.data.splits import PARTS
 from carrara.data.versions import dataset_version
 from carrara.evaluation.evaluate import Evaluation
 from carrara.features.model_features import features_of_model
@@ -28,7 +30,7 @@ from carrara.pipelines.out_of_fold import folds_step
 from carrara.pipelines.prepare import compute_features, ingest_for
 from carrara.pipelines.record import model_record, overlap_warnings
 from carrara.pipelines.run_log import logged
-from carrara.pipelines.scores import described, judgeable, out_of_sample, stages_of
+from carrara.pipelines.scores import described, out_of_sample, stages_of
 from carrara.pipelines.slices import check_slices
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage.stores import Stores
@@ -110,7 +112,7 @@ def train(
         if model.score_folds:
             with progress.step("folds") as step:
                 work = replace(work, stages=folds_step(work, step))
-        parts = out_of_sample(_parts(work, training_set), model, work.stages)
+        parts = _Parts(work, training_set)
         if trials:
             with progress.step("tune") as step:
                 work = tune_step(work, training_set, parts, step, trials, jobs)
@@ -120,8 +122,7 @@ def train(
             new = f"{fitted['rows']:,} rows that {begun} has not seen; " if seen is not None else ""
             step.said = new + fit_said(fitted)
         with progress.step("evaluate") as step:
-            judgeable_parts = judgeable(parts, model, work.stages)
-            evaluation, judged = evaluate_step(work, training_set, fitted, judgeable_parts, step)
+            evaluation, judged = evaluate_step(work, training_set, fitted, parts, step)
             step.said = _headline(evaluation, judged)
         with progress.step("register") as step:
             version = _registered(work, training_set, fitted, parts, evaluation, judged, step)
@@ -195,9 +196,28 @@ def carried_columns(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column for column in named if column))
 
 
-def _parts(work: TrainingWork, training_set: TrainingSet) -> dict[str, Rows]:
-    table, label = work.stores.lake.scan(training_set.lake_table), work.model.label
-    return dict(split_table(table, work.model.split, time=label.time, known_at=label.known_at))
+class _Parts(Mapping[str, Rows]):
+    """The parts of a training set, made when one is first asked for: a run of which nothing has changed asks for none,
+    and some splits hash every row."""
+
+    def __init__(self, work: TrainingWork, training_set: TrainingSet) -> None:
+        self._work, self._training_set = work, training_set
+
+    @cached_property
+    def _made(self) -> dict[str, Rows]:
+        work, label = self._work, self._work.model.label
+        table = work.stores.lake.scan(self._training_set.lake_table)
+        parts = split_table(table, work.model.split, time=label.time, known_at=label.known_at)
+        return out_of_sample(parts, work.model, work.stages)
+
+    def __getitem__(self, name: str) -> Rows:
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PARTS)
+
+    def __len__(self) -> int:
+        return len(PARTS)
 
 
 def _registered(
