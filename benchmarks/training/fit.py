@@ -88,7 +88,9 @@ if __name__ == "__main__":
     rows = pl.read_parquet(data)
     cut = int(rows.height * 0.9)
     # What is imported once is no part of a fit.
-    for name in ({"linear": "sklearn.linear_model"}.get(trainer, trainer), "carrara.training"):
+    library = {"linear": "sklearn.linear_model"}.get(trainer, trainer)
+    ours = ("carrara.training.fit", f"carrara.training.trainers.{trainer}", "onnx", "onnxruntime")
+    for name in (library, *(ours if how == "carrara" else ())):
         importlib.import_module(name)
     started = time.perf_counter()
     (by_hand if how == "hand" else by_carrara)(trainer, rows[:cut], rows[cut:])

@@ -281,7 +281,7 @@ def tensors_of(specs: tuple[TensorSpec, ...], rows: pl.DataFrame) -> dict[str, A
     """The inputs of a transforms' graph, from a table."""
     texts = {s.name: rows[s.name].fill_null("").to_numpy().astype(object) for s in specs if s.dtype == "string"}
     numbers = _number_specs(specs)
-    return {**({NUMBERS: _numbers(numbers, rows)} if numbers else {}), **texts}
+    return {**({NUMBERS: np.ascontiguousarray(_numbers(numbers, rows))} if numbers else {}), **texts}
 
 
 def _room(rows: int, columns: int, folder: Path | None) -> Array:
@@ -303,7 +303,7 @@ def _numbers(specs: tuple[TensorSpec, ...], rows: pl.DataFrame) -> Array:
     shapes = _shapes(specs)
     if not shapes:
         columns = rows.select(pl.col(spec.name).cast(pl.Float32).fill_null(float("nan")) for spec in specs)
-        return np.ascontiguousarray(columns.to_numpy(), dtype=np.float32)
+        return np.asarray(columns.to_numpy(), dtype=np.float32)
     parts = [
         flat_arrays(rows[spec.name], shapes[spec.name], _WHERE)
         if spec.name in shapes

@@ -82,7 +82,7 @@ def _given(tensorflow: Any, examples: Any, inputs: Sequence[TensorSpec]) -> dict
     """The inputs by their names: what a request feeds, and else what is parsed of its examples."""
 
     def feature(spec: TensorSpec) -> Any:
-        shape = (spec.shape or ())[1:]
+        shape = tuple(size or 1 for size in (spec.shape or ())[1:])
         if spec.dtype == "string":
             return tensorflow.io.FixedLenFeature(shape, tensorflow.string, "")
         missing = np.full(shape, np.nan, np.float32)
