@@ -12,8 +12,7 @@ import numpy as np
 
 from carrara.core.digests import digest_function
 from carrara.evaluation.metrics import Kind
-from carrara.models.learned.net import NAMES
-from carrara.models.learned.net import SHAPE as NET_SHAPE
+from carrara.models.learned.net import NAMES, SHAPE as NET_SHAPE
 from carrara.models.signature import TensorSpec
 from carrara.training.search import Between, Space
 from carrara.training.trainers.base import Array, Fitted, Part, Task
