@@ -74,6 +74,7 @@ from .monitoring.notify.webhook import Webhook as Webhook
 from .monitoring.sampling import Sampling as Sampling
 from .serving.client import Client as Client
 from .serving.embedded import load_model as load_model
+from .training.compute import Compute as Compute
 from .training.feeds import (
     tf_dataset as tf_dataset,
     torch_dataset as torch_dataset,

@@ -57,6 +57,12 @@ def test_the_first_difference_is_named(trained, monkeypatch):
     assert not found.equal
     assert found.first_difference == "learned/learned.json"
     monkeypatch.setattr(reproducing, "environment", lambda: {"distributions": {"xgboost-cpu": "0.1"}})
+    recorded = {"distributions": {}, "device": {"device": "cuda:0", "name": "NVIDIA H200"}}
+    here = reproducing.differing_environment(recorded, {"device": "cpu"})
+    assert here["device"] == ("cuda:0, NVIDIA H200", "cpu")
+    assert "device" not in reproducing.differing_environment(
+        {**recorded, "device": {"device": "cpu"}}, {"device": "cpu"}
+    )
     assert trained.models.reproduce("late@1").environment["xgboost-cpu"][1] == "0.1"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from test_trainers import FEATURES_OF, KINDS, PARTS, fit, model, quality, scores
 
-from carrara.core.errors import TrainingError
+from carrara.core.errors import DefinitionError, TrainingError
 from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.fit import fit_model, fit_prepared, prepare
 from carrara.training.trainers.keras import Keras
@@ -47,6 +47,17 @@ def test_a_net_with_embeddings_learns_and_is_equal_in_its_graph(tmp_path, net, k
     with np.load(io.BytesIO(made.learned["learned.npz"]), allow_pickle=False) as learned:
         assert sum(learned[name].size for name in learned.files) == made.summary["parameters"]
         assert learned["arr_0"].shape == (5, 3)  # three colours, a missing one, and others
+
+
+def test_a_batch_in_parts_is_the_batch_at_once(net):
+    whole = replace(net, dropout=0.0, epochs=2)
+    one, parts = (
+        fit("binary", each, transforms=TRANSFORMS, weight="weight") for each in (whole, replace(whole, accumulate=3))
+    )
+    np.testing.assert_allclose(one.curve["validation"], parts.curve["validation"], rtol=1e-4)
+    assert "accumulate" not in whole.spec()
+    with pytest.raises(DefinitionError, match="accumulate=0 divides no batch"):
+        replace(net, accumulate=0)
 
 
 def test_one_seed_gives_one_artifact_and_another_another(net):

@@ -45,8 +45,12 @@ def train(
     new_rows: Annotated[
         bool, typer.Option("--new-rows", help="Go on from a version, on the rows that it has not seen.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="How many processes share the fit.")] = 1,
-    servers: Annotated[int, typer.Option("--ps", min=0, help="How many parameter servers they have (Keras).")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many processes share the fit; else as the model's compute says.")
+    ] = None,
+    servers: Annotated[
+        int | None, typer.Option("--ps", min=0, help="How many parameter servers they have (Keras).")
+    ] = None,
     cluster: Annotated[Path | None, typer.Option(help="Train on the servers of a cluster.toml, which run.")] = None,
     evaluator: Annotated[
         bool, typer.Option("--evaluator", help="Measure each epoch in a task of its own, beside parameter servers.")

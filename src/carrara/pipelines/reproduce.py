@@ -50,7 +50,7 @@ class Compared:
 @dataclass(frozen=True)
 class Reproduction:
     """What was built again of a version, in the order in which it depends on each other, and which installed
-    distributions are others than those that trained it."""
+    distributions, and which device, are others than those that trained it."""
 
     version: str
     compared: tuple[Compared, ...]
@@ -101,6 +101,8 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
     stages = with_folds(stores, stages, model.score_folds)
     later = out_of_sample(parts, model, stages)
     prepared = _prepared(stores, model, inner_features(model, service.features), later, record["summary"], stages)
+    device: dict[str, Any] = {}
+    prepared = replace(prepared, task=replace(prepared.task, computed=device.update))
     if model.partition_by:
         made = fit_partitioned(model, service.features, parts, prepared, lambda done, total: None)
     else:
@@ -114,7 +116,7 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
     for name in sorted({*recorded, *files}):
         digest = digest_bytes(files[name]) if name in files else "(absent)"
         compared.append(Compared(name, recorded.get(name, "(absent)"), digest))
-    return Reproduction(str(version), tuple(compared), _environment(record["environment"]["distributions"]))
+    return Reproduction(str(version), tuple(compared), differing_environment(record["environment"], device))
 
 
 def _prepared(
@@ -165,7 +167,18 @@ def _made_of(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _environment(recorded: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
-    here = environment()["distributions"]
-    names = sorted({*recorded, *here})
-    return {n: (recorded.get(n), here.get(n)) for n in names if recorded.get(n) != here.get(n)}
+def differing_environment(
+    recorded: Mapping[str, Any], device: Mapping[str, Any]
+) -> dict[str, tuple[str | None, str | None]]:
+    """The installed distributions that are others than those of a record, and under `device` what a fit computed on
+    then and now, where that is another."""
+    then, here = recorded["distributions"], environment()["distributions"]
+    found = {n: (then.get(n), here.get(n)) for n in sorted({*then, *here}) if then.get(n) != here.get(n)}
+    before = recorded.get("device")
+    if before and device and dict(before) != dict(device):
+        return {"device": (_told(before), _told(device)), **found}
+    return found
+
+
+def _told(device: Mapping[str, Any]) -> str:
+    return ", ".join(str(value) for value in device.values())

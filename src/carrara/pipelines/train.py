@@ -34,7 +34,8 @@ from carrara.pipelines.scores import described, out_of_sample, stages_of
 from carrara.pipelines.slices import check_slices
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage.stores import Stores
-from carrara.training.cluster.team import ALONE, Team
+from carrara.training.cluster.team import Team
+from carrara.training.compute import Compute
 from carrara.training.model import Model
 
 
@@ -63,7 +64,7 @@ def train(
     jobs: int = 1,
     start: str | None = None,
     new_rows: bool = False,
-    team: Team = ALONE,
+    team: Team | None = None,
     why: Sequence[str] = (),
 ) -> Trained:
     """Train a model as its definition says, evaluate the exported artifact, judge it, and register it.
@@ -71,13 +72,14 @@ def train(
     With `trials` its hyper-parameters are tuned first, and the best ones taken; trials of the same search that are
     recorded already count. `start` is the address of a version to go on from; with `new_rows` training goes on from
     it, or the champion, or the newest version, on the rows alone that it has not seen. A `team` of processes shares the
-    fit, where the trainer can. `why` is recorded.
+    fit, where the trainer can, by default that of the definition. `why` is recorded.
 
     Killed anywhere, the next call goes on from the last step that was complete. A version whose gates fail is
     registered too, and cannot be deployed.
     """
     model = definitions.get("model", name, Model)
     service = features_of_model(definitions, model, where=f"model '{name}'")
+    team = team or _declared_team(stores, model)
     _check_team(model, team)
     if new_rows and trials:
         raise TrainingError(
@@ -130,6 +132,12 @@ def train(
             passed = sum(result["passed"] for result in gates["results"])
             step.said = f"{version}, {passed} of {len(gates['results'])} gates passed"
     return Trained(version, evaluation, gates, step.reused)
+
+
+def _declared_team(stores: Stores, model: Model) -> Team:
+    """The processes that a definition asks for, where the workspace trains."""
+    asked = model.compute or Compute()
+    return Team.of(asked.workers, asked.servers, None, stores.engines.training, asked.evaluator, asked.gpus)
 
 
 def _check_team(model: Model, team: Team) -> None:

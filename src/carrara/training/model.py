@@ -16,6 +16,7 @@ from carrara.evaluation.gates import Gate
 from carrara.evaluation.jackknife import Method, intervals_by
 from carrara.evaluation.metrics import MAIN_METRICS, Kind, Metric, metric
 from carrara.evaluation.slicing import Sliced, Slicing
+from carrara.training.compute import Compute
 from carrara.training.retrain import Retrain
 from carrara.training.search import Space
 from carrara.training.trainers.base import OUTPUTS, Trainer
@@ -95,7 +96,8 @@ class Model:
     scores are inputs beside the features; rows that these have learned from are left out, or with `score_folds` scored
     by so many fits of them on earlier rows alone. A scheduler trains it by its `schedule`, `"@weekly"` or
     a cron expression, and when `retrain` says so; a fit that takes longer than `time_limit`,
-    such as `"2h"`, or more than `memory_limit`, such as `"4GB"`, is ended.
+    such as `"2h"`, or more than `memory_limit`, such as `"4GB"`, is ended. `compute` says which processes share a fit,
+    where whoever trains it asks for no others.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Model:
     retrain: Retrain | None = None
     time_limit: str | None = None
     memory_limit: str | None = None
+    compute: Compute | None = None
     description: str = ""
     owner: str = ""
 
@@ -201,8 +204,11 @@ class Model:
         folds = {"score_folds": self.score_folds} if self.score_folds else {}
         # What was trained before one could choose keeps its digest.
         chosen = {} if self.intervals == "bootstrap" else {"intervals": self.intervals}
+        # What was trained before a definition could say it keeps its digest.
+        shared = {} if self.compute is None else {"compute": self.compute.spec()}
         return {
             **chosen,
+            **shared,
             "features": list(self.features),
             "label": self.label.spec(),
             "split": self.split.spec(),

@@ -179,8 +179,8 @@ class Workspace:
         jobs: int = 1,
         start: str | None = None,
         new_rows: bool = False,
-        workers: int = 1,
-        servers: int = 0,
+        workers: int | None = None,
+        servers: int | None = None,
         cluster: str | Path | None = None,
         evaluator: bool = False,
         progress: Progress | None = None,
@@ -191,12 +191,16 @@ class Workspace:
         is the address of a version whose learned parameters training begins with (a warm start); with `new_rows` it
         goes on from that, or the champion, or the newest version, on the rows alone that it has not seen. `workers`
         processes share the fit, where the trainer can, with so many parameter `servers`; `cluster` is a cluster.toml
-        whose servers run; an `evaluator` beside them measures each epoch while the next one is trained.
+        whose servers run; an `evaluator` beside them measures each epoch while the next one is trained. Where none of
+        these is given, the model's `compute` says it.
         """
 
         from carrara.pipelines.train import train
         from carrara.training.cluster.team import Team
 
+        team = None
+        if evaluator or any(one is not None for one in (workers, servers, cluster)):
+            team = Team.of(workers or 1, servers or 0, cluster, self.stores.engines.training, evaluator)
         return train(
             self.stores,
             self.definitions,
@@ -206,7 +210,7 @@ class Workspace:
             jobs=jobs,
             start=start,
             new_rows=new_rows,
-            team=Team.of(workers, servers, cluster, self.stores.engines.training, evaluator),
+            team=team,
         )
 
     def backtest(

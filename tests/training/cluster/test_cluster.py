@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import carrara
 from carrara.core.errors import DefinitionError, NotFoundError, TrainingError
 from carrara.training.cluster.launcher import launch
 from carrara.training.cluster.processes import local_cluster
@@ -111,3 +112,15 @@ def test_a_trainer_of_one_process_refuses_workers_and_others_servers(fresh):
     (fresh.root / "definitions.py").write_text(text.replace("carrara.XGBoost(trees=40, depth=3)", "carrara.LightGBM()"))
     with Workspace(fresh.root) as workspace, pytest.raises(TrainingError, match="'lightgbm' runs in one process"):
         workspace.train("late", workers=2)
+
+
+def test_a_definition_says_which_processes_share_a_fit_and_whoever_trains_it_may_say_others(fresh):
+    path = fresh.root / "definitions.py"
+    trainer = "trainer=carrara.XGBoost(trees=40, depth=3)"
+    path.write_text(path.read_text().replace(trainer, f"{trainer}, compute=carrara.Compute(workers=2, servers=1)"))
+    with Workspace(fresh.root) as workspace:
+        with pytest.raises(TrainingError, match="'xgboost' knows no parameter servers"):
+            workspace.train("late")
+        assert workspace.train("late", workers=1).version.version == 1
+    with pytest.raises(DefinitionError, match="there are none"):
+        carrara.Compute(workers=2, evaluator=True)

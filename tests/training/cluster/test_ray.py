@@ -22,6 +22,7 @@ from carrara.training.cluster.reach import require_up
 from carrara.training.cluster.spec import ClusterSpec
 from carrara.training.cluster.team import Team
 from carrara.training.fit import fit_prepared
+from carrara.training.trainers.keras import Keras
 from carrara.training.trainers.torch import Torch
 from carrara.training.trainers.xgboost import XGBoost
 
@@ -103,7 +104,13 @@ def head(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     port, client = (local_cluster({"head": 1}).task_address("head", 0).rpartition(":")[2] for _ in range(2))
-    options = [f"--port={port}", f"--ray-client-server-port={client}", "--num-cpus=2", "--include-dashboard=false"]
+    options = [
+        f"--port={port}",
+        f"--ray-client-server-port={client}",
+        "--num-cpus=8",
+        "--num-gpus=2",
+        "--include-dashboard=false",
+    ]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options]
     started = subprocess.Popen(
         [*command, "--node-ip-address=127.0.0.1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -114,6 +121,28 @@ def head(monkeypatch):
     finally:
         started.terminate()
         started.wait(60)
+
+
+@pytest.mark.slow
+def test_parameter_servers_and_an_evaluator_run_on_ray(head):
+    trainer = Keras(epochs=6, early_stopping=6, batch_rows=50, layers=(16,), learning_rate=0.01)
+    told: list[str] = []
+    made, prepared = prepared_for(trainer, team=Team.of(2, 1, engine=head, evaluator=True), tell=told.append)
+    found = fit_prepared(made, prepared)
+    assert told == ["variables: 18 on ps:0"]
+    assert found.export["equal"]
+    assert len(found.curve["train"]) == len(found.curve["validation"]) == 6
+    assert found.curve["validation"][-1] < found.curve["validation"][0]
+
+
+@pytest.mark.slow
+def test_each_process_has_gpus_of_the_ray_cluster_and_more_than_there_are_is_said(head, monkeypatch):
+    made, prepared = prepared_for(XGBoost(trees=5, depth=3), team=Team(2, engine=head, gpus=1))
+    assert fit_prepared(made, prepared).export["equal"]
+    monkeypatch.setattr(ray, "_ROOM_SECONDS", 2.0)
+    made, prepared = prepared_for(XGBoost(trees=5, depth=3), team=Team(2, engine=head, gpus=2))
+    with pytest.raises(UnavailableError, match=r"no room for 2 processes of \d cores and 2 GPUs each"):
+        fit_prepared(made, prepared)
 
 
 @pytest.mark.slow

@@ -140,6 +140,15 @@ def test_a_process_that_fails_by_itself_ends_the_fit_with_what_it_said(started, 
 
 
 @pytest.mark.slow
+def test_the_log_of_a_fit_tells_how_much_each_process_has_worked():
+    lines: list[str] = []
+    made, prepared = prepared_for(XGBoost(trees=5, depth=3), team=Team(2), log=lines.append)
+    fit_prepared(made, prepared)
+    (told,) = (line for line in lines if line.startswith("[profile] in all"))
+    assert "worker:0" in told
+    assert "worker:1" in told
+
+
 def test_processes_that_wait_for_one_another_in_vain_end_within_the_timeout_and_the_log_has_what_they_said(
     started, tmp_path, monkeypatch
 ):

@@ -55,12 +55,12 @@ def check_engine(address: str) -> None:
         )
 
 
-def host_of(address: str, folder: Path) -> Host:
-    """The place that an address names, for work that is in a folder here."""
+def host_of(address: str, folder: Path, gpus: int = 0) -> Host:
+    """The place that an address names, for work that is in a folder here; on Ray each process has so many `gpus`."""
     check_engine(address)
     # Spark divides the work of its own trainers, and starts no processes of others.
     if address == LOCAL or is_spark(address):
         return LocalHost(folder)
     from carrara.training.cluster.ray import RayHost
 
-    return RayHost(address, folder)
+    return RayHost(address, folder, gpus)

@@ -31,13 +31,13 @@ _SLICE_BYTES, _STORE_BYTES = 32 * 2**20, 256 * 2**20
 
 class RayHost:
     """A Ray cluster: `ray://HOST:PORT`, `ray` (the one that RAY_ADDRESS or `ray start` names), or `ray:local`, one on
-    this machine that ends with the fit.
+    this machine that ends with the fit. Each process has so many `gpus`, which Ray lets it see alone.
 
     Raises MissingExtra where Ray is not installed, UnavailableError for a cluster that does not answer or has no room.
     """
 
-    def __init__(self, address: str, folder: Path) -> None:
-        self._address, self._folder = address, folder
+    def __init__(self, address: str, folder: Path, gpus: int = 0) -> None:
+        self._address, self._folder, self._gpus = address, folder, gpus
         self._ray, self._mine = _connected(address)
         self._fit = f"fit-{secrets.token_hex(8)}"
         self._ranks: dict[tuple[str, int], Any] = {}
@@ -56,7 +56,7 @@ class RayHost:
         strategy = self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
         for place, task in enumerate(tasks):
             where = strategy(self._group, placement_group_bundle_index=place)
-            options = actor.options(num_cpus=cores, max_concurrency=8, scheduling_strategy=where)
+            options = actor.options(num_cpus=cores, num_gpus=self._gpus, max_concurrency=8, scheduling_strategy=where)
             self._ranks[task] = options.remote(self._fit, hosts[placed[place]])
         # The ranks of a node share one copy of the work.
         first = {placed[place]: task for place, task in reversed(list(enumerate(tasks)))}
@@ -91,13 +91,16 @@ class RayHost:
         return [node for node in self._ray.nodes() if node["Alive"]]
 
     def _reserve(self, tasks: int, cores: int) -> None:
-        group = self._ray.util.placement_group([{"CPU": cores}] * tasks, strategy="SPREAD")
+        each = {"CPU": cores, **({"GPU": self._gpus} if self._gpus else {})}
+        group = self._ray.util.placement_group([each] * tasks, strategy="SPREAD")
         self._group = group
         if not group.wait(_ROOM_SECONDS):
-            free = self._ray.available_resources().get("CPU", 0)
+            free = self._ray.available_resources()
+            asked = f"{cores} cores" + (f" and {self._gpus} GPUs" if self._gpus else "")
+            there = f"{free.get('CPU', 0):.0f} cores" + (f" and {free.get('GPU', 0):.0f} GPUs" if self._gpus else "")
             raise UnavailableError(
-                f"the Ray cluster at {self._address} has no room for {tasks} processes of {cores} cores each within "
-                f"{_ROOM_SECONDS:.0f} s: {free:.0f} cores are free",
+                f"the Ray cluster at {self._address} has no room for {tasks} processes of {asked} each within "
+                f"{_ROOM_SECONDS:.0f} s: {there} are free",
                 hint="Take fewer --workers, or wait for what runs there: ray status.",
             )
 

@@ -25,6 +25,7 @@ from carrara.training.cluster.evaluator import ADDRESS, KEY
 from carrara.training.cluster.hosts import host_of
 from carrara.training.cluster.messages import MARK, PEER_LOST
 from carrara.training.cluster.processes import EVALUATOR, Process, Processes, task_variables
+from carrara.training.cluster.profile import Profile
 from carrara.training.cluster.reach import require_up
 from carrara.training.cluster.spec import ClusterSpec
 from carrara.training.cluster.team import ALONE
@@ -96,11 +97,12 @@ class _Try:
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._heard: dict[str, float] = {}
         self._used: dict[str, float] = {}
+        self._profile = Profile()
         self._logged: Counter[str] = Counter()
         self._moved = time.monotonic()
         self._complete: float | None = None
         self._processes = Processes(self._hear)
-        self._host = host_of(self._team.engine, folder)
+        self._host = host_of(self._team.engine, folder, self._team.gpus)
         self._variables: dict[tuple[str, int], dict[str, str]] = {}
 
     def run(self) -> Lost | None:
@@ -122,6 +124,7 @@ class _Try:
                 self._pass_on()
                 if (lost := self._lost()) is not None and not self._replaced(lost):
                     return lost
+            self._task.log(self._profile.whole())
             return None
         finally:
             self._processes.stop()
@@ -156,6 +159,8 @@ class _Try:
             return
         process.said.pop()
         message = msgspec.json.decode(text)
+        if "used" in message:
+            self._profile.used(process.name, message["used"])
         if "used" not in message:
             self._moved = now
             self._messages.put((process, message))
@@ -180,6 +185,8 @@ class _Try:
                     if (saved := FileCheckpoint(self._folder / CHECKPOINT).read()) is not None:
                         self._task.checkpoint.write(saved)
                     self._task.report(message["round"], message["loss"])
+                    if (told := self._profile.since(message["round"])) is not None:
+                        self._task.log(told)
                 elif "complete" in message:
                     self._complete = time.monotonic()
                 elif "computed" in message:

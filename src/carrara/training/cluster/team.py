@@ -14,13 +14,15 @@ from carrara.training.cluster.spec import ClusterSpec, read_cluster
 @dataclass(frozen=True)
 class Team:
     """So many `workers`, with so many parameter `servers`, where `engine` says; or the servers of a cluster that runs,
-    by the path of its `cluster` file. An `evaluator` beside them measures each epoch while the next one is trained."""
+    by the path of its `cluster` file. An `evaluator` beside them measures each epoch while the next one is trained. On
+    Ray each process has so many `gpus`."""
 
     workers: int = 1
     servers: int = 0
     cluster: str | None = None
     engine: str = LOCAL
     evaluator: bool = False
+    gpus: int = 0
 
     @classmethod
     def of(
@@ -30,6 +32,7 @@ class Team:
         cluster: str | Path | None = None,
         engine: str = LOCAL,
         evaluator: bool = False,
+        gpus: int = 0,
     ) -> Team:
         """Raises ConfigurationError where a cluster's file says another thing, or cannot be used, and for an evaluator
         of no parameter servers."""
@@ -40,7 +43,7 @@ class Team:
                 hint="Train with --ps 1, or --cluster; workers without servers measure their own rows together.",
             )
         if cluster is None:
-            return cls(workers, servers, engine=engine, evaluator=evaluator)
+            return cls(workers, servers, engine=engine, evaluator=evaluator, gpus=gpus)
         if workers > 1 or servers:
             raise ConfigurationError(f"{cluster} says how many workers and servers there are: leave out their numbers")
         for job in ("ps", "worker"):

@@ -65,6 +65,7 @@ def main(folder: Path) -> None:
 
 
 def _leave(status: int) -> None:
+    tell(used=time.process_time())
     # TensorFlow's coordinator never lets its process end by itself where a worker was lost (2.21), and who fails among
     # others that wait for it would wait for them.
     if status or ClusterSpec.from_tf_config(os.environ["TF_CONFIG"])[1] == "chief":

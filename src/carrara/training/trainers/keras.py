@@ -128,6 +128,7 @@ class _KerasNet:
     def __init__(self, tensorflow: Any, keras: Any, trainer: NetTrainer, task: Task, strategy: Strategy) -> None:
         self._tensorflow, self._keras, self._task, self._strategy = tensorflow, keras, task, strategy
         self.shape = Shape.of(trainer.layers, task) if trainer.build is None else None
+        self._parts = trainer.accumulate
         keras.utils.set_random_seed(task.seed)
         with strategy.scope():
             if self.shape is not None:
@@ -224,11 +225,16 @@ class _KerasNet:
             yield tuple(self._strategy.mine(values[rows]) for values in (part.features, part.labels, weights))
 
     def _stepped(self, features: Any, labels: Any, weights: Any, total: Any) -> None:
-        with self._tensorflow.GradientTape() as tape:
-            loss = self._weighted(features, labels, weights, training=True) / total
-        variables = self._model.trainable_variables
+        rows, found = self._tensorflow.shape(labels)[0], []
+        for part in range(self._parts):
+            some = slice(rows * part // self._parts, rows * (part + 1) // self._parts)
+            given = (features, labels, weights) if self._parts == 1 else (features[some], labels[some], weights[some])
+            with self._tensorflow.GradientTape() as tape:
+                loss = self._weighted(*given, training=True) / total
+            found.append(tape.gradient(loss, self._model.trainable_variables))
+        gradients = [_sum(self._tensorflow, each) for each in zip(*found, strict=True)]
         # Where workers mirror one another, the optimiser adds up what they have found (keras, TFOptimizer).
-        self._optimiser.apply(tape.gradient(loss, variables), variables)
+        self._optimiser.apply(gradients, self._model.trainable_variables)
 
     def _measured(self, features: Any, labels: Any, weights: Any) -> Any:
         return self._weighted(features, labels, weights, training=False)
@@ -238,6 +244,16 @@ class _KerasNet:
         margins, math = self._model(features, training=training), self._tensorflow
         truth = labels if self._task.kind in ("multiclass", "multilabel") else math.expand_dims(labels, 1)
         return math.reduce_sum(math.reshape(self._losses.call(truth, margins), (-1,)) * weights)
+
+
+def _sum(tensorflow: Any, gradients: Sequence[Any]) -> Any:
+    """Of the parts of a batch; of an embedding they are rows, which the optimiser adds up itself."""
+    if len(gradients) == 1:
+        return gradients[0]
+    if not isinstance(gradients[0], tensorflow.IndexedSlices):
+        return tensorflow.add_n(gradients)
+    values, rows = ([getattr(one, name) for one in gradients] for name in ("values", "indices"))
+    return tensorflow.IndexedSlices(tensorflow.concat(values, 0), tensorflow.concat(rows, 0), gradients[0].dense_shape)
 
 
 def _dense(keras: Any, dropout: float, shape: Shape, columns: int) -> Any:

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from carrara.core.digests import digest_function
+from carrara.core.errors import DefinitionError
 from carrara.evaluation.metrics import Kind
 from carrara.models.learned.net import NAMES, SHAPE as NET_SHAPE
 from carrara.models.signature import TensorSpec
@@ -31,7 +32,8 @@ class NetTrainer:
     train part; it stops when the validation loss has not fallen for `early_stopping` epochs, and the best are kept.
 
     `device` is "auto", an accelerator where there is one, "cpu", "cuda", "cuda:1" or "mps"; the export is always of the
-    CPU. `build` is an architecture of your own, in the place of `layers` and `dropout`; see docs/training.md.
+    CPU. A batch is learned in `accumulate` parts whose gradients are added up, to take less memory. `build` is an
+    architecture of your own, in the place of `layers` and `dropout`; see docs/training.md.
     It takes no missing numbers, and learns best from standardised ones; columns of a Vocabulary are embedded:
     `transforms=(carrara.Impute(), carrara.Standardise(), carrara.Vocabulary())`.
     """
@@ -45,6 +47,7 @@ class NetTrainer:
     early_stopping: int = 3
     build: Callable[..., Any] | None = None
     device: str = "auto"
+    accumulate: int = 1
 
     kinds: ClassVar[tuple[Kind, ...]] = ("binary", "multiclass", "regression", "multilabel")
     space: ClassVar[Mapping[str, Space]] = {
@@ -56,11 +59,23 @@ class NetTrainer:
 
     def __post_init__(self) -> None:
         check_device(self.device)
+        if not 1 <= self.accumulate <= self.batch_rows:
+            raise DefinitionError(
+                f"accumulate={self.accumulate} divides no batch of {self.batch_rows:,} rows",
+                hint="1 is a batch at once.",
+            )
 
     def spec(self) -> dict[str, Any]:
         found = {**asdict(self), "layers": list(self.layers)}
         # What was trained before there were accelerators keeps its digest.
-        since = {"build": None, "device": "auto", "precision": "float32", "deterministic": True, "export": "onnx"}
+        since = {
+            "build": None,
+            "device": "auto",
+            "precision": "float32",
+            "deterministic": True,
+            "export": "onnx",
+            "accumulate": 1,
+        }
         told = {name: value for name, value in found.items() if name not in since or value != since[name]}
         return told if self.build is None else {**told, "build": digest_function(self.build)}
 

@@ -142,6 +142,7 @@ class _TorchNet:
             self._parameters, lr=trainer.learning_rate, weight_decay=trainer.weight_decay, **how
         )
         self._mixed = trainer.precision == "bf16"
+        self._parts = trainer.accumulate
 
     def begin(self, epoch: int) -> None:
         self._torch.manual_seed(self._task.seed * 1_000_003 + epoch + 7_919 * self._group.rank)
@@ -153,12 +154,13 @@ class _TorchNet:
 
     def _step(self, batch: Batch) -> None:
         self._optimiser.zero_grad()
-        if len(batch.labels) or self._sharded:
-            # Each process's loss is a part of the batch's: sharded gradients are means, and their sum is wanted.
-            times = self._group.size if self._sharded else 1
-            with self._autocast():
-                margins = self._module(batch.features)
-            (self._total(margins.float(), batch) * (times / batch.total)).backward()
+        for part in batch.parts(self._parts):
+            if len(part.labels) or self._sharded:
+                # Each process's loss is a part of the batch's: sharded gradients are means, and their sum is wanted.
+                times = self._group.size if self._sharded else 1
+                with self._autocast():
+                    margins = self._module(part.features)
+                (self._total(margins.float(), part) * (times / part.total)).backward()
         self._share_gradients()
         self._optimiser.step()
 

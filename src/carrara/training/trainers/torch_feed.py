@@ -32,6 +32,13 @@ class Batch(NamedTuple):
     weights: Any
     total: float
 
+    def parts(self, count: int) -> Iterator[Batch]:
+        """The rows as so many batches, of which some may be empty; the total is that of the whole."""
+        rows = len(self.labels)
+        for part in range(count):
+            some = slice(rows * part // count, rows * (part + 1) // count)
+            yield Batch(self.features[some], self.labels[some], self.weights[some], self.total)
+
     def changed(self, change: Callable[[Any], Any]) -> Batch:
         return Batch(change(self.features), change(self.labels), change(self.weights), self.total)
 
