@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from real_stubs import RealStubs, real_stubs
 
 from carrara.workspace.workspace import Workspace
 from kinds_of_models import Kinds
@@ -16,8 +17,7 @@ from online_servers import KINDS, empty, serving
 from trips import write_workspace
 
 collect_ignore = [
-    "serving/ask_with_real_stubs.py",  # runs in a process of its own
-    "serving/ask_every_method.py",  # and so does this
+    "serving/real_stubs_process.py",  # runs in a process of its own
     "features/feast_repository/repository.py",  # for Feast to read
     "models/mlflow/asked_by_mlflow.py",  # runs in a process of its own
     "models/mlflow/logged_by_mlflow.py",  # and so does this
@@ -57,6 +57,13 @@ def fresh(tmp_path: Path) -> Iterator[Workspace]:
     """A workspace with files and definitions, in which nothing has been done yet."""
     with Workspace(write_workspace(tmp_path / "fresh", trips=600)) as workspace:
         yield workspace
+
+
+@pytest.fixture(scope="session")
+def stubs() -> Iterator[RealStubs]:
+    """TensorFlow Serving's own client."""
+    with real_stubs() as asking:
+        yield asking
 
 
 @pytest.fixture(scope="session", params=KINDS)

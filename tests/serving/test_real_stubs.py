@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
-import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from servers import Served, publish, served
+from real_stubs import content
+from servers import publish, served
 
-STUBS = Path(sys.prefix) / "stubs"
 SPEC = {"name": "test"}
-
-
-def ask(server: Served, *calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """What calls of the real stubs end with: replies as protobuf's JSON, or a code and details."""
-    assert STUBS.is_dir(), "make test installs TensorFlow Serving's client stubs; see scripts/tensorflow-serving-stubs"
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("ask_every_method.py")), str(server.grpc_port)],
-        env={**os.environ, "PYTHONPATH": str(STUBS)},
-        input=json.dumps(calls),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def floats(*values: float, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
@@ -41,11 +21,6 @@ def floats(*values: float, shape: tuple[int, ...] | None = None) -> dict[str, An
 
 def example(**features: float) -> dict[str, Any]:
     return {"features": {"feature": {name: {"float_list": {"value": [value]}} for name, value in features.items()}}}
-
-
-def content(tensor: dict[str, Any], form: str = "f") -> list[float]:
-    data = base64.b64decode(tensor["tensor_content"])
-    return list(struct.unpack(f"<{len(data) // struct.calcsize(form)}{form}", data))
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +41,10 @@ def config(base: Path) -> str:
     }} }}"""
 
 
-def test_predict_answers_by_version_and_label_and_names_what_answered(server):
+def test_predict_answers_by_version_and_label_and_names_what_answered(stubs, server):
     spec = {"name": "test", "signature_name": "serving_default"}
-    found = ask(
-        server,
+    found = stubs.ask(
+        server.grpc_port,
         ("Predict", {"model_spec": spec, "inputs": {"x": floats(1.0, 3.0)}}),
         ("Predict", {"model_spec": {**SPEC, "version": 1}, "inputs": {"x": floats(1.0)}}),
         ("Predict", {"model_spec": {**SPEC, "version_label": "stable"}, "inputs": {"x": floats(4.0)}}),
@@ -81,12 +56,12 @@ def test_predict_answers_by_version_and_label_and_names_what_answered(server):
     assert found[1]["model_spec"]["version"] == found[2]["model_spec"]["version"] == "1"
 
 
-def test_classify_regress_and_multi_inference_take_examples(server):
+def test_classify_regress_and_multi_inference_take_examples(stubs, server):
     rows = {"example_list": {"examples": [example(x=1.0), example(x=0.5)]}}
     with_context = {"example_list_with_context": {"examples": [{}, example(x=1.0)], "context": example(x=2.0)}}
     tasks = [{"model_spec": {**SPEC, "signature_name": "serving_default"}, "method_name": "tensorflow/serving/regress"}]
-    regressed, in_context, classified, several = ask(
-        server,
+    regressed, in_context, classified, several = stubs.ask(
+        server.grpc_port,
         ("Regress", {"model_spec": SPEC, "input": rows}),
         ("Regress", {"model_spec": SPEC, "input": with_context}),
         ("Classify", {"model_spec": SPEC, "input": rows}),
@@ -100,9 +75,9 @@ def test_classify_regress_and_multi_inference_take_examples(server):
     assert several["results"][0]["model_spec"]["version"] == "2"
 
 
-def test_metadata_and_status_are_told(server):
-    metadata, status, one = ask(
-        server,
+def test_metadata_and_status_are_told(stubs, server):
+    metadata, status, one = stubs.ask(
+        server.grpc_port,
         ("GetModelMetadata", {"model_spec": SPEC, "metadata_field": ["signature_def"]}),
         ("GetModelStatus", {"model_spec": SPEC}),
         ("GetModelStatus", {"model_spec": {**SPEC, "version": 1}}),
@@ -121,7 +96,7 @@ def test_metadata_and_status_are_told(server):
     assert [s["version"] for s in one["model_version_status"]] == ["1"]
 
 
-def test_what_cannot_be_answered_has_tensorflow_servings_codes_and_words(server):
+def test_what_cannot_be_answered_has_tensorflow_servings_codes_and_words(stubs, server):
     x = {"x": floats(1.0)}
     rows = {"example_list": {"examples": [example(x=1.0)]}}
     task = {"model_spec": SPEC, "method_name": "tensorflow/serving/classify"}
@@ -198,14 +173,14 @@ def test_what_cannot_be_answered_has_tensorflow_servings_codes_and_words(server)
             "Could not find version 8 of model test",
         ),
     ]
-    found = ask(server, *((method, request) for method, request, _, _ in cases))
+    found = stubs.ask(server.grpc_port, *((method, request) for method, request, _, _ in cases))
     for (method, request, code, details), one in zip(cases, found, strict=True):
         assert (one.get("code"), one.get("details", "")[: len(details)]) == (code, details) or (
             one.get("code") == code and details in one["details"]
         ), (method, request, one)
 
 
-def test_a_configuration_is_changed_by_a_call_and_a_wrong_one_leaves_all_as_it_was(server, tmp_path):
+def test_a_configuration_is_changed_by_a_call_and_a_wrong_one_leaves_all_as_it_was(stubs, server, tmp_path):
     base = tmp_path
     publish(base / "a", 4)
     publish(base / "b", 6)
@@ -221,11 +196,11 @@ def test_a_configuration_is_changed_by_a_call_and_a_wrong_one_leaves_all_as_it_w
     def status(name: str) -> tuple[str, dict[str, Any]]:
         return "GetModelStatus", {"model_spec": {"name": name}}
 
-    (taken,) = ask(server, change(model("a")))
+    (taken,) = stubs.ask(server.grpc_port, change(model("a")))
     assert taken in ({}, {"status": {}})
     assert (server.predict("a"), server.predict("test")[:18]) == (4.0, "Servable not found")
-    broken, unlabelled, twice, custom, state = ask(
-        server,
+    broken, unlabelled, twice, custom, state = stubs.ask(
+        server.grpc_port,
         change(model("a"), model("broken")),
         change(model("a", version_labels={"stable": 7})),
         change(model("a"), model("a")),
@@ -237,12 +212,12 @@ def test_a_configuration_is_changed_by_a_call_and_a_wrong_one_leaves_all_as_it_w
     assert unlabelled["details"].startswith("Request to assign label stable to version 7 of model a")
     assert state["model_version_status"][0]["state"] == "AVAILABLE"
     assert server.predict("a") == 4.0
-    ask(server, change(model("a"), model("b", version_labels={"stable": 6})))
+    stubs.ask(server.grpc_port, change(model("a"), model("b", version_labels={"stable": 6})))
     assert (server.predict("a"), server.predict("b/labels/stable")) == (4.0, 6.0)
 
 
 @pytest.mark.slow
-def test_a_saved_model_answers_every_type_as_tensorflow_does(tmp_path):
+def test_a_saved_model_answers_every_type_as_tensorflow_does(stubs, tmp_path):
     tf = pytest.importorskip("tensorflow")
     from carrara.models.signature import NUMPY_TYPES
     from carrara.serving.protocols.types import TENSORFLOW_TYPES
@@ -286,7 +261,7 @@ def test_a_saved_model_answers_every_type_as_tensorflow_does(tmp_path):
     }
     calls.append(("Predict", {"model_spec": {**SPEC, "signature_name": "upper"}, "inputs": {"t": texts}}))
     with served("--model_name=test", f"--model_base_path={tmp_path / 'test'}", cwd=tmp_path) as server:
-        *found, louder = ask(server, *calls)
+        *found, louder = stubs.ask(server.grpc_port, *calls)
         assert server.predict("test", 1.0) == 2.5
         status, metadata = server.ask("/v1/models/test/metadata")
     for call, one, data in zip(calls, found, wanted, strict=False):

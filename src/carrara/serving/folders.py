@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ class Folders:
         models = models_of(config)
         with self._reloading:
             before, wanted = self._folders, self._opened(models)
+            self._await_versions(wanted.values())
             # What there was serves until all that is new can.
             self._folders = {**before, **wanted}
             manager.reconcile()
@@ -88,6 +89,12 @@ class Folders:
             manager.reconcile()
         if wrong:
             raise ConfigurationError(wrong)
+
+    def _await_versions(self, folders: Collection[VersionFolder]) -> None:
+        """A version that was put there just before it is called for is there once it has settled."""
+        until = self.clock() + self.settle_seconds
+        while not all(self._endpoint(one).targets for one in folders) and self.clock() < until:
+            time.sleep(self.settle_seconds / 20)
 
     def _wrong(self, manager: ModelManager, model: ModelConfig) -> str:
         """Why a model does not serve as its configuration says, or an empty text."""
