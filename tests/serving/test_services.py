@@ -92,7 +92,8 @@ def test_reflection_lists_services_and_describes_their_messages(channel, package
 
 
 def test_a_method_that_is_not_there_is_unimplemented(channel):
-    for method in ("/tensorflow.serving.SessionService/SessionRun", "/nothing.Here/Ask"):
+    profiler = "/tensorflow.ProfilerService/Profile"
+    for method in ("/tensorflow.serving.SessionService/SessionRun", profiler, "/nothing.Here/Ask"):
         with pytest.raises(grpc.RpcError) as raised:
             channel.unary_unary(method)(b"", timeout=20)
         assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +12,7 @@ import typer
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, print_table, say
 from carrara.core.clock import duration, long_text
+from carrara.core.errors import CarraraError
 
 if TYPE_CHECKING:
     from carrara.monitoring.live import MonitorReport
@@ -142,6 +145,45 @@ def report(
     with open_workspace(workspace) as ws:
         path = str(ws.monitoring.report(model, output, window=window))
     print_json({"report": path}) if as_json else say(path)
+
+
+@app.command()
+def publish(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    to: Annotated[str, typer.Option(help="The brokers: HOST:PORT, several with commas between.")],
+    topic: Annotated[str, typer.Option(help="The topic, which is there.")],
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE of librdkafka; a value env:NAME is taken from the environment. May be repeated."),
+    ] = None,
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="Write what is logged now, and end.")] = False,
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write logged predictions to a topic of Kafka, each once, until told to stop; it goes on where it stopped."""
+    from carrara.features.streams.kafka import Kafka
+
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+
+    def told(count: int) -> None:
+        if as_json:
+            print_json({"model": model, "topic": topic, "published": count})
+        elif count or until_empty:
+            say(f"  {model:<24} {count:>8,} predictions to {topic}")
+
+    with open_workspace(workspace) as ws:
+        ws.monitoring.publish(
+            model, Kafka(to, topic=topic, options=_options(option or [])), stopping, told, until_empty=until_empty
+        )
+
+
+def _options(texts: list[str]) -> dict[str, str]:
+    for text in texts:
+        if "=" not in text.strip("="):
+            raise CarraraError(f"'{text}' is no option of Kafka", hint="Write NAME=VALUE, e.g. security.protocol=SSL.")
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 
 @app.command()

@@ -48,7 +48,7 @@ IGNORED = {
     "rest_api_num_threads": _THREADS,
     "grpc_max_threads": _THREADS,
     "use_alts_credentials": "--ssl_config_file encrypts gRPC",
-    "enable_profiler": "OpenTelemetry traces tell what requests spend their time on",
+    "enable_profiler": "a profile's client would name a folder to write to; OpenTelemetry traces tell of requests",
     "platform_config_file": _ITS_OWN,
     "enable_signature_method_name_check": "any signature is answered by any method whose inputs it takes",
     "tensorflow_session_config_file": "--tensorflow_intra_op_parallelism and its siblings set the threads",

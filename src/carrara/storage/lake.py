@@ -231,15 +231,16 @@ class Lake:
             raise StorageError(f"table '{table}' of the lake could not be written: {error}") from error
         return _version_of(str(folder), mark)
 
-    def scan_appended(self, table: str, *, after: int | None) -> pl.LazyFrame:
-        """What was appended to a table since version `after`; where files were joined since, more of it than that."""
+    def scan_appended(self, table: str, *, after: int | None, until: int | None = None) -> pl.LazyFrame:
+        """What was appended to a table since version `after`, up to version `until` or the newest; where files were
+        joined since, more of it than that."""
         if after is None:
-            return self.scan(table)
+            return self.scan(table, until)
         from deltalake import DeltaTable
 
         path = str(self._root / table)
-        new = set(_files(DeltaTable(path))) - set(_files(DeltaTable(path, version=after)))
-        return _scan(sorted(new), self.scan(table).collect_schema())
+        new = set(_files(DeltaTable(path, version=until))) - set(_files(DeltaTable(path, version=after)))
+        return _scan(sorted(new), self.scan(table, until).collect_schema())
 
     def compact(self, table: str) -> int | None:
         """Join the small files of a table that is appended to, where they are many; its newest version, if any."""

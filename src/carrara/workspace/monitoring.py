@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ from carrara.metadata.prediction_losses import PredictionLoss, list_losses
 if TYPE_CHECKING:
     import polars as pl
 
+    from carrara.features.streams.kafka import Kafka
     from carrara.monitoring.alerting import Standing
     from carrara.monitoring.live import MonitorReport
     from carrara.monitoring.monitor import Monitor
@@ -114,6 +117,21 @@ class Monitoring:
     def log(self, model: str) -> pl.DataFrame:
         """The prediction log of a model."""
         return self.workspace.predictions(model)
+
+    def publish(
+        self,
+        model: str,
+        topic: Kafka,
+        stopping: threading.Event,
+        told: Callable[[int], None],
+        *,
+        until_empty: bool = False,
+    ) -> None:
+        """Write a model's logged predictions to a topic, each id once, until `stopping` is set, or what is there."""
+        from carrara.monitoring.publish import publish
+
+        writer = f"carrara-{self.workspace.configuration.name}-{model}-{topic.topic}"
+        publish(self.workspace.stores, model, topic, writer, stopping, told, until_empty=until_empty)
 
     def report(self, address: str, path: Path | None = None, *, window: str | None = None) -> Path:
         """Write the newest windows as one self-contained HTML page, by default into `reports/`; its path."""

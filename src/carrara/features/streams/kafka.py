@@ -38,20 +38,23 @@ class Kafka:
     def describe(self) -> dict[str, Any]:
         return {"kind": "kafka", "servers": self.servers, "topic": self.topic, "options": dict(self.options)}
 
+    def client_options(self) -> dict[str, Any]:
+        """What every client of the topic is opened with."""
+        given = {name: _given(value) for name, value in self.options.items()}
+        return {"bootstrap.servers": self.servers, "log_level": 0, **given}
+
     @contextmanager
     def open(self, root: Path, position: Callable[[str], int | None]) -> Iterator[_TopicReader]:
         client = require("confluent_kafka", extra="kafka", purpose=f"the stream of topic '{self.topic}'")
         consumer = client.Consumer(
             {
-                "bootstrap.servers": self.servers,
                 "group.id": "carrara",
                 "enable.auto.commit": False,
                 "enable.partition.eof": False,
                 # Messages that were deleted before they were read are an error, not a gap that nobody sees.
                 "auto.offset.reset": "error",
                 "session.timeout.ms": 6_000,
-                "log_level": 0,
-                **{name: _given(value) for name, value in self.options.items()},
+                **self.client_options(),
             }
         )
         try:
