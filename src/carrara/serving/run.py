@@ -23,6 +23,7 @@ from carrara.serving.management import Management
 from carrara.serving.manager import Desired, Load, ModelManager, Told
 from carrara.serving.metrics import Metrics
 from carrara.serving.observed import Observed
+from carrara.serving.open_files import raise_limit
 from carrara.serving.options import ServerOptions
 from carrara.serving.processes import METRICS_FOLDER
 from carrara.serving.protocols.endpoints_rest import Endpoints
@@ -70,6 +71,7 @@ def serve(
     Requests under way are finished before this returns.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    raise_limit()
     manager = ModelManager(
         desired,
         load,

@@ -14,6 +14,7 @@ from carrara.core.plugins import require
 from carrara.serving.access_log import Listener
 from carrara.serving.certificates import Certificates, Tls, as_files
 from carrara.serving.guard import LIVE, OPEN_PATHS, Guard
+from carrara.serving.open_files import limit
 from carrara.serving.protocols.http import Reply, timeout_of
 from carrara.serving.protocols.problem import problem_of
 from carrara.serving.protocols.status import RETRY_SECONDS
@@ -31,6 +32,9 @@ _POLL_SECONDS = 0.001
 _FLUSH_SECONDS = 0.25
 _BACKLOG = 1024
 _MOST_CONNECTIONS = 16_384
+_SHARE_OF_FILES = 0.75
+"""Of the files that a process may have open: what is left is for gRPC, models and the logs, which must not fail because
+many clients have come."""
 
 _CLIENT_GONE = 499
 """As TensorFlow Serving, and nginx before it, number what a client has cancelled."""
@@ -59,6 +63,7 @@ class HttpTransport:
         self._waiting = self._bytes = 0
         self._draining = False
         self._connections: set[Connection] = set()
+        self._most_connections = min(_MOST_CONNECTIONS, int(_SHARE_OF_FILES * limit()))
         self._listener = _listening(host, port, shared)
         self.port = int(self._listener.getsockname()[1])
         self._loop = _new_loop()
@@ -85,7 +90,7 @@ class HttpTransport:
 
     def opened(self, connection: Connection) -> None:
         self._connections.add(connection)
-        if len(self._connections) > _MOST_CONNECTIONS:
+        if len(self._connections) > self._most_connections:
             connection.close()
 
     def closed(self, connection: Connection) -> None:
