@@ -24,13 +24,14 @@ def deploy(
     The version becomes its model's champion. For an hour it is watched: where it does worse than the version before
     for certain, that one comes back. Raises CheckFailed, with the reasons, for a version whose gates failed and were
     not overridden, or that a person has rejected; and without `force` for one that is asked by other names, or answers
-    by other names, than what the endpoint serves.
+    by other names, than what the endpoint serves. One of tier 1 has been a shadow there before.
     """
     version = _allowed(stores, resolve(stores, address))
     name = endpoint or version.model
     primary = _primary(stores, name)
     if primary is not None and not force:
         _require_same_signature(stores, version, primary)
+    _require_shadow(stores, version, name)
     until = stores.clock() + WATCHED if watch and primary is not None else None
     return deployments.deploy(
         stores.metadata, name, version.model, version.version, alias=deployments.CHAMPION, until=until
@@ -55,6 +56,7 @@ def deploy_canary(
     if lasts <= timedelta(0):
         raise CarraraError("a canary lasts some time", hint="Write e.g. --for 30m.")
     version, name = _beside(stores, address, endpoint)
+    _require_shadow(stores, version, name)
     keys = _routing_keys(stores, version, by)
     until = stores.clock() + lasts
     return deployments.add_canary(stores.metadata, name, version.version, share=share, by=keys, until=until)
@@ -90,6 +92,8 @@ def deploy_split(
     primary = _primary(stores, name)
     if primary is not None:
         _require_same_signature(stores, versions[0], primary)
+    for one in versions:
+        _require_shadow(stores, one, name)
     parts = {one.version: share / total for one, share in zip(versions, shares.values(), strict=True)}
     return deployments.split(stores.metadata, name, named, parts, by=_routing_keys(stores, versions[0], by))
 
@@ -129,6 +133,21 @@ def _primary(stores: Stores, endpoint: str) -> ModelVersion | None:
         if one.role == "primary":
             return resolve(stores, ModelAddress(one.model, one.version))
     return None
+
+
+def _require_shadow(stores: Stores, version: ModelVersion, endpoint: str) -> None:
+    """Refuse a version of tier 1 that would take traffic of another one, and was not asked beside it before."""
+    primary = _primary(stores, endpoint)
+    tier = written_record(stores, version)["configuration"].get("tier")
+    if tier != 1 or primary is None or (primary.model, primary.version) == (version.model, version.version):
+        return
+    before = deployments.deployments_of(stores.metadata, version.model, version.version)
+    if not any(one.endpoint == endpoint and one.role in ("shadow", "primary") for one in before):
+        raise CheckFailed(
+            f"{version} is of tier 1, and has not been a shadow on '{endpoint}'",
+            ["nobody has seen what it answers to what is asked there"],
+            hint=f"carrara deploy {version} --to {endpoint} --shadow",
+        )
 
 
 def _require_same_signature(stores: Stores, version: ModelVersion, other: ModelVersion) -> None:

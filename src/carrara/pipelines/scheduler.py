@@ -62,9 +62,12 @@ class Scheduled:
     said: str = ""
 
 
+_NO_TIER = 5
+
+
 def scheduled(definitions: Definitions) -> list[Timed]:
-    """The views that have a schedule, then the models, then those whose `Retrain` is looked after."""
-    models: list[Model] = list(definitions.of_kind("model").values())
+    """The views that have a schedule, then the models by their tiers, then those whose `Retrain` is looked after."""
+    models: list[Model] = sorted(definitions.of_kind("model").values(), key=lambda model: model.tier or _NO_TIER)
     everything: list[Timed] = [*stored_views(definitions), *models]
     watched = [Retraining(model, model.retrain) for model in models if model.retrain is not None]
     return [*(one for one in everything if one.schedule is not None), *watched]

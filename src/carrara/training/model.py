@@ -97,7 +97,9 @@ class Model:
     by so many fits of them on earlier rows alone. A scheduler trains it by its `schedule`, `"@weekly"` or
     a cron expression, and when `retrain` says so; a fit that takes longer than `time_limit`,
     such as `"2h"`, or more than `memory_limit`, such as `"4GB"`, is ended. `compute` says which processes share a fit,
-    where whoever trains it asks for no others.
+    where whoever trains it asks for no others. `tier` is how much depends on it, from 1, the most, to 4: of tier 1 and
+    2 there are gates and an owner, and a version of tier 1 takes traffic of another one only after it was its shadow;
+    what is due is trained by tier.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Model:
     time_limit: str | None = None
     memory_limit: str | None = None
     compute: Compute | None = None
+    tier: int | None = None
     description: str = ""
     owner: str = ""
 
@@ -156,6 +159,7 @@ class Model:
                 hint=f"It learns: {', '.join(kinds)}.",
             )
         self._check_class_weights()
+        self._check_tier()
         intervals_by(self.intervals, 0, 0)
         assert self.slicing  # which raises for SQL that is none
         for name in self.metrics:
@@ -171,6 +175,19 @@ class Model:
             for name in self.search:
                 if name not in known:
                     raise NotFoundError("hyper-parameter", name, known, where=f"the search of model '{self.name}'")
+
+    def _check_tier(self) -> None:
+        if self.tier is None:
+            return
+        if self.tier not in (1, 2, 3, 4):
+            raise DefinitionError(
+                f"model '{self.name}' is of tier {self.tier!r}", hint="1, on which most depends, to 4."
+            )
+        if self.tier <= 2 and not (self.gates and self.owner):
+            raise DefinitionError(
+                f"model '{self.name}' is of tier {self.tier}, and has no {'owner' if self.gates else 'gates'}",
+                hint='gates=(carrara.at_least("roc_auc", 0.7),), owner="ada@example.com"',
+            )
 
     def _check_class_weights(self) -> None:
         if self.class_weights is None:
@@ -206,6 +223,7 @@ class Model:
         chosen = {} if self.intervals == "bootstrap" else {"intervals": self.intervals}
         # What was trained before a definition could say it keeps its digest.
         shared = {} if self.compute is None else {"compute": self.compute.spec()}
+        shared |= {} if self.tier is None else {"tier": self.tier}
         return {
             **chosen,
             **shared,
