@@ -128,6 +128,38 @@ def test_a_net_trains_on_servers_that_run_and_one_that_is_killed_is_started_agai
 
 
 @pytest.mark.slow
+def test_sessions_of_old_graphs_share_the_variables_of_a_cluster(tmp_path):
+    """As TensorFlow's first papers show it: a graph is placed on tasks, and a session asks one of them to run it."""
+    tensorflow = pytest.importorskip("tensorflow")
+    cluster = local_cluster({"ps": 1, "worker": 1})
+    path = written(tmp_path, cluster.as_dict())
+    servers = subprocess.Popen(
+        [sys.executable, "-m", "carrara", "cluster", "start", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    old = tensorflow.compat.v1
+    try:
+        require_up(cluster, 120)
+        with tensorflow.Graph().as_default():
+            with tensorflow.device("/job:ps/task:0"):
+                shared = old.Variable(1.0, name="shared", use_resource=True)
+            with tensorflow.device("/job:worker/task:0"):
+                more = shared.assign_add(2.0, read_value=True)
+            target = f"grpc://{cluster.task_address('worker', 0)}"
+            with old.Session(target) as session:
+                session.run(shared.initializer)
+                assert session.run(more) == 3.0
+                devices = {device.name for device in session.list_devices()}
+            with old.Session(target) as another:
+                assert another.run(more) == 5.0
+    finally:
+        servers.terminate()
+        servers.communicate()
+    assert {f"/job:{job}/replica:0/task:0/device:CPU:0" for job in ("ps", "worker")} <= devices
+
+
+@pytest.mark.slow
 def test_a_server_whose_port_is_taken_says_so(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         cluster = ClusterSpec({"ps": [f"127.0.0.1:{taken.getsockname()[1]}"]})
