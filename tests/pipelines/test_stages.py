@@ -230,6 +230,22 @@ def test_a_fold_knows_only_what_was_known_when_it_begins(tmp_path):
     assert first.graph != second.graph
 
 
+def test_a_backtest_fits_the_first_stage_anew_at_each_origin(tmp_path):
+    with Workspace(coins(tmp_path / "ws", folds=2, rows=900)) as workspace:
+        workspace.train("luck")
+        found = workspace.backtest("second", origins=2, every="5d")
+        assert [fold.train_rows > 100 for fold in found.folds] == [True, True]
+        # The version knows the rows of the first origin by heart, and its model at that origin knew none of them.
+        assert all(0.3 < fold.metrics["roc_auc"].value < 0.7 for fold in found.folds)
+        path = tmp_path / "ws" / "definitions.py"
+        path.write_text(path.read_text().replace("score_folds=2, ", ""))
+    with (
+        Workspace(tmp_path / "ws") as workspace,
+        pytest.raises(TrainingError, match=r"(?s)which know what came later: it has no backtest.*score_folds=5"),
+    ):
+        workspace.backtest("second")
+
+
 def test_folds_with_too_few_rows_are_said(tmp_path):
     with Workspace(coins(tmp_path / "ws", folds=40, rows=120)) as workspace:
         workspace.train("luck")

@@ -19,17 +19,20 @@ from carrara.core.progress import Progress, Step
 from carrara.data.rows import StoredRows, split_table
 from carrara.data.splits import TimeSplit
 from carrara.evaluation.metrics import Metric, MetricValue, measure, scaled_error
-from carrara.features.service import resolve_features
+from carrara.features.model_features import features_of_model
 from carrara.features.training_set import TrainingSet
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.runs import run
+from carrara.pipelines.out_of_fold import folds_until
 from carrara.pipelines.run_log import logged
+from carrara.pipelines.scores import out_of_sample, stages_of
 from carrara.pipelines.steps import TrainingWork, on_engine
 from carrara.pipelines.train import assembled
 from carrara.storage.stores import Stores
 from carrara.training.fit import prepare
 from carrara.training.labels import encoded, queries
 from carrara.training.model import Model
+from carrara.training.out_of_fold import scores_of_folds
 from carrara.training.partitions import inner_features
 
 
@@ -103,15 +106,20 @@ def backtest(
     Raises DataError where the rows do not reach back so far.
     """
     model = definitions.get("model", name, Model)
-    service = resolve_features(definitions, model.features, where=f"model '{name}'")
+    service = features_of_model(definitions, model, where=f"model '{name}'")
     asked = {"definition": model.spec(), "origins": origins, "every": every, "against": against}
-    if model.partition_by or model.scores:
-        what = "is partitioned" if model.partition_by else "reads scores of versions, which know what came later"
-        raise TrainingError(f"'{name}' {what}: it has no backtest")
+    if model.partition_by:
+        raise TrainingError(f"'{name}' is partitioned: it has no backtest")
+    if model.scores and not model.score_folds:
+        raise TrainingError(
+            f"'{name}' reads scores of versions, which know what came later: it has no backtest",
+            hint="With score_folds=5 their models are fitted anew on what was known at each origin.",
+        )
     if against is not None and model.label.kind != "regression":
         raise TrainingError(f"a feature can stand for a number alone, and '{name}' learns a {model.label.kind} label")
     with run(stores.metadata, "backtest", name, asked) as run_id, logged(stores, run_id, progress):
-        work = TrainingWork(stores, definitions, model, service, run_id)
+        stages = stages_of(stores, model, service, model.scores)
+        work = TrainingWork(stores, definitions, model, service, run_id, stages=stages)
         training_set = assembled(work, progress)
         folds = []
         for number, (origin, end) in enumerate(_origins(work, training_set, origins, duration(every)), start=1):
@@ -145,12 +153,15 @@ def _fold(
     split = TimeSplit((origin - (end - origin)).isoformat(), origin.isoformat())
     table = work.stores.lake.scan(training_set.lake_table).filter(pl.col(label.time) < end)
     parts = split_table(table, split, time=label.time, known_at=label.known_at)
-    prepared = prepare(model, inner_features(model, work.service.features), parts, step.advance)
+    stages = tuple(folds_until(work.stores, stage, model.score_folds, origin) for stage in work.stages)
+    parts = out_of_sample(parts, model, stages, whole=("test",))
+    prepared = prepare(model, inner_features(model, work.service.features), parts, step.advance, stages=stages)
     prepared = on_engine(work.stores, prepared)
     fitted = model.trainer.fit(prepared.train, prepared.validation, replace(prepared.task, advance=step.advance))
     classes = prepared.task.classes or fitted.classes
     truth = encoded(label, parts["test"], classes, f"the rows from {origin:%Y-%m-%d}")
-    scores = np.asarray(fitted.predict(prepared.inputs.matrix(parts["test"])), np.float64)
+    read = scores_of_folds(stages, parts["test"], label.time)
+    scores = np.asarray(fitted.predict(prepared.inputs.matrix(parts["test"], scores=read)), np.float64)
     options: Any = {"threshold": model.threshold, "seed": model.seed}
     options["groups"] = queries(label, parts["test"], f"the rows from {origin:%Y-%m-%d}")
     wanted = [*model.measured]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -53,12 +53,20 @@ def with_folds(stores: Stores, stages: tuple[Stage, ...], count: int) -> tuple[S
     return tuple(replace(stage, folds=fit_folds(stores, stage, count)) for stage in stages) if count else stages
 
 
-def fit_folds(stores: Stores, stage: Stage, count: int) -> tuple[Fold, ...]:
+def folds_until(stores: Stores, stage: Stage, count: int, origin: datetime) -> Stage:
+    """The stage as it would have been at `origin`: folds on what was known before, and a last one that begins there,
+    for all that comes after."""
+    folds = fit_folds(stores, replace(stage, until=origin), count, also=(origin,))
+    return replace(stage, folds=folds, until=datetime.max.replace(tzinfo=UTC))
+
+
+def fit_folds(stores: Stores, stage: Stage, count: int, also: tuple[datetime, ...] = ()) -> tuple[Fold, ...]:
     """Fit the model of a stage, by its recorded definition and data, on what was known when each fold begins.
 
     Folds are stretches of time with equally many of the rows that the version has learned from, and those of before the
     first one are learned from alone. The last part of each fit's rows validates, as large a share as it was of the
-    version's own. Raises TrainingError where a fold cannot be fitted, as its rows are too few.
+    version's own; `also` are more moments at which one begins. Raises TrainingError where a fold cannot be fitted, as
+    its rows are too few.
     """
     version = resolve(stores, stage.address)
     record, (model, service) = read_record(stores, version), recorded_model(stores, version)
@@ -74,7 +82,7 @@ def fit_folds(stores: Stores, stage: Stage, count: int) -> tuple[Fold, ...]:
     time, known = model.label.time, model.label.known_at or model.label.time
     times = table.filter(pl.col(known) <= stage.until).select(time).collect()[time]
     found = []
-    for number, begin in enumerate(begins_of(times, count), start=1):
+    for number, begin in enumerate((*begins_of(times, count), *also), start=1):
         try:
             found.append(Fold(begin, _graph(stores, model, service.features, table, begin, held, stage)))
         except CarraraError as error:

@@ -78,9 +78,12 @@ def learned_until(stores: Stores, version: ModelVersion) -> str:
     return max(str(parts[name]["known"]) for name in ("train", "validation"))
 
 
-def out_of_sample(parts: Mapping[str, Rows], model: Model, stages: tuple[Stage, ...]) -> dict[str, Rows]:
+def out_of_sample(
+    parts: Mapping[str, Rows], model: Model, stages: tuple[Stage, ...], *, whole: tuple[str, ...] = ()
+) -> dict[str, Rows]:
     """The rows that are predicted after all that a stage has learned from: on earlier ones its score is hindsight.
     Where a stage has folds, the rows to train on and to stop by begin with the first, whose fits know nothing of them.
+    Parts that are named are kept `whole`.
 
     Raises TrainingError where a part is left without rows.
     """
@@ -88,6 +91,9 @@ def out_of_sample(parts: Mapping[str, Rows], model: Model, stages: tuple[Stage, 
         return dict(parts)
     kept = {}
     for name, rows in parts.items():
+        if name in whole:
+            kept[name] = rows
+            continue
         time, folded = pl.col(model.label.time), name != "test"
         kept[name] = rows.filter(*(_unseen(stage, time, folded) for stage in stages))
         if not kept[name].height:
