@@ -154,8 +154,8 @@ def _fold(
     table = work.stores.lake.scan(training_set.lake_table).filter(pl.col(label.time) < end)
     parts = split_table(table, split, time=label.time, known_at=label.known_at)
     stages = tuple(folds_until(work.stores, stage, model.score_folds, origin) for stage in work.stages)
-    parts = out_of_sample(parts, model, stages, whole=("test",))
-    prepared = prepare(model, inner_features(model, work.service.features), parts, step.advance, stages=stages)
+    learned_from = out_of_sample(parts, model, stages, whole=("test",))
+    prepared = prepare(model, inner_features(model, work.service.features), learned_from, step.advance, stages=stages)
     prepared = on_engine(work.stores, prepared)
     fitted = model.trainer.fit(prepared.train, prepared.validation, replace(prepared.task, advance=step.advance))
     classes = prepared.task.classes or fitted.classes
@@ -173,7 +173,7 @@ def _fold(
     step.said = f"{named} {found[named].value:.4g} on {parts['test'].height:,} rows"
     if compared:
         step.said += f", {against} {compared[named].value:.4g}"
-    return Fold(origin, end, parts["train"].height, parts["test"].height, found, compared)
+    return Fold(origin, end, learned_from["train"].height, parts["test"].height, found, compared)
 
 
 def _naive_error(model: Model, rows: StoredRows, feature: str) -> float:

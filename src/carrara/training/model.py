@@ -222,7 +222,7 @@ class Model:
         # What was trained before one could choose keeps its digest.
         chosen = {} if self.intervals == "bootstrap" else {"intervals": self.intervals}
         # What was trained before a definition could say it keeps its digest.
-        shared = {} if self.compute is None else {"compute": self.compute.spec()}
+        shared: dict[str, Any] = {} if self.compute is None else {"compute": self.compute.spec()}
         shared |= {} if self.tier is None else {"tier": self.tier}
         return {
             **chosen,
