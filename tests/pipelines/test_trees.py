@@ -114,6 +114,30 @@ def test_the_command_shows_a_tree_and_the_way_of_a_row(trained):
     assert len(json.loads(carrara("model", "tree", "late@1", "--json", cwd=trained.root).stdout)["trees"]) == 40
 
 
+def test_a_row_that_somebody_thinks_of_gets_the_answer_that_is_served(trained):
+    """N18, M29: some features as told, the others as in the middle of the training rows."""
+    trees = trained.models.trees("late@1", seen=False)
+    told = {"trip:loaded_km": "80.5", "depot_state:load": "", "trip:far": "1"}
+    row = trees.row(told)
+    assert row["trip:loaded_km"].to_list() == [80.5]
+    assert row["depot_state:load"].to_list() == [None]
+    train = trained.models.record("late@1")["features"]
+    median = next(one["statistics"]["quantiles"][5] for one in train if one["name"] == "driver_trips:delay_last_2d")
+    assert row["driver_trips:delay_last_2d"].to_list() == [median]
+    (path,) = trees.paths(row, 2)
+    with opened(trained.stores, trained.models.get("late@1")) as servable:
+        answered = servable.run(servable.signature.tensors(row))["probability"]
+    assert path.answer == pytest.approx(answered.tolist(), abs=1e-6)
+    assert path.margin[0] == pytest.approx(path.base[0] + sum(path.contributions))
+    pairs = [word for name, value in told.items() for word in ("--what-if", f"{name}={value}")]
+    shown = carrara("model", "tree", "late@1", "--tree", "2", *pairs, "--json", cwd=trained.root)
+    assert json.loads(shown.stdout)["paths"][0]["nodes"] == path.nodes
+    for wrong, said in (("trip:loaded=1", "trip:loaded_km"), ("trip:far=very", "is a number"), ("x", "FEATURE=VALUE")):
+        refused = carrara("model", "tree", "late@1", "--what-if", wrong, cwd=trained.root)
+        assert refused.returncode != 0
+        assert said in refused.stderr
+
+
 def test_the_framework_is_not_needed(trained):
     code = (
         "import sys\nsys.modules['xgboost'] = None\nfrom carrara import Workspace\n"

@@ -122,6 +122,22 @@ def test_what_is_wrong_with_an_address_is_said(viewer, path, status, said):
     assert "<b>'" not in shown.text
 
 
+def test_the_trees_answer_a_row_that_somebody_thinks_of(viewer):
+    """N18: its way through the tree that is looked at, and what each tree adds, from tree to tree."""
+    path = "/models/late/1/trees"
+    plain = viewer(f"{path}.json").json
+    assert plain["path"] is None
+    asked = "?tree=1&value.trip:loaded_km=80.5&value.depot_state:load="
+    found = viewer(f"{path}.json{asked}").json
+    assert (found["features"]["trip:loaded_km"], found["features"]["depot_state:load"]) == (80.5, None)
+    assert len(found["path"]["contributions"]) == found["tree"]["trees"]
+    page = viewer.html(path + asked).text
+    assert page.count('class="leaf way"') == 1
+    assert page.count(' way"') >= len(found["path"]["nodes"])
+    assert "value.trip%3Aloaded_km=80.5" in page  # other trees are asked the same
+    assert viewer(f"{path}.json?value.trip:loaded=1").status == 404
+
+
 def test_features_are_found_by_words_and_facets(viewer):
     found = viewer("/features.json?q=delay").json
     assert found["features"][0]["feature"].startswith("driver_trips:delay")

@@ -22,6 +22,9 @@ def tree(
     address: Annotated[str, typer.Argument(help="NAME, NAME@3 or NAME@ALIAS.")],
     number: Annotated[int | None, typer.Option("--tree", help="One tree, from 0; by default a line for each.")] = None,
     path: Annotated[Path | None, typer.Option(help="A file with rows of features: the way of each.")] = None,
+    told: Annotated[
+        list[str] | None, typer.Option("--what-if", help="FEATURE=VALUE, several times: the way of such a row.")
+    ] = None,
     node: Annotated[str | None, typer.Option(help="Of a partitioned model: whose trees.")] = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
@@ -31,9 +34,10 @@ def tree(
         trees = ws.models.trees(address, node=node, seen=number is not None)
         view = trees.view(number) if number is not None else None
         paths = trees.paths(_rows(path), number) if path is not None else []
+        paths += trees.paths(trees.row(_told(told)), number) if told else []
     if as_json:
         shown = view.as_dict() if view is not None else {"trees": trees.table()}
-        print_json({"model": trees.version, **shown, **({"paths": paths} if path is not None else {})})
+        print_json({"model": trees.version, **shown, **({"paths": paths} if paths else {})})
         return
     if view is not None:
         _say_tree(trees, view, paths[0].nodes or () if paths else ())
@@ -41,6 +45,14 @@ def tree(
         _say_table(trees)
     for one in paths:
         _say_path(one)
+
+
+def _told(pairs: Sequence[str]) -> dict[str, str]:
+    """What each FEATURE=VALUE says; a name may have an equals sign in it, and a value has none."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise typer.BadParameter(f"'{pair}' is no FEATURE=VALUE")
+    return {name: value for name, _, value in (pair.rpartition("=") for pair in pairs)}
 
 
 def _rows(path: Path) -> Any:

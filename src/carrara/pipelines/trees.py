@@ -24,6 +24,7 @@ from carrara.models.runtimes.onnx import Matrix
 from carrara.models.runtimes.partitioned import INDEX
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 from carrara.models.version_files import SERVABLE
+from carrara.pipelines.what_if import typical_values, what_if
 from carrara.storage.stores import Stores
 from carrara.training.labels import encoded
 from carrara.training.model import Model
@@ -39,6 +40,7 @@ class Trees:
     signature: Signature
     classes: tuple[str, ...]
     transforms: bytes | None
+    typical: Mapping[str, Any] = field(default_factory=dict)
     seen: Seen | None = None
 
     def view(self, number: int) -> TreeView:
@@ -64,6 +66,10 @@ class Trees:
             for number, (tree, gain) in enumerate(zip(self.forest.trees, gains, strict=True))
         ]
 
+    def row(self, told: Mapping[str, str]) -> pl.DataFrame:
+        """A row of features that somebody thinks of: those that are not `told` are as in the middle of training."""
+        return what_if(self.signature, self.typical, told, self.version)
+
     def paths(self, rows: pl.DataFrame, tree: int | None = None) -> list[RowPath]:
         """The way of each row of features; ColumnMissing names a feature that is not there."""
         matrix = matrix_of(self.signature, self.transforms, rows)
@@ -87,9 +93,8 @@ def read_trees(stores: Stores, version: ModelVersion, *, node: str | None = None
         )
     signature = place.signature or Signature.from_dict(record["signature"][DEFAULT_SIGNATURE])
     classes = tuple(record["parameters"].get("classes", ()))
-    trees = Trees(
-        str(version), forest, tuple(msgspec.json.decode(learned[COLUMNS])), signature, classes, learned.get(TRANSFORMS)
-    )
+    columns, transforms = tuple(msgspec.json.decode(learned[COLUMNS])), learned.get(TRANSFORMS)
+    trees = Trees(str(version), forest, columns, signature, classes, transforms, typical_values(record))
     return replace(trees, seen=_seen(stores, version, record, trees, place)) if seen else trees
 
 

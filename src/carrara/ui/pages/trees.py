@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from carrara.models.learned.tree_view import Node, TreeView
+from carrara.models.learned.tree_view import Node, RowPath, TreeView
+from carrara.pipelines.trees import Trees
 from carrara.ui.desk import Desk
 from carrara.ui.page import PAGE_ROWS, Asked, Page, paged
 from carrara.ui.pages.models import resolve_version
 
 _DEPTH = 3
+_TOLD = "value."
+_SHOWN = 20
 _ACROSS, _DOWN = 124.0, 104.0
 
 
@@ -30,23 +33,52 @@ def trees(desk: Desk, asked: Asked) -> Page:
     table = read.table()
     number = asked.number("tree", 0) or 0
     view = read.view(number)
+    told = {name.removeprefix(_TOLD): values[-1] for name, values in asked.filters.items() if name.startswith(_TOLD)}
+    row = read.row(told)
+    (path,) = read.paths(row, number) if told else (None,)
     root = asked.number("from", view.nodes[0].number) or view.nodes[0].number
     placed, lines = draw(view, root)
     data = {
         "model": found.model,
         "version": found.version,
         "tree": view.as_dict(),
+        "features": row.row(0, named=True),
+        "path": path.as_dict() if path is not None else None,
         "trees": table[asked.offset : asked.offset + PAGE_ROWS],
         **paged(asked, len(table)),
     }
     width = max((one.x for one in placed), default=0) + _ACROSS
     height = max((one.y for one in placed), default=0) + _DOWN
-    drawn = {"placed": placed, "lines": lines, "width": width, "height": height, "named": str(found), "root": root}
+    drawn = {
+        "placed": placed,
+        "lines": lines,
+        "width": width,
+        "height": height,
+        "named": str(found),
+        "root": root,
+        "way": path.nodes or () if path is not None else (),
+        "adds": _adds(path),
+        "outputs": _outputs(read),
+        "told": told,
+    }
     return Page("trees.html.j2", f"Trees of {found}", data, drawn)
 
 
-def draw(view: TreeView, root: int) -> tuple[list[Placed], list[tuple[float, float, float, float, str]]]:
-    """The nodes below `root`, three levels deep, leaves side by side; and the lines (x, y, x, y, side) between them."""
+def _adds(path: RowPath | None) -> list[tuple[int, float, float]]:
+    """The trees that add most to the margin of a row: the number of each, what it adds, and that beside the most."""
+    added = sorted(enumerate(path.contributions), key=lambda one: -abs(one[1]))[:_SHOWN] if path is not None else []
+    most = abs(added[0][1]) or 1.0 if added else 1.0
+    return [(number, value, value / most) for number, value in added]
+
+
+def _outputs(read: Trees) -> list[str]:
+    """How the outputs are called."""
+    count = len(read.forest.base)
+    return list(read.classes) if count > 1 and len(read.classes) == count else [""] * count
+
+
+def draw(view: TreeView, root: int) -> tuple[list[Placed], list[tuple[float, float, float, float, Node]]]:
+    """The nodes below `root`, three levels deep, leaves side by side; and the lines (x, y, x, y) to each from above."""
     nodes = {node.number: node for node in view.nodes}
     below: dict[int, list[Node]] = {}
     for node in view.nodes:
@@ -70,7 +102,7 @@ def draw(view: TreeView, root: int) -> tuple[list[Placed], list[tuple[float, flo
 
     place(start, 0)
     lines = [
-        (placed[one.node.parent].x, placed[one.node.parent].y, one.x, one.y, one.node.side or "")
+        (placed[one.node.parent].x, placed[one.node.parent].y, one.x, one.y, one.node)
         for one in placed.values()
         if one.node.parent in placed
     ]
