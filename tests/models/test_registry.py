@@ -25,7 +25,9 @@ from carrara.core.errors import CarraraError, CheckFailed, CorruptArtifact, NotF
 from carrara.core.failpoints import ENVIRONMENT
 from carrara.metadata import deployments
 from carrara.metadata.aliases import alias_history, current_aliases, move_alias
+from carrara.metadata.model_values import say_of_version
 from carrara.metadata.versions import list_versions
+from carrara.models.approval import override
 from carrara.models.deletion import delete
 from carrara.models.registry import list_models, opened, read_record, register_files, resolve, written_record
 from carrara.pipelines.garbage import collect
@@ -261,6 +263,21 @@ def test_a_registered_file_is_sealed(local):
     version = add_tiny(local)
     for entry in local.artifacts.manifest(version.manifest).values():
         assert local.artifacts._path(str(entry["sha256"])).stat().st_mode & 0o222 == 0
+
+
+def test_nothing_that_is_said_of_a_version_or_done_with_it_changes_what_was_registered(local):
+    """M33: decisions, words, aliases and deployments lie beside it, and a second registration is a second version."""
+    version = add_tiny(local, key="k", gates_passed=False)
+    record, files = written_record(local, version), local.artifacts.get_files(version.manifest)
+    override(local, version, "the champion is wrong since Monday")
+    say_of_version(local.metadata, "tiny", 1, {"owner": "ann", "tags.market": "eu"})
+    move_alias(local.metadata, "tiny", "live", 1)
+    deployments.deploy(local.metadata, "shop", "tiny", 1, alias="champion")
+    assert str(add_tiny(local, key="k", learned=b"another")) == "tiny@1"
+    assert str(add_tiny(local, learned=b"another")) == "tiny@2"
+    found = resolve(local, "tiny@1")
+    assert (found.manifest, written_record(local, found)) == (version.manifest, record)
+    assert local.artifacts.get_files(found.manifest) == files
 
 
 def test_garbage_is_collected_beside_readers_and_registrations_and_nothing_that_is_needed(stores):

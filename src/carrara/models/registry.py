@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from carrara.core.clock import from_microseconds
 from carrara.core.definitions import Definitions, load_recorded_definitions
-from carrara.core.errors import NotFoundError
+from carrara.core.errors import CarraraError, NotFoundError, StorageError
 from carrara.core.failpoints import reach
 from carrara.core.figures import when, words
 from carrara.core.html import card, figures, note, state
@@ -225,7 +225,10 @@ def read_record(stores: Stores, version: ModelVersion) -> dict[str, Any]:
 def written_record(stores: Stores, version: ModelVersion) -> dict[str, Any]:
     """The record as it was written; StorageError where a newer release wrote it."""
     entry = stores.artifacts.manifest(version.manifest)[RECORD]
-    record: dict[str, Any] = msgspec.json.decode(stores.artifacts.get(str(entry["sha256"]), name=RECORD))
+    try:
+        record: dict[str, Any] = msgspec.json.decode(stores.artifacts.get(str(entry["sha256"]), name=RECORD))
+    except msgspec.DecodeError as error:
+        raise StorageError(f"the record of {version} is none: {error}") from error
     return check_record_format(record, str(version))
 
 
@@ -264,7 +267,13 @@ def open_version(stores: Stores, version: ModelVersion) -> Servable:
     # A runtime has read its files when it is open: the folder may go.
     with tempfile.TemporaryDirectory(prefix="carrara-") as folder:
         stores.artifacts.unpack(version.manifest, Path(folder))
-        return open_servable(version.format, Path(folder) / SERVABLE, signature)
+        try:
+            return open_servable(version.format, Path(folder) / SERVABLE, signature)
+        except CarraraError:
+            raise
+        except Exception as error:  # each runtime has errors of its own
+            told = f"{version} cannot be opened as {version.format}: {type(error).__name__}"
+            raise StorageError(f"{told}: {str(error).splitlines()[0] if str(error) else ''}") from error
 
 
 def _deployment(found: deployments.Deployment) -> dict[str, Any]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
 import polars as pl
 
 from carrara.core.columns import require_column
-from carrara.core.errors import CarraraError, NotFoundError
+from carrara.core.errors import CarraraError, NotFoundError, StorageError
 from carrara.features.training_set import kept_training_set
 from carrara.models.learned.forest import Array, Forest, read_forest
 from carrara.models.learned.parameters import told_parameters
@@ -82,6 +84,11 @@ def read_trees(stores: Stores, version: ModelVersion, *, node: str | None = None
     Of a partitioned model those of a `node`, by default of the root. With `seen`, the training rows come by, where the
     training set is still there.
     """
+    with _readable(version):
+        return _read_trees(stores, version, node, seen)
+
+
+def _read_trees(stores: Stores, version: ModelVersion, node: str | None, seen: bool) -> Trees:
     record, place = read_record(stores, version), _place(stores, version, node)
     files = learned_files(stores, version)
     learned = {name.removeprefix(place.folder): data for name, data in files.items() if name.startswith(place.folder)}
@@ -100,16 +107,31 @@ def read_trees(stores: Stores, version: ModelVersion, *, node: str | None = None
 
 def learned_parameters(stores: Stores, version: ModelVersion, *, node: str | None = None) -> dict[str, Any]:
     """What a version has learned, told by its kind; of a partitioned one what a node has (by default the first)."""
-    place = _place(stores, version, node)
-    files = learned_files(stores, version)
-    return told_parameters({n.removeprefix(place.folder): d for n, d in files.items() if n.startswith(place.folder)})
+    with _readable(version):
+        place = _place(stores, version, node)
+        files = learned_files(stores, version)
+        learned = {n.removeprefix(place.folder): d for n, d in files.items() if n.startswith(place.folder)}
+        return told_parameters(learned)
+
+
+@contextmanager
+def _readable(version: ModelVersion) -> Iterator[None]:
+    """What cannot be read in the files of a version, as an error for people."""
+    try:
+        yield
+    except CarraraError:
+        raise
+    except (msgspec.DecodeError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StorageError(f"what {version} has learned cannot be read: {said}") from error
 
 
 def largest_trees(stores: Stores, version: ModelVersion, most: int = 8) -> list[TreeView]:
     """The trees of a version that have gained most, in their order; empty where it has none."""
     prefix = _place(stores, version, None).folder
     try:
-        forest = read_forest({n.removeprefix(prefix): data for n, data in learned_files(stores, version).items()})
+        with _readable(version):
+            forest = read_forest({n.removeprefix(prefix): data for n, data in learned_files(stores, version).items()})
     except CarraraError:  # trees of a kind that cannot be read, of an imported model
         return []
     if forest is None:

@@ -37,7 +37,7 @@ def typical_values(record: Mapping[str, Any]) -> dict[str, Any]:
             found[one["name"]] = quantiles[len(quantiles) // 2]
         else:
             frequent = next((top["value"] for top in statistics.get("top") or ()), None)
-            found[one["name"]] = _BOOLEANS.get(frequent) if one["dtype"] == "bool" else frequent
+            found[one["name"]] = _BOOLEANS.get(str(frequent)) if one["dtype"] == "bool" else frequent
     return found
 
 
