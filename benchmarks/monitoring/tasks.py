@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from carrara.core.identity import new_ids
+from carrara.core.named_columns import Columns
 from carrara.data.distances import noise
 from carrara.metadata.store import Metadata
 from carrara.monitoring.drift import ReferenceDistribution, drift_of
@@ -39,7 +40,8 @@ def batch_of(rows: int, features: int) -> LoggedPredictions:
         event_times=np.full(rows, AT, np.int64),
         keys={"driver": np.array(["d1"] * rows, object)},
         request={"distance": np.full(rows, 3.0)},
-        features={f"view:f{number}": np.random.rand(rows) for number in range(features)},
+        # As the online store gives them: one matrix.
+        features=Columns(tuple(f"view:f{number}" for number in range(features)), np.random.rand(rows, features)),
         outputs={"probability": np.random.rand(rows).astype(np.float32)},
     )
 
