@@ -49,6 +49,16 @@ def test_live_metrics_are_those_of_the_evaluation_by_window(trained):
     assert window.result["parity"]["compared"] > 50
 
 
+def test_before_outcomes_are_known_a_window_says_what_its_metrics_will_probably_be(trained):
+    log_trips(trained, trips_between(trained, FROM, FROM + DAY))
+    with at(trained, FROM - DAY) as early:
+        (window,) = early.monitoring.measure("late", window="1d").windows
+    assert (window.outcomes, window.metrics) == (0, None)
+    estimated = window.result["estimated"]["roc_auc"]
+    assert estimated["low"] < estimated["value"] < estimated["high"]
+    assert set(window.result["estimated_worse"]) <= set(window.result["estimated"])
+
+
 def test_outcomes_that_come_days_late_open_the_right_window_again(trained):
     trips = log_trips(trained, trips_between(trained, FROM, FROM + 2 * DAY))
     with at(trained, FROM + 2 * DAY + timedelta(minutes=1)) as early:

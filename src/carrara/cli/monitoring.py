@@ -109,9 +109,11 @@ def _show(report: MonitorReport) -> None:
             for w in report.windows
         ],
     )
+    if any(w.holds for w in report.windows):
+        say("\nrules that held:")
     for w in report.windows:
-        for rule in w.holds:
-            say(f"\nin the window from {w.start:%Y-%m-%d %H:%M}{' so far' if w.state == 'open' else ''}: {rule}")
+        if w.holds:
+            say(f"  {w.start:%Y-%m-%d %H:%M}{' so far' if w.state == 'open' else ''}  {'; '.join(w.holds)}")
     for alert in report.alerts:
         if alert.state != "resolved":
             say(f"\n{alert.state}: {alert.rule}")

@@ -14,7 +14,7 @@ import polars as pl
 from carrara.core.errors import DataError
 from carrara.core.html import html_table
 from carrara.evaluation.metrics import MAIN_METRICS, Kind, measure
-from carrara.monitoring.outcomes import encode_outcomes
+from carrara.monitoring.outcomes import are_outcomes, encode_outcomes
 
 Array = npt.NDArray[Any]
 
@@ -94,8 +94,8 @@ def _metrics(pairs: Pairs, known: pl.DataFrame, names: Sequence[str]) -> dict[st
     if known.is_empty() or pairs.kind == "ranking":  # a sample of requests holds no whole queries
         return {}
     labels = encode_outcomes(known["outcome"], pairs.kind, pairs.classes)
-    there = np.isfinite(labels.reshape(known.height, -1)).all(axis=1)
-    known, labels = known.filter(pl.Series(there)), labels[there]
+    there = are_outcomes(labels)
+    known, labels = known.filter(there), labels[there.to_numpy()]
     found: dict[str, dict[str, Any]] = {}
     for side in ("candidate", "given"):
         scores = np.array(known[side].to_list(), np.float64)

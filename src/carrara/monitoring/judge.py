@@ -22,7 +22,7 @@ from carrara.models.runtimes.base import Servable
 from carrara.models.signature import DEFAULT_SIGNATURE
 from carrara.monitoring.domain import usual_auc
 from carrara.monitoring.drift import ReferenceDistribution, one_score
-from carrara.monitoring.outcomes import LABEL, OutcomeRule, encode_outcomes
+from carrara.monitoring.outcomes import LABEL, OutcomeRule, are_outcomes, encode_outcomes
 from carrara.monitoring.tested import Tested, tested_rows
 from carrara.storage.stores import Stores
 
@@ -222,5 +222,5 @@ class Judge:
             return None
         known = known.drop_nulls([LABEL, *self.rule.needed])
         labels = encode_outcomes(known[LABEL], self.kind, self.classes)
-        there = np.isfinite(labels.reshape(known.height, -1)).all(axis=1)
-        return (labels[there], known.filter(pl.Series(there))) if there.any() else None
+        there = are_outcomes(labels)
+        return (labels[there.to_numpy()], known.filter(there)) if there.any() else None

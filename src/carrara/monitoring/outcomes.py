@@ -236,6 +236,11 @@ def encode_outcomes(values: pl.Series, kind: Kind, classes: Sequence[str]) -> np
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
+def are_outcomes(labels: npt.NDArray[np.float64]) -> pl.Series:
+    """Which rows of encoded outcomes are some."""
+    return pl.Series(np.isfinite(labels) if labels.ndim == 1 else np.isfinite(labels).all(axis=1))
+
+
 def as_outcomes(column: str | tuple[str, ...], schema: pl.Schema) -> pl.Expr:
     """The label's column; several labels as one text: of a list, in the alphabet's order, or of columns of booleans, by
     their names."""

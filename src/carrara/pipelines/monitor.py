@@ -108,7 +108,8 @@ def _follow(stores: Stores, definitions: Definitions, model: str, alert: Alert, 
         match alert.then:
             case "retrain":
                 made = train(stores, definitions, model, Progress(), why=[_why(alert, state)])
-                return Followed(state, alert.then, f"trained {made.version}")
+                did = f"{made.version} is up to date" if made.reused else f"trained {made.version}"
+                return Followed(state, alert.then, did)
             case "rollback":
                 return Followed(state, alert.then, _roll_back(stores, model, state.version))
             case _:
