@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from real_stubs import RealStubs, real_stubs
 
 from carrara.workspace.workspace import Workspace
@@ -15,6 +16,10 @@ from kinds_of_models import Kinds
 from metadata_servers import METADATA_KINDS, new_database, postgresql
 from online_servers import KINDS, empty, serving
 from trips import write_workspace
+
+# How long a draw takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 collect_ignore = [
     "serving/real_stubs_process.py",  # runs in a process of its own

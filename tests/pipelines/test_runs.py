@@ -126,3 +126,13 @@ def test_a_fit_ends_at_its_time_limit_and_a_net_goes_on_from_there(fresh, monkey
             assert workspace.runs("train")[0].state == "failed"
     with Workspace(fresh.root) as workspace:
         assert workspace.train("late").version.version == 1
+
+
+def test_runs_are_compared_on_the_command_line(trained):
+    ids = [one.id for one in trained.runs()[:2]]
+    found = json.loads(carrara("run", "compare", *ids, "--json", "-w", trained.root).stdout)
+    assert [one["id"] for one in found["runs"]] == ids
+    assert all(len(one["values"]) == 2 for one in (*found["parameters"], *found["metrics"]))
+    alone = carrara("run", "compare", ids[0], ids[0], "-w", trained.root)
+    assert alone.returncode == 1
+    assert "two or more" in alone.stderr

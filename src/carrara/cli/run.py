@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import TerminalProgress, print_json, print_table, say
+from carrara.core.errors import CarraraError
 
 MEMORY = "memory (MB)"
 
-app = typer.Typer(help="Runs: list, show, logs, stop, resume.", no_args_is_help=True)
+app = typer.Typer(help="Runs: list, show, compare, logs, stop, resume.", no_args_is_help=True)
 
 RunArgument = Annotated[str, typer.Argument(help="The run's id, or its first letters.")]
 
@@ -53,6 +54,38 @@ def show(run: RunArgument, workspace: WorkspaceOption = HERE, as_json: JsonOptio
         step, value = values[-1]
         best = min(one for _, one in values)
         say(f"  {name:<12}{value:.5g} after {step:,} rounds, {best:.5g} at best")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two runs or more, by id or its first letters.")],
+    workspace: WorkspaceOption = HERE,
+    as_json: JsonOption = False,
+) -> None:
+    """Runs side by side: in which parameters they differ, and what each measured last."""
+    from carrara.pipelines.run_comparison import compare_runs
+
+    with open_workspace(workspace) as ws:
+        found = list({one.id: one for one in (ws.run(run) for run in runs)}.values())
+        if len(found) < 2:
+            raise CarraraError("runs are compared two or more at a time", hint="carrara run list shows them.")
+        compared = compare_runs(found, {one.id: ws.run_metrics(one.id) for one in found})
+    if as_json:
+        print_json({"runs": [one.as_dict() for one in found], **compared})
+        return
+    print_table(
+        ["run", "kind", "name", "state", "from"], [(r.id, r.kind, r.name, r.state, r.started_at) for r in found]
+    )
+    heads = [one.id[:13] for one in found]
+    differing = [one for one in compared["parameters"] if any(value != one["values"][0] for value in one["values"])]
+    say()
+    print_table(["parameter", *heads], [(one["parameter"], *map(_cell, one["values"])) for one in differing])
+    say()
+    print_table(["metric", *heads], [(one["metric"], *one["values"]) for one in compared["metrics"]])
+
+
+def _cell(value: Any) -> Any:
+    return str(value) if isinstance(value, dict | list) else value
 
 
 @app.command()

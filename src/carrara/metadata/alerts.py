@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,10 @@ PENDING, FIRING, RESOLVED = "pending", "firing", "resolved"
 
 @dataclass(frozen=True)
 class AlertState:
-    """One alert of a model version: `windows` is for how many its rule has held, `window_end` the newest of them."""
+    """One alert of a model version: `windows` is for how many its rule has held, `window_end` the newest of them.
+
+    `taken_by` are the notifiers that were told its present state, and `told_at` when all were.
+    """
 
     id: str
     model: str
@@ -34,6 +37,7 @@ class AlertState:
     told_at: datetime | None
     window_end: datetime
     details: dict[str, Any]
+    taken_by: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in vars(self).items()}
@@ -78,6 +82,7 @@ def move_alert(
             values = {"id": new_id(), "model": model, "version": version, "rule": rule, "state": wanted}
             values |= {"pending_at": at, "firing_at": at if wanted == FIRING else None, "resolved_at": None}
             values |= {"windows": windows, "window_end": microseconds(window_end), "details": details, "told_at": None}
+            values |= {"taken_by": []}
             connection.execute(insert(alerts).values(**values))
             return _alert(values)
         same = (alerts.c.id == row["id"]) & (alerts.c.state == row["state"])
@@ -86,9 +91,9 @@ def move_alert(
             if row["state"] == PENDING:
                 connection.execute(alerts.delete().where(same))
                 return None
-            changed = {"state": RESOLVED, "resolved_at": at, "told_at": None}
+            changed = {"state": RESOLVED, "resolved_at": at, "told_at": None, "taken_by": []}
         elif row["state"] == PENDING and wanted == FIRING:
-            changed = {"state": FIRING, "firing_at": at, "told_at": None}
+            changed = {"state": FIRING, "firing_at": at, "told_at": None, "taken_by": []}
         else:
             changed = {}
         if windows:
@@ -103,6 +108,17 @@ def mark_told(metadata: Metadata, ids: list[str], now: datetime) -> None:
     """Remember that alerts were told in their present state."""
     with metadata.begin() as connection:
         connection.execute(update(alerts).where(alerts.c.id.in_(ids)).values(told_at=microseconds(now)))
+
+
+def mark_taken(metadata: Metadata, told: Iterable[AlertState], notifier: str) -> None:
+    """Remember that a notifier has taken alerts in their present state."""
+    with metadata.begin() as connection:
+        for one in told:
+            taken = (
+                connection.execute(select(alerts.c.taken_by).where(alerts.c.id == one.id)).scalar_one_or_none() or []
+            )
+            changed = update(alerts).where(alerts.c.id == one.id, alerts.c.state == one.state)
+            connection.execute(changed.values(taken_by=sorted({*taken, notifier})))
 
 
 def list_alerts(metadata: Metadata, model: str | None = None, *, open_only: bool = False) -> list[AlertState]:
@@ -153,4 +169,4 @@ def _silences(rows: Any) -> Iterator[Silence]:
 def _alert(row: Any) -> AlertState:
     names = ("pending_at", "firing_at", "resolved_at", "told_at", "window_end")
     times = {name: None if row[name] is None else from_microseconds(row[name]) for name in names}
-    return AlertState(**{**row, **times})
+    return AlertState(**{**row, **times, "taken_by": row["taken_by"] or []})

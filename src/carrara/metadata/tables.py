@@ -15,7 +15,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0009"
+HEAD = "0010"
 """The migration that these tables stand for."""
 
 tables = MetaData()
@@ -292,6 +292,7 @@ alerts = Table(
     Column("told_at", BigInteger),
     Column("window_end", BigInteger, nullable=False),
     Column("details", JSON, nullable=False),
+    Column("taken_by", JSON),
     Index("alerts_by_model", "model", "rule", "state"),
 )
 

@@ -9,11 +9,21 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from carrara.core.digests import digest_data
 from carrara.core.metrics import ALERTS_NOT_TOLD
-from carrara.metadata.alerts import FIRING, AlertState, list_alerts, list_silences, mark_told, move_alert, untold
+from carrara.metadata.alerts import (
+    FIRING,
+    AlertState,
+    list_alerts,
+    list_silences,
+    mark_taken,
+    mark_told,
+    move_alert,
+    untold,
+)
 from carrara.monitoring.alert import Alert
 from carrara.monitoring.monitor import Monitor
-from carrara.monitoring.notify.base import Notification, Told
+from carrara.monitoring.notify.base import Notification, Notifier, Told
 from carrara.monitoring.rule import Facts, evaluate_rule, names_in
 from carrara.storage.stores import Stores
 
@@ -100,29 +110,37 @@ def move_alerts(
 def tell(stores: Stores, monitor: Monitor, version: int) -> bool:
     """Tell, in one message, what fires or is resolved and was not told; silenced ones count as told. True if it was.
 
-    Where a notifier fails, it is told again the next time: at least once, to each.
+    Where a notifier fails, it is told again the next time, and it alone: at least once each, and not again and again.
     """
     now, waiting = stores.clock(), untold(stores.metadata, monitor.name, version)
     silenced = list_silences(stores.metadata, monitor.name, now)
     quiet = [one for one in waiting if any(s.rule in (None, one.rule) for s in silenced)]
     loud = [one for one in waiting if one not in quiet]
-    sent = True
-    if loud:
-        declared = {alert.rule: alert for alert in monitor.alerts}
-        alerts = tuple(_told(one, declared.get(one.rule), monitor) for one in loud)
-        page = f"{stores.page}/monitoring/{quote(monitor.name)}/{version}" if stores.page else ""
-        notification = Notification(str(stores.root), monitor.name, version, now, alerts, page)
-        for notifier in monitor.notify:
-            try:
-                notifier.send(notification)
-            except Exception as error:  # one that is down holds up neither the others nor the monitor
-                sent = False
-                ALERTS_NOT_TOLD.labels(notifier.kind).inc()
-                _log.warning("alerts were not told by %s: %s", notifier.kind, error)
+    took = [_taken(stores, monitor, version, notifier, loud) for notifier in monitor.notify]
+    sent = all(took)
     done = quiet + (loud if sent else [])
     if done:
         mark_told(stores.metadata, [one.id for one in done], now)
     return sent and bool(loud)
+
+
+def _taken(stores: Stores, monitor: Monitor, version: int, notifier: Notifier, waiting: Sequence[AlertState]) -> bool:
+    """Whether a notifier has taken all that is waiting, now or before."""
+    name = f"{notifier.kind} {digest_data(notifier.spec())[:16]}"
+    news = [one for one in waiting if name not in one.taken_by]
+    if not news:
+        return True
+    declared = {alert.rule: alert for alert in monitor.alerts}
+    alerts = tuple(_told(one, declared.get(one.rule)) for one in news)
+    page = f"{stores.page}/monitoring/{quote(monitor.name)}/{version}" if stores.page else ""
+    try:
+        notifier.send(Notification(str(stores.root), monitor.name, version, stores.clock(), alerts, page))
+    except Exception as error:  # one that is down holds up neither the others nor the monitor
+        ALERTS_NOT_TOLD.labels(notifier.kind).inc()
+        _log.warning("alerts were not told by %s: %s", notifier.kind, error)
+        return False
+    mark_taken(stores.metadata, news, name)
+    return True
 
 
 def details_of(alert: Alert, window: Judged) -> dict[str, Any]:
@@ -187,7 +205,7 @@ def _feature_line(one: dict[str, Any]) -> str:
     return f"{one['feature']}: PSI {one['psi']:.2f}{said}{lost}"
 
 
-def _told(one: AlertState, alert: Alert | None, monitor: Monitor) -> Told:
+def _told(one: AlertState, alert: Alert | None) -> Told:
     return Told(
         id=one.id,
         rule=one.rule,

@@ -9,6 +9,7 @@ from carrara.core.errors import CarraraError, NotFoundError
 from carrara.metadata.lineage import made_by
 from carrara.metadata.run_metrics import read_metrics
 from carrara.metadata.runs import Run, count_runs, get_run, list_runs
+from carrara.pipelines.run_comparison import compare_runs
 from carrara.pipelines.run_log import read_log_of_run
 from carrara.ui.desk import Desk
 from carrara.ui.page import PAGE_ROWS, Asked, Page, paged
@@ -64,18 +65,12 @@ def compare(desk: Desk, asked: Asked) -> Page:
         raise CarraraError("runs are compared two or more at a time", hint="Choose some in the list of runs.")
     found = [get_run(metadata, run_id) for run_id in asked_for[:_MOST_COMPARED]]
     measured = {run.id: read_metrics(metadata, run.id) for run in found}
-    names = list(dict.fromkeys(name for metrics in measured.values() for name in metrics))
-    parameters = list(dict.fromkeys(name for run in found for name in run.parameters))
-    table = [{"parameter": name, "values": [run.parameters.get(name) for run in found]} for name in parameters]
+    compared = compare_runs(found, measured)
     charts = {
         name: curves({f"{n + 1}": thin(measured[run.id].get(name, [])) for n, run in enumerate(found)}, height=160)
-        for name in names
+        for name in (one["metric"] for one in compared["metrics"])
     }
-    last = [
-        {"metric": name, "values": [points[-1][1] if (points := measured[run.id].get(name)) else None for run in found]}
-        for name in names
-    ]
-    data = {"runs": [_told(run) for run in found], "parameters": table, "metrics": last}
+    data = {"runs": [_told(run) for run in found], **compared}
     return Page("run_compare.html.j2", "Runs side by side", data, {"charts": charts})
 
 
