@@ -79,7 +79,7 @@ def train(
     """
     model = definitions.get("model", name, Model)
     service = features_of_model(definitions, model, where=f"model '{name}'")
-    team = team or _declared_team(stores, model)
+    team = team_of(stores, model, team)
     _check_team(model, team)
     if new_rows and trials:
         raise TrainingError(
@@ -134,10 +134,13 @@ def train(
     return Trained(version, evaluation, gates, step.reused)
 
 
-def _declared_team(stores: Stores, model: Model) -> Team:
-    """The processes that a definition asks for, where the workspace trains."""
-    asked = model.compute or Compute()
-    return Team.of(asked.workers, asked.servers, None, stores.engines.training, asked.evaluator, asked.gpus)
+def team_of(stores: Stores, model: Model, asked: Team | None) -> Team:
+    """The processes that were asked for, or else those of the definition, where the workspace trains; each has the GPUs
+    that the definition says."""
+    own = model.compute or Compute()
+    if asked is not None:
+        return replace(asked, gpus=own.gpus)
+    return Team.of(own.workers, own.servers, None, stores.engines.training, own.evaluator, own.gpus)
 
 
 def _check_team(model: Model, team: Team) -> None:

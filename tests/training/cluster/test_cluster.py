@@ -7,15 +7,18 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import carrara
 from carrara.core.errors import DefinitionError, NotFoundError, TrainingError
+from carrara.pipelines.train import team_of
 from carrara.training.cluster.launcher import launch
 from carrara.training.cluster.processes import local_cluster
 from carrara.training.cluster.spec import ClusterSpec
+from carrara.training.cluster.team import Team
 from carrara.workspace.workspace import Workspace
 
 CLUSTER = ClusterSpec({"ps": ["a:1"], "worker": {0: "b:1", 3: "c:22"}})
@@ -122,5 +125,10 @@ def test_a_definition_says_which_processes_share_a_fit_and_whoever_trains_it_may
         with pytest.raises(TrainingError, match="'xgboost' knows no parameter servers"):
             workspace.train("late")
         assert workspace.train("late", workers=1).version.version == 1
+        model = workspace.definitions.get("model", "late", carrara.Model)
+        on_cards = replace(model, compute=carrara.Compute(workers=2, gpus=1))
+        assert team_of(workspace.stores, on_cards, None) == Team(2, gpus=1)
+        # A run that is gone on with asks for the processes that it had.
+        assert team_of(workspace.stores, on_cards, Team(3)) == Team(3, gpus=1)
     with pytest.raises(DefinitionError, match="there are none"):
         carrara.Compute(workers=2, evaluator=True)
