@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
@@ -14,6 +15,7 @@ from carrara.core.errors import NotFoundError
 from carrara.metadata.lineage import Edge, add_edges, downstream, upstream
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import lineage
+from metadata_servers import new_database
 
 
 def ends(edges, side: str) -> set[str]:
@@ -67,11 +69,15 @@ def test_the_command_draws_a_tree_and_prints_json(trained):
     assert told["made_into"]["next"]
 
 
-@pytest.fixture(scope="module")
-def metadata(tmp_path_factory):
-    made = Metadata(f"sqlite:///{tmp_path_factory.mktemp('lineage')}/m.db")
-    yield made
-    made.close()
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def metadata(request, tmp_path_factory):
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path_factory.mktemp('lineage')}/m.db"
+        if request.param == "postgresql":
+            url = stack.enter_context(new_database(request.getfixturevalue("_postgresql")))
+        made = Metadata(url)
+        stack.callback(made.close)
+        yield made
 
 
 NODES = st.sampled_from([f"dataset:{letter}@1" for letter in "abcdefgh"])

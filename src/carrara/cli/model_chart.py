@@ -63,7 +63,7 @@ def parameters(
         clusters = [f"cluster {number}" for number in range(len(found["rows"]))]
         rows = [(one["column"], *one["centres"]) for one in found["centres"]]
         print_table(["column", *clusters], [("(rows)", *found["rows"]), *rows])
-    elif found["kind"] == "net":
+    elif found["kind"] in ("net", "graph"):
         print_table(
             ["layer", "shape", "parameters", "mean", "std", "least", "greatest"],
             [

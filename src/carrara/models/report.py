@@ -127,7 +127,7 @@ def _thresholds(charts: Mapping[str, Any]) -> str:
 
 
 def _learned(learned: Mapping[str, Any] | None) -> dict[str, Any]:
-    if not learned or learned.get("kind") not in ("linear", "clusters", "net"):
+    if not learned or learned.get("kind") not in ("linear", "clusters", "net", "graph"):
         return {}
     if learned["kind"] != "linear":
         return {"learned": learned}

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from carrara.core.errors import DataError
+from carrara.models.learned.parameters import told_parameters
 from carrara.models.mlflow.folder import read_folder
 from carrara.models.mlflow.tracking import find_model
 from carrara.models.runtimes.base import open_servable
@@ -56,6 +57,15 @@ def test_an_imported_model_answers_what_mlflow_answers(name, flavor, kind, tmp_p
 
 def test_the_classes_of_a_converted_classifier_keep_their_names():
     assert read_model(read_folder(FOLDERS / "iris"))[1].classes == ("setosa", "versicolor", "virginica")
+
+
+def test_the_numbers_of_a_graph_are_read_by_their_names():
+    told = told_parameters(read_model(read_folder(FOLDERS / "iris"))[1].learned)
+    assert told["kind"] == "graph"
+    (coefficients,) = (one for one in told["layers"] if one["layer"].endswith("coefficients"))
+    assert coefficients["parameters"] == 4 * 3
+    with pytest.raises(DataError, match="no graph of ONNX"):
+        told_parameters({"model.onnx": pickle.dumps("a pickle")})
 
 
 def test_weights_that_lie_beside_a_graph_are_taken_into_it(tmp_path):

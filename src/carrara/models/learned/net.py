@@ -51,7 +51,7 @@ class Net:
         named = [(f"embedding {number}", table) for number, table in enumerate(self.embeddings, start=1)]
         for number, (matrix, offsets) in enumerate(self.dense, start=1):
             named += [(f"dense {number}", matrix), (f"dense {number} offsets", offsets)]
-        return _layers(named)
+        return layers_of(named)
 
 
 def read_net(learned: Mapping[str, bytes]) -> Net | None:
@@ -77,7 +77,7 @@ def told_weights(learned: Mapping[str, bytes]) -> dict[str, Any] | None:
         return None
     weights = read_weights(learned)
     names = msgspec.json.decode(learned[NAMES]) if NAMES in learned else [f"weights {n}" for n in range(len(weights))]
-    return _layers(list(zip(names, weights, strict=True)))
+    return layers_of(list(zip(names, weights, strict=True)))
 
 
 def read_weights(learned: Mapping[str, bytes]) -> list[Array]:
@@ -86,7 +86,8 @@ def read_weights(learned: Mapping[str, bytes]) -> list[Array]:
         return [file[f"arr_{number}"] for number in range(len(file.files))]
 
 
-def _layers(named: Sequence[tuple[str, Array]]) -> dict[str, Any]:
+def layers_of(named: Sequence[tuple[str, Array]]) -> dict[str, Any]:
+    """Arrays with their shapes, numbers of parameters, and the distribution of their values."""
     layers = [{"layer": name, **_told(weights)} for name, weights in named]
     return {"kind": "net", "parameters": sum(one["parameters"] for one in layers), "layers": layers}
 

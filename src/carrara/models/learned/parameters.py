@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from carrara.core.errors import CarraraError
+from carrara.core.errors import CarraraError, MissingExtra
 from carrara.models.learned.centres import read_centres
 from carrara.models.learned.forest import read_forest
+from carrara.models.learned.graph import told_graph
 from carrara.models.learned.linear import read_linear
 from carrara.models.learned.net import read_net, told_weights
 
@@ -20,7 +21,8 @@ def told_parameters(learned: Mapping[str, bytes]) -> dict[str, Any]:
     model = read_linear(learned) or read_centres(learned) or read_net(learned)
     if model is not None:
         return model.as_dict()
-    if (weights := told_weights(learned)) is not None:
+    weights = told_weights(learned) or _graph(learned)
+    if weights is not None:
         return weights
     files = {name: len(data) for name, data in learned.items()}
     try:
@@ -39,3 +41,11 @@ def told_parameters(learned: Mapping[str, bytes]) -> dict[str, Any]:
     if saved:
         return {"kind": "estimator", "learned": msgspec.json.decode(saved), "files": files}
     return {"kind": "files", "files": files}
+
+
+def _graph(learned: Mapping[str, bytes]) -> dict[str, Any] | None:
+    """The numbers of a graph, where it can be read here."""
+    try:
+        return told_graph(learned)
+    except MissingExtra:
+        return None
