@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import t as student_t
 from sklearn.metrics import log_loss, roc_auc_score
 
 from carrara.core.errors import DataError, DefinitionError
@@ -36,15 +37,25 @@ def test_an_interval_of_the_same_rows_is_narrower_than_two_of_their_own():
     assert found.high - found.low < 0.7 * sum(value.high - value.low for value in alone)
 
 
-def test_intervals_hold_the_difference_of_all_rows_as_often_as_they_say():
+@pytest.mark.parametrize("method", ["bootstrap", "jackknife"])
+def test_intervals_hold_the_difference_of_all_rows_as_often_as_they_say(method):
     """95 of 100, by samples of a population whose difference is known."""
     truth = paired_differences(LABELS, WEAK, STRONG, ["brier"], resamples=1)["brier"].difference
     held = 0
     for seed in range(40):
         rows = np.random.default_rng(seed).integers(0, 2_000, 400)
-        found = paired_differences(LABELS[rows], WEAK[rows], STRONG[rows], ["brier"], seed=seed, resamples=60)["brier"]
+        drawn = (values[rows] for values in (LABELS, WEAK, STRONG))
+        found = paired_differences(*drawn, ["brier"], seed=seed, resamples=60, intervals=method)["brier"]
         held += found.low <= truth <= found.high
     assert 34 <= held <= 40
+
+
+def test_the_jackknife_of_a_mean_difference_is_that_of_the_textbook():
+    some = (values[:80] for values in (LABELS, WEAK, STRONG))
+    found = paired_differences(*some, ["brier"], resamples=80, intervals="jackknife")["brier"]
+    losses = (STRONG[:80] - LABELS[:80]) ** 2 - (WEAK[:80] - LABELS[:80]) ** 2
+    reach = student_t.ppf(0.975, 79) * losses.std(ddof=1) / np.sqrt(80)
+    assert (found.low, found.high) == pytest.approx((losses.mean() - reach, losses.mean() + reach), rel=1e-4)
 
 
 def test_a_model_does_not_differ_from_itself():

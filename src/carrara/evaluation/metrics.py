@@ -13,15 +13,35 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from carrara.core.errors import NotFoundError
-from carrara.evaluation import binary, clustering, multiclass, multilabel, ranking, regression
+from carrara.evaluation import (
+    binary,
+    clustering,
+    detection,
+    multiclass,
+    multilabel,
+    ranking,
+    regression,
+    segmentation,
+    text,
+)
 from carrara.evaluation.intervals import RESAMPLES, Kernel, Resamples
 from carrara.evaluation.jackknife import Jackknife, Method, intervals_by
 from carrara.evaluation.ranked import rank
 from carrara.evaluation.weighing import Floats
 
-Kind = Literal["binary", "multiclass", "regression", "multilabel", "ranking", "clustering"]
+Kind = Literal[
+    "binary",
+    "multiclass",
+    "regression",
+    "multilabel",
+    "ranking",
+    "clustering",
+    "text",
+    "segmentation",
+    "detection",
+]
 """What is predicted: true or false, one of several classes, a number, several of true or false, an order, or, without a
-label, a cluster."""
+label, a cluster. Texts, a class for each pixel and boxes in images are measured where they were predicted elsewhere."""
 
 _ROWS: Mapping[Kind, Callable[..., Any]] = MappingProxyType(
     {
@@ -31,6 +51,9 @@ _ROWS: Mapping[Kind, Callable[..., Any]] = MappingProxyType(
         "multilabel": multilabel.multilabel_rows,
         "ranking": ranking.query_rows,
         "clustering": clustering.clustered_rows,
+        "text": text.text_rows,
+        "segmentation": segmentation.segmented_rows,
+        "detection": detection.detected_rows,
     }
 )
 
@@ -148,6 +171,29 @@ METRICS_OF: Mapping[Kind, Mapping[str, Metric]] = MappingProxyType(
             largest_share=(clustering.largest_share, None),
             smallest_share=(clustering.smallest_share, None),
         ),
+        "text": _metrics(
+            "text",
+            bleu=(text.bleu, True),
+            rouge1=(text.rouge1, True),
+            rouge2=(text.rouge2, True),
+            rouge_l=(text.rouge_l, True),
+            word_error_rate=(text.word_error_rate, False),
+            exact_match=(text.exact_match, True),
+        ),
+        "segmentation": _metrics(
+            "segmentation",
+            mean_iou=(segmentation.mean_iou, True),
+            mean_dice=(segmentation.mean_dice, True),
+            pixel_accuracy=(segmentation.pixel_accuracy, True),
+            image_iou=(segmentation.image_iou, True),
+            class_iou=(segmentation.class_iou, True),
+        ),
+        "detection": _metrics(
+            "detection",
+            mean_average_precision=(detection.mean_average_precision, True),
+            average_precision=(detection.average_precision, True),
+            average_recall=(detection.average_recall, True),
+        ),
     }
 )
 
@@ -164,6 +210,9 @@ MAIN_METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         "multilabel": ("macro_roc_auc", "macro_pr_auc", "micro_f1"),
         "ranking": ("ndcg", "ndcg@10", "map"),
         "clustering": ("silhouette", "inertia", "smallest_share"),
+        "text": ("rouge_l", "bleu", "exact_match"),
+        "segmentation": ("mean_iou", "pixel_accuracy"),
+        "detection": ("mean_average_precision", "average_precision"),
     }
 )
 """What a model is measured by that names no metrics; the first is the one that it is compared by."""
@@ -263,10 +312,11 @@ def measure(
 
     Of a binary label `labels` (0/1 or bool) and `scores` (0..1) have shape (rows,), of a regression numbers; of
     several classes `labels` are places and `scores` have shape (rows, classes); of several labels both have shape
-    (rows, outputs); of a ranking `labels` are relevances and `groups` names each row's query. `weights` say how much
-    each row counts. A metric that is undefined on these rows is NaN; resamples on which it is undefined are left out
-    of its interval, and an interval always holds its value. `bootstrap` is how many resamples, or groups that are left
-    out, there are; 0 gives no interval.
+    (rows, outputs); of a ranking `labels` are relevances and `groups` names each row's query; of texts, masks and boxes
+    see `text_rows`, `segmented_rows` and `detected_rows`. `weights` say how much each row counts. A metric that is
+    undefined on these rows is NaN; resamples on which it is undefined are left out of its interval, and an interval
+    always holds its value. `bootstrap` is how many resamples, or groups that are left out, there are; 0 gives no
+    interval.
     Raises DataError (with counts) for rows that cannot be measured, NotFoundError for an unknown metric.
     """
     wanted = [metric(name, kind) for name in names]

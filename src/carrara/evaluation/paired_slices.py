@@ -14,6 +14,7 @@ import numpy.typing as npt
 from carrara.core.errors import DefinitionError
 from carrara.evaluation.evidence import Evidence
 from carrara.evaluation.gates import GateResult
+from carrara.evaluation.jackknife import Method
 from carrara.evaluation.metrics import Kind, Metric, metric
 from carrara.evaluation.paired import PairedDifference, paired_differences
 from carrara.evaluation.slices import Column, with_crosses
@@ -39,6 +40,7 @@ def paired_slices(
     weights: npt.NDArray[Any] | None = None,
     groups: npt.NDArray[Any] | None = None,
     seed: int = 0,
+    intervals: Method = "bootstrap",
 ) -> dict[str, dict[str, PairedDifference]]:
     """The differences of two models in every slice of `min_rows` rows, of the columns and of their `crosses`, as
     `column = value` → metric → difference."""
@@ -54,6 +56,7 @@ def paired_slices(
             weights=None if weights is None else np.asarray(weights)[places],
             groups=None if groups is None else groups[places],
             seed=seed,
+            intervals=intervals,
         )
     return found
 

@@ -214,6 +214,7 @@ def _beside(
 ) -> Beside:
     kind, weights = one.model.label.kind, metric_weights(one.model, rows)
     options: dict[str, Any] = {"kind": kind, "threshold": one.model.threshold, "seed": one.model.seed}
+    options["intervals"] = one.model.intervals
     groups = queries(one.model.label, rows, f"the test part of '{one.version}'")
     metrics = paired_differences(
         labels, one.scores, other.scores, one.model.measured, weights=weights, groups=groups, **options

@@ -104,6 +104,7 @@ def differences_to(
     time = model.label.time
     theirs = version_scores(stores, current, service, rows.select(row_columns(service, time)), time)
     options: dict[str, Any] = {"kind": model.label.kind, "threshold": model.threshold, "seed": model.seed}
+    options["intervals"] = model.intervals
     options["weights"] = metric_weights(model, rows)
     options["groups"] = queries(model.label, rows, f"the test part of '{model.name}'")
     whole = paired_differences(labels, theirs, ours, model.measured, **options)
