@@ -49,11 +49,11 @@ def segmented_rows(
     classes = int(max(truth.max(initial=0), found.max(initial=0))) + 1
     place = np.arange(images)[:, None] * classes
     right = truth == found
-    counts = [
+    both, labelled, predicted = (
         np.bincount(places.ravel(), minlength=images * classes).reshape(images, classes).astype(np.float64)
         for places in ((place + truth)[right], place + truth, place + found)
-    ]
-    return SegmentedRows(*counts, weights=as_weights(weights, images))
+    )
+    return SegmentedRows(both, labelled, predicted, as_weights(weights, images))
 
 
 def mean_iou(rows: SegmentedRows, weights: Floats) -> Any:

@@ -44,8 +44,9 @@ class TextRows:
         return len(self.same)
 
     def take(self, places: Ints) -> TextRows:
-        held = {name: None if value is None else value[places] for name, value in vars(self).items()}
-        return TextRows(**held)
+        counted = (self.matched, self.grams, self.lengths, self.rouge, self.edits, self.same)
+        weights = None if self.weights is None else self.weights[places]
+        return TextRows(*(values[places] for values in counted), weights)
 
 
 def text_rows(
