@@ -57,7 +57,7 @@ def test_other_kinds_have_theirs():
     classified = labelled_rows("multiclass", several.argmax(axis=1), several)
     for kind, rows, names in (
         ("regression", numbers, ["predicted_actual", "residuals", "residuals_by_prediction"]),
-        ("multiclass", classified, ["confusion_matrix", "roc_curves"]),
+        ("multiclass", classified, ["confusion_matrix", "roc_curves", "pr_curves", "calibration"]),
     ):
         charts = charts_of(kind, rows, ["a", "b", "c"])
         assert list(charts) == names

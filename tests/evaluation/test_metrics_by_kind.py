@@ -46,6 +46,11 @@ MULTICLASS = {
     "weighted_f1": lambda w: judge.f1_score(CLASS, PREDICTED, average="weighted", sample_weight=w),
     "macro_roc_auc": lambda w: judge.roc_auc_score(ONE_EACH, CLASSES, average="macro", sample_weight=w),
     "macro_pr_auc": lambda w: judge.average_precision_score(ONE_EACH, CLASSES, average="macro", sample_weight=w),
+    "class_precision@1": lambda w: judge.precision_score(CLASS, PREDICTED, average=None, sample_weight=w)[1],
+    "class_recall@2": lambda w: judge.recall_score(CLASS, PREDICTED, average=None, sample_weight=w)[2],
+    "class_f1@0": lambda w: judge.f1_score(CLASS, PREDICTED, average=None, sample_weight=w)[0],
+    "class_roc_auc@1": lambda w: judge.roc_auc_score(ONE_EACH[:, 1], CLASSES[:, 1], sample_weight=w),
+    "class_pr_auc@3": lambda w: judge.average_precision_score(ONE_EACH[:, 3], CLASSES[:, 3], sample_weight=w),
 }
 MULTILABEL = {
     "macro_roc_auc": lambda w: judge.roc_auc_score(LABELS, SCORES, average="macro", sample_weight=w),
@@ -172,6 +177,11 @@ def test_rmsle_of_a_prediction_below_minus_one_is_undefined():
 def test_weights_that_mean_nothing_are_refused(weights):
     with pytest.raises(DataError, match="weights"):
         measure([0, 1], [0.2, 0.7], ["brier"], weights=weights)
+
+
+def test_a_class_that_is_not_there_is_told():
+    with pytest.raises(DataError, match="there is no class 4: they are 0 to 3"):
+        measure(CLASS, CLASSES, ["class_recall@4"], kind="multiclass")
 
 
 def test_a_parameter_that_is_no_number_is_refused():

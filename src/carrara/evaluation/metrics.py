@@ -129,6 +129,11 @@ METRICS_OF: Mapping[Kind, Mapping[str, Metric]] = MappingProxyType(
             weighted_f1=(multiclass.weighted_f1, True),
             macro_roc_auc=(multiclass.macro_roc_auc, True),
             macro_pr_auc=(multiclass.macro_pr_auc, True),
+            class_precision=(multiclass.class_precision, True),
+            class_recall=(multiclass.class_recall, True),
+            class_f1=(multiclass.class_f1, True),
+            class_roc_auc=(multiclass.class_roc_auc, True),
+            class_pr_auc=(multiclass.class_pr_auc, True),
         ),
         "regression": _metrics(
             "regression",

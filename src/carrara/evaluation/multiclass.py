@@ -155,6 +155,48 @@ def macro_pr_auc(rows: ClassifiedRows, weights: Floats) -> Any:
     return mean_where_defined(np.stack(areas, axis=-1))
 
 
+def class_precision(rows: ClassifiedRows, weights: Floats, k: int = 0) -> Any:
+    """The share of the rows predicted to be of the class k that are."""
+    hits, _, predicted = _of_class(rows, weights, k)
+    return ratio(hits, predicted)
+
+
+def class_recall(rows: ClassifiedRows, weights: Floats, k: int = 0) -> Any:
+    """The share of the rows of the class k that are found."""
+    hits, labelled, _ = _of_class(rows, weights, k)
+    return ratio(hits, labelled)
+
+
+def class_f1(rows: ClassifiedRows, weights: Floats, k: int = 0) -> Any:
+    """The harmonic mean of precision and recall of the class k."""
+    hits, labelled, predicted = _of_class(rows, weights, k)
+    return ratio(2 * hits, labelled + predicted)
+
+
+def class_roc_auc(rows: ClassifiedRows, weights: Floats, k: int = 0) -> Any:
+    """The area under the ROC curve of the class k against the rest."""
+    order, ranked = rows.ranked[_place(rows, k)]
+    return binary.roc_auc(ranked, weights[..., order])
+
+
+def class_pr_auc(rows: ClassifiedRows, weights: Floats, k: int = 0) -> Any:
+    """The average precision of the class k against the rest."""
+    order, ranked = rows.ranked[_place(rows, k)]
+    return binary.pr_auc(ranked, weights[..., order])
+
+
+def _of_class(rows: ClassifiedRows, weights: Floats, k: int) -> list[Floats]:
+    return [of_each[..., _place(rows, k)] for of_each in _by_class(rows, weights)]
+
+
+def _place(rows: ClassifiedRows, k: int) -> int:
+    if not 0 <= k < rows.classes:
+        raise DataError(
+            f"there is no class {k}: they are 0 to {rows.classes - 1}", hint="class_recall@0, in their order."
+        )
+    return k
+
+
 def _by_class(rows: ClassifiedRows, weights: Floats) -> tuple[Floats, Floats, Floats]:
     """Of each class the weight that is right, labelled so, and predicted so."""
     counts = rows.counts(weights)

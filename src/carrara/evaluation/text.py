@@ -44,9 +44,15 @@ class TextRows:
         return len(self.same)
 
     def take(self, places: Ints) -> TextRows:
-        counted = (self.matched, self.grams, self.lengths, self.rouge, self.edits, self.same)
-        weights = None if self.weights is None else self.weights[places]
-        return TextRows(*(values[places] for values in counted), weights)
+        return TextRows(
+            self.matched[places],
+            self.grams[places],
+            self.lengths[places],
+            self.rouge[places],
+            self.edits[places],
+            self.same[places],
+            None if self.weights is None else self.weights[places],
+        )
 
 
 def text_rows(

@@ -87,7 +87,7 @@ def pr_curve(rows: RankedRows) -> Spec:
     )
 
 
-def calibration(rows: RankedRows) -> Spec:
+def calibration(rows: RankedRows, x_title: str = "Mean score", y_title: str = "Observed positive rate") -> Spec:
     """Observed rate against mean score in ten bins of equal width; the dots' areas count rows."""
     weights = rows_weights(rows)
     counts = np.bincount(rows.calibration_bins, weights, CALIBRATION_BINS)
@@ -103,7 +103,7 @@ def calibration(rows: RankedRows) -> Spec:
         "Calibration",
         f"expected calibration error {binary.calibration_error(rows, weights):.3f} · area: rows",
         [guide(columns_to_points(x=[0, 1], y=[0, 1])), line(points), sized],
-        {"x": share_axis("x", "Mean score"), "y": share_axis("y", "Observed positive rate")},
+        {"x": share_axis("x", x_title), "y": share_axis("y", y_title)},
     )
 
 

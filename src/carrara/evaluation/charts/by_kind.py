@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from carrara.evaluation.charts.binary import calibration
 from carrara.evaluation.charts.vega import (
     BLUE,
     GREEN,
@@ -23,8 +24,8 @@ from carrara.evaluation.charts.vega import (
     thinned,
 )
 from carrara.evaluation.metrics import rows_weights
-from carrara.evaluation.multiclass import ClassifiedRows, accuracy, macro_roc_auc
-from carrara.evaluation.ranked import RankedRows
+from carrara.evaluation.multiclass import ClassifiedRows, accuracy, macro_pr_auc, macro_roc_auc
+from carrara.evaluation.ranked import RankedRows, rank
 from carrara.evaluation.regression import PredictedRows, rmse
 from carrara.evaluation.weighing import Floats, Ints
 
@@ -39,9 +40,22 @@ def regression_charts(rows: PredictedRows) -> dict[str, Spec]:
 
 
 def multiclass_charts(rows: ClassifiedRows, classes: Sequence[str] = ()) -> dict[str, Spec]:
-    """The confusion matrix (the 24 most frequent classes are drawn), and the ROC curve of each of the six first."""
+    """The confusion matrix (the 24 most frequent classes are drawn), the ROC and precision curves of each of the six
+    first, and the calibration of the most probable class."""
     names = list(classes) or [str(place) for place in range(rows.classes)]
-    return {"confusion_matrix": class_confusion(rows, names), "roc_curves": roc_curves(rows, names)}
+    return {
+        "confusion_matrix": class_confusion(rows, names),
+        "roc_curves": roc_curves(rows, names),
+        "pr_curves": pr_curves(rows, names),
+        "calibration": top_calibration(rows),
+    }
+
+
+def top_calibration(rows: ClassifiedRows) -> Spec:
+    """How often the most probable class is right, against its mean probability."""
+    right = (rows.predicted == rows.labels).astype(np.float64)
+    surest = rank(right, np.clip(rows.scores.max(axis=1), 0.0, 1.0), weights=rows.weights)
+    return calibration(surest, "Mean probability of the most probable class", "Share that is right")
 
 
 def roc_curves(rows: ClassifiedRows, names: Sequence[str]) -> Spec:
@@ -51,18 +65,35 @@ def roc_curves(rows: ClassifiedRows, names: Sequence[str]) -> Spec:
     return curves_of(rows.ranked, counts, weights, names, said)
 
 
+def pr_curves(rows: ClassifiedRows, names: Sequence[str]) -> Spec:
+    """Precision against recall of each of the most frequent classes, against the rest."""
+    weights, counts = rows_weights(rows), np.bincount(rows.labels, minlength=rows.classes)
+    said = f"each class against the rest; mean of average precisions {macro_pr_auc(rows, weights):.3f}"
+    return curves_of(rows.ranked, counts, weights, names, said, precision=True)
+
+
 def curves_of(
-    ranked: Sequence[tuple[Ints, RankedRows]], counts: Ints | Floats, weights: Floats, names: Sequence[str], said: str
+    ranked: Sequence[tuple[Ints, RankedRows]],
+    counts: Ints | Floats,
+    weights: Floats,
+    names: Sequence[str],
+    said: str,
+    *,
+    precision: bool = False,
 ) -> Spec:
-    """The ROC curves of the six outputs that most rows have."""
+    """The ROC curves of the six outputs that most rows have, or their curves of precision and recall."""
     rows = len(weights)
     drawn = [place for place in np.argsort(-counts, kind="stable")[: len(_COLORS)] if 0 < counts[place] < rows]
     points = []
     for place in drawn:
         order, one = ranked[place]
         hits, alarms = one.curve(weights[order])
-        x, y = np.append(0.0, alarms / alarms[-1]), np.append(0.0, hits / hits[-1])
-        kept = thinned(x + y, 100)
+        if precision:
+            x, y = hits / hits[-1], hits / (hits + alarms)
+            kept = thinned(x, 100)
+        else:
+            x, y = np.append(0.0, alarms / alarms[-1]), np.append(0.0, hits / hits[-1])
+            kept = thinned(x + y, 100)
         points += columns_to_points(x=x[kept], y=y[kept], label=[names[place]] * len(kept))
     scale = {"domain": [names[place] for place in drawn], "range": list(_COLORS)}
     left_out = int((counts > 0).sum()) - len(drawn)
@@ -71,12 +102,12 @@ def curves_of(
         "mark": {"type": "line", "strokeWidth": 2},
         "encoding": {"color": {"field": "label", "type": "nominal", "scale": scale}},
     }
-    return chart(
-        "ROC curves",
-        said + (f" · {left_out} rarer ones are not drawn" if left_out > 0 else ""),
-        [guide(columns_to_points(x=[0, 1], y=[0, 1])), curves],
-        {"x": share_axis("x", "False positive rate"), "y": share_axis("y", "True positive rate")},
-    )
+    said += f" · {left_out} rarer ones are not drawn" if left_out > 0 else ""
+    if precision:
+        axes = {"x": share_axis("x", "Recall"), "y": share_axis("y", "Precision")}
+        return chart("Precision and recall", said, [curves], axes)
+    axes = {"x": share_axis("x", "False positive rate"), "y": share_axis("y", "True positive rate")}
+    return chart("ROC curves", said, [guide(columns_to_points(x=[0, 1], y=[0, 1])), curves], axes)
 
 
 def residuals_by_prediction(rows: PredictedRows) -> Spec:

@@ -10,16 +10,18 @@ from carrara.evaluation import binary
 from carrara.evaluation.charts.by_kind import curves_of
 from carrara.evaluation.charts.vega import BLUE, GREEN, ORANGE, Spec, chart, columns_to_points
 from carrara.evaluation.metrics import rows_weights
-from carrara.evaluation.multilabel import MultilabelRows, macro_roc_auc, micro_f1
+from carrara.evaluation.multilabel import MultilabelRows, macro_pr_auc, macro_roc_auc, micro_f1
 
 _MOST_LABELS = 24
 _DRAWN = {"precision": BLUE, "recall": ORANGE, "F1": GREEN}
 
 
 def multilabel_charts(rows: MultilabelRows, classes: Sequence[str] = ()) -> dict[str, Spec]:
-    """Precision, recall and F1 of each label at the threshold, and the ROC curves of the six most frequent."""
+    """Precision, recall and F1 of each label at the threshold, and the ROC and precision curves of the six most
+    frequent."""
     names = list(classes) or [str(place) for place in range(rows.labels.shape[1])]
-    return {"labels": label_bars(rows, names), "roc_curves": label_curves(rows, names)}
+    curves = {"roc_curves": label_curves(rows, names), "pr_curves": label_precision_curves(rows, names)}
+    return {"labels": label_bars(rows, names), **curves}
 
 
 def label_bars(rows: MultilabelRows, names: Sequence[str]) -> Spec:
@@ -57,3 +59,10 @@ def label_curves(rows: MultilabelRows, names: Sequence[str]) -> Spec:
     """True against false positive rate of each of the most frequent labels."""
     said = f"each label by itself; mean area {float(macro_roc_auc(rows, rows_weights(rows))):.3f}"
     return curves_of(rows.ranked, rows.labels.sum(axis=0), rows_weights(rows), names, said)
+
+
+def label_precision_curves(rows: MultilabelRows, names: Sequence[str]) -> Spec:
+    """Precision against recall of each of the most frequent labels."""
+    weights = rows_weights(rows)
+    said = f"each label by itself; mean of average precisions {float(macro_pr_auc(rows, weights)):.3f}"
+    return curves_of(rows.ranked, rows.labels.sum(axis=0), weights, names, said, precision=True)
