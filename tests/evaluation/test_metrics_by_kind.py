@@ -158,6 +158,16 @@ def test_a_resample_of_many_at_once_is_that_of_each_alone(kind):
         "regression": (NUMBERS, GUESSES, {}),
         "ranking": (TRUE, BINARY, {"groups": np.arange(ROWS) // 5}),
         "clustering": (CLASS, np.abs(CLASSES), {}),
+        "text": (["a cat sat on a mat", "dogs run"] * 9, ["a cat sat on it", "a dog runs"] * 9, {}),
+        "segmentation": (CLASS.reshape(30, -1), PREDICTED.reshape(30, -1), {}),
+        "detection": (
+            [{"boxes": [[0, 0, 9, 9], [20, 20, 29, 29]], "classes": [0, 1]}] * 12,
+            [
+                {"boxes": [[0, 0, 9, 8 - n % 4], [20, 20, 29, 28]], "classes": [0, 1], "scores": [0.9, n / 12]}
+                for n in range(12)
+            ],
+            {},
+        ),
     }
     from carrara.evaluation.metrics import labelled_rows
 

@@ -87,7 +87,9 @@ def test_a_blessing_is_there_only_where_all_gates_hold_and_goes_with_the_next_th
     assert sorted(path.name for path in folder.iterdir()) == ["BLESSED", "evaluation.json", "report.html"]
     assert json.loads((folder / "evaluation.json").read_text())["blessed"]
     page = (folder / "report.html").read_text()
-    assert "late@1" in page
+    assert (
+        f"Evaluated on {trained.models.record('late@1')['metrics']['test']['roc_auc']['rows']:,} rows of trips" in page
+    )
     assert "far: <code>distance &gt; 60</code>" in page
     failed = run(trained, "-c", tmp_path / "strict.yaml", "-o", folder)
     assert failed.exit_code == 3

@@ -65,7 +65,7 @@ class VersionEvaluation:
             "charts": found["charts"],
             "gates": self.gates,
             "summary": {"warnings": list(self.warnings)},
-            "datasets": {"evaluated": dict(self.rows)},
+            "evaluated": {**self.rows, "beside": self.baseline},
             "configuration": dict(self.configuration),
         }
 
