@@ -189,6 +189,21 @@ def test_weights_that_mean_nothing_are_refused(weights):
         measure([0, 1], [0.2, 0.7], ["brier"], weights=weights)
 
 
+@pytest.mark.parametrize(
+    ("kind", "labels", "scores", "said"),
+    [
+        ("multiclass", [0, 1], [[0.2, 0.8], [-3.0, 4.0]], r"1 of 2 rows have scores outside 0..1 \(from -3 to 4\)"),
+        ("multiclass", [0, 1], [[0.2, 0.8], [np.nan, 1.0]], "1 of 2 scores are missing or infinite"),
+        ("multilabel", [[0, 1]], [[0.2, 1.8]], "1 of 2 scores are outside 0..1"),
+        ("multilabel", [[0, 1]], [[0.2, np.nan]], "1 of 2 scores are NaN"),
+        ("regression", [1.0, 2.0], [1.0, np.inf], "1 of 2 predictions are missing or infinite"),
+    ],
+)
+def test_scores_that_mean_nothing_are_counted_in_the_error(kind, labels, scores, said):
+    with pytest.raises(DataError, match=said):
+        measure(labels, scores, METRICS_OF[kind], kind=kind)
+
+
 def test_a_class_that_is_not_there_is_told():
     with pytest.raises(DataError, match="there is no class 4: they are 0 to 3"):
         measure(CLASS, CLASSES, ["class_recall@4"], kind="multiclass")

@@ -161,6 +161,21 @@ def test_two_versions_are_compared(viewer):
     assert any("depth" in row["field"] for row in found["differences"])
 
 
+def test_two_versions_are_asked_the_same_rows(viewer):
+    assert viewer("/models/late/compare.json?a=1&b=2").json["same"] is None
+    address = "/models/late/compare{}?a=1&b=2&slice=city&where=" + quote("distance > 60")
+    same = viewer(address.format(".json")).json["same"]
+    assert {one["column"] for one in same["slices"]} >= {"city", "distance > 60"}
+    assert same["metrics"]["roc_auc"]["rows"] == same["rows"]
+    assert len(same["segments"][0]["losses"]) == 2
+    page = viewer.html(address.format("")).text
+    assert "Segments, by log loss" in page
+    assert "distance &gt; 60 = true" in page
+    told = viewer("/models/late/compare.json?a=1&b=2&where=" + quote("distence > 60")).json
+    assert told["same"] is None
+    assert "Did you mean 'distance'?" in told["why_not"]
+
+
 def test_one_prediction_is_explained(viewer, served):
     row = served.workspace.predictions("late").row(0, named=True)
     found = viewer(f"/monitoring/late/1/predictions/{row['prediction_id']}.json").json["explained"]

@@ -14,6 +14,9 @@ from carrara.evaluation import binary
 from carrara.evaluation.ranked import CALIBRATION_BINS, RankedRows, as_weights, check_lengths
 from carrara.evaluation.weighing import Floats, Ints, mean, mean_where_defined, ratio, sums_by
 
+_ROUNDING = 1e-5
+"""How far above 1 a probability of float32 may come to lie."""
+
 
 @dataclass(frozen=True)
 class ClassifiedRows:
@@ -85,6 +88,11 @@ def classified_rows(
         raise DataError(f"scores of several classes have two dimensions, and these have {values.ndim}")
     if wrong := int((~np.isfinite(values)).any(axis=1).sum()):
         raise DataError(f"{wrong:,} of {len(values):,} scores are missing or infinite")
+    if outside := int(((values < -_ROUNDING) | (values > 1 + _ROUNDING)).any(axis=1).sum()):
+        raise DataError(
+            f"{outside:,} of {len(values):,} rows have scores outside 0..1 (from {values.min():g} to {values.max():g})",
+            hint="Scores must be the probabilities of the classes, not margins.",
+        )
     if wrong := int(((truth < 0) | (truth >= values.shape[1])).sum()):
         raise DataError(f"{wrong:,} of {len(truth):,} labels are none of the {values.shape[1]} classes")
     return ClassifiedRows(truth.astype(np.int64), values, as_weights(weights, len(truth)))

@@ -221,6 +221,8 @@ class Judge:
         if self.kind not in _KINDS or not set(self.rule.needed) <= set(known.columns):
             return None
         known = known.drop_nulls([LABEL, *self.rule.needed])
+        if known.is_empty():
+            return None
         labels = encode_outcomes(known[LABEL], self.kind, self.classes)
         there = are_outcomes(labels)
         return (labels[there.to_numpy()], known.filter(there)) if there.any() else None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from carrara.models.registry import read_record, resolve
+from carrara.core.errors import CarraraError
+from carrara.models.registry import ModelVersion, read_record, resolve
 from carrara.pipelines.reproduce import diff_versions
 from carrara.ui.desk import Desk
 from carrara.ui.page import Asked, Page
 
 _MOST = 300
+_KEPT = 3600.0
 
 
 def compare(desk: Desk, asked: Asked) -> Page:
@@ -30,8 +33,26 @@ def compare(desk: Desk, asked: Asked) -> Page:
         "more": max(len(differences) - _MOST, 0),
         "charts": [chart for chart in records[0]["charts"] if chart in records[1]["charts"]],
         "newest": newest,
+        **_on_the_same_rows(desk, asked, sides),
     }
     return Page("model_compare.html.j2", f"{name}: {one} and {other}", data)
+
+
+def _on_the_same_rows(desk: Desk, asked: Asked, sides: Sequence[ModelVersion]) -> dict[str, Any]:
+    """Both asked the test rows of the first, where that was wanted; else why they cannot be."""
+    slices, where = asked.all("slice"), asked.all("where")
+    if not (asked.get("rows") or slices or where):
+        return {"same": None, "why_not": ""}
+    one, other = map(str, sides)
+    wanted = [*slices, {sql: sql for sql in where}]
+    key = ("compare", *(side.manifest for side in sides), *slices, None, *where)
+    try:
+        found = desk.kept(key, _KEPT, lambda: desk.workspace.models.compare(one, other, slices=wanted)).as_dict()
+    except CarraraError as error:
+        return {"same": None, "why_not": str(error)}
+    (beside,) = found.pop("others")
+    told = {name: beside[name] for name in ("metrics", "answers", "slices", "warnings")}
+    return {"same": {**found, **told, "asked": [*slices, *where]}, "why_not": ""}
 
 
 def _metrics(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
