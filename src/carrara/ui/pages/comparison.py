@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from carrara.core.errors import CarraraError
+from carrara.evaluation.slicing import Sliced
 from carrara.models.registry import ModelVersion, read_record, resolve
 from carrara.pipelines.reproduce import diff_versions
 from carrara.ui.desk import Desk
@@ -44,7 +45,7 @@ def _on_the_same_rows(desk: Desk, asked: Asked, sides: Sequence[ModelVersion]) -
     if not (asked.get("rows") or slices or where):
         return {"same": None, "why_not": ""}
     one, other = map(str, sides)
-    wanted = [*slices, {sql: sql for sql in where}]
+    wanted: list[Sliced] = [*slices, {sql: sql for sql in where}]
     key = ("compare", *(side.manifest for side in sides), *slices, None, *where)
     try:
         found = desk.kept(key, _KEPT, lambda: desk.workspace.models.compare(one, other, slices=wanted)).as_dict()
