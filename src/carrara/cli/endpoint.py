@@ -150,13 +150,29 @@ def _interval(value: Mapping[str, float | None]) -> str:
 
 def predict(
     model: Annotated[str, typer.Argument(help="NAME (the champion), NAME@3 or NAME@ALIAS.")],
-    input: Annotated[Path, typer.Option("--input", "-i", help="CSV or Parquet: keys, request fields, event_time.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="CSV or Parquet, with the predictions.")],
+    input: Annotated[
+        Path | None, typer.Option("--input", "-i", help="CSV or Parquet: keys, request fields, event_time.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV or Parquet, with the predictions.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Instead of a file: a dataset's newest rows.")
+    ] = None,
+    into: Annotated[
+        str | None, typer.Option(help="The dataset that takes the predictions.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="The dataset's column of the rows' times.")] = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict every row of a file, by the offline features of each row's time."""
+    """Predict every row of a file, or of a dataset, by the offline features of each row's time."""
     with open_workspace(workspace) as ws:
+        if dataset is not None and into is not None and input is output is None:
+            made = ws.predict_dataset(model, dataset, into, time=time).version
+            told = {"rows": made.rows, "dataset": made.name, "version": made.version}
+            print_json(told) if as_json else say(f"{made.rows:,} predictions in {made.address}")
+            return
+        if input is None or output is None or dataset is not None or into is not None:
+            raise typer.BadParameter("give --input and --output, or --dataset and --into")
         rows = ws.predict_batch(model, input, output)
     if as_json:
         print_json({"rows": rows, "output": str(output)})

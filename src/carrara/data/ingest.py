@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +106,16 @@ def ingest_dataset(
         [f"{source['kind']}:{address}" + (f"#{fingerprint[:12]}" if fingerprint else "")],
     )
     return _ingest(stores, target, lambda: origin.open(stores.root, declared.reading()), accept_schema, step)
+
+
+def ingest_rows(
+    stores: Stores, name: str, rows: pl.DataFrame, *, source: Mapping[str, Any], made_from: Sequence[str]
+) -> Ingested:
+    """Keep rows that were computed as the next version of a dataset, with its lineage: the addresses of what they were
+    `made_from`. CheckFailed where they are not what its schema says; equal rows make no new version."""
+    target = _Target(name, "replace", (), (), None, {}, dict(source), None, list(made_from))
+    opened = Opened(rows.schema, iter([rows]), rows.height, f"dataset '{name}'")
+    return _ingest(stores, target, lambda: nullcontext(opened), False, None)
 
 
 def in_order(definitions: Definitions) -> list[str]:

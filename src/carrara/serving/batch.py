@@ -1,4 +1,5 @@
-"""Batch prediction: a file of entities in, a file with predictions out, by the offline features of each row's time."""
+"""Batch prediction: a file or a dataset of entities in, one with predictions out, by the offline features of each row's
+time."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from polars.exceptions import PolarsError
 
 from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, utc_times
 from carrara.core.errors import DataError
+from carrara.data.ingest import Ingested, ingest_rows
+from carrara.data.versions import dataset_version, read_dataset
 from carrara.features.model_features import features_of_model
 from carrara.features.training_set import join_features
 from carrara.models.registry import ModelVersion, opened, read_record, recorded_definitions
@@ -26,22 +29,46 @@ def predict_batch(stores: Stores, version: ModelVersion, source: Path, target: P
     Rows hold entity keys, request fields and, optionally, `event_time`; features are joined point-in-time from
     the offline tables, so that a past time sees only what was known then. `target` is complete or absent.
     """
-    rows = _read(source)
+    rows = _predicted(stores, version, _read(source), str(source))
+    _write(rows, target)
+    return rows.height
+
+
+def predict_dataset(
+    stores: Stores, version: ModelVersion, dataset: str, into: str, *, time: str | None = None
+) -> Ingested:
+    """Predict every row of a dataset's newest version into the next version of the dataset `into`.
+
+    `time` is the column that says of when a row is; by default `event_time`, or now. The new version's lineage leads to
+    the model version and to the rows that it was asked. Raises as `predict_batch` does, and CheckFailed where `into`
+    had other columns.
+    """
+    asked = dataset_version(stores, dataset)
+    rows = read_dataset(stores, dataset, asked.version).collect()
+    if time is not None:
+        require_column(rows.schema, time, asked.address)
+        rows = rows.with_columns(pl.col(time).alias(EVENT_TIME))
+    found = _predicted(stores, version, rows, asked.address).with_columns(model_version=pl.lit(version.version))
+    source = {"kind": "predictions", "model": str(version), "dataset": asked.address}
+    return ingest_rows(stores, into, found, source=source, made_from=[f"model:{version}", asked.address])
+
+
+def _predicted(stores: Stores, version: ModelVersion, rows: pl.DataFrame, where: str) -> pl.DataFrame:
+    """The rows with what the version predicts for them, by the offline features of each row's time."""
     definitions = recorded_definitions(stores, version)
     model = definitions.of_kind("model")[version.model]
     service = features_of_model(definitions, model, where=f"model '{version}'")
-    typed = _typed(rows, service.request, str(source))
+    typed = _typed(rows, service.request, where)
     if EVENT_TIME not in rows.columns:
         typed = typed.with_columns(pl.lit(stores.clock()).cast(UTC_TIME).alias(EVENT_TIME))
-    features = join_features(stores, service, typed, EVENT_TIME, where=str(source))
+    features = join_features(stores, service, typed, EVENT_TIME, where=where)
     with opened(stores, version) as servable:
         outputs = servable.run(servable.signature.tensors(features))
     record = read_record(stores, version)
     classes = record["parameters"].get("classes", [])
     several = record["configuration"]["label"].get("kind") == "multilabel"
     threshold = float(record["configuration"].get("threshold", 0.5)) if several else None
-    _write(rows.with_columns(*_columns(outputs, classes, threshold)), target)
-    return rows.height
+    return rows.with_columns(*_columns(outputs, classes, threshold))
 
 
 def _columns(

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from carrara.core.clock import Clock, duration, now
 from carrara.core.config import Configuration, find_root, read_configuration
 from carrara.core.definitions import Definitions, load_definitions
-from carrara.core.errors import UnavailableError
+from carrara.core.errors import CarraraError, UnavailableError
 from carrara.core.html import html_table
+from carrara.core.names import check_name
 from carrara.core.progress import Progress
 from carrara.metadata.audit import record
 from carrara.metadata.deployments import Deployment, current_deployments
@@ -29,6 +30,7 @@ from carrara.storage.stores import Stores, open_stores
 if TYPE_CHECKING:
     import polars as pl
 
+    from carrara.data.ingest import Ingested
     from carrara.features.catalogue import CatalogueEntry
     from carrara.features.retrieval import Retriever
     from carrara.models.registry import ModelVersion
@@ -307,6 +309,18 @@ class Workspace:
         from carrara.serving.batch import predict_batch
 
         return predict_batch(self.stores, self.version(address), source, target)
+
+    def predict_dataset(self, address: str, dataset: str, into: str, *, time: str | None = None) -> Ingested:
+        """Predict every row of a dataset into the next version of another, whose lineage says from what it was made.
+
+        `time` names the column of the rows' times. CarraraError where a definition says what `into` is.
+        """
+
+        from carrara.serving.batch import predict_dataset
+
+        if into in self.definitions.of_kind("dataset"):
+            raise CarraraError(f"dataset '{into}' is declared, and holds no predictions", hint="Choose another name.")
+        return predict_dataset(self.stores, self.version(address), dataset, check_name("dataset", into), time=time)
 
     def monitor(self, address: str, *, window: timedelta | str = "7d") -> MonitorReport:
         """Compute live quality against the evaluation's, and drift, by window, as of the clock."""
