@@ -72,6 +72,7 @@ from .monitoring.notify.file import ToFile as ToFile
 from .monitoring.notify.log import ToLog as ToLog
 from .monitoring.notify.webhook import Webhook as Webhook
 from .monitoring.sampling import Sampling as Sampling
+from .serving.batch_prediction import BatchPrediction as BatchPrediction
 from .serving.client import Client as Client
 from .serving.embedded import load_model as load_model
 from .training.compute import Compute as Compute

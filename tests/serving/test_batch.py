@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 
 from carrara.core.errors import CarraraError
+from carrara.pipelines.scheduler import run_due
+from carrara.workspace.workspace import Workspace
 from commands import carrara
 
 
@@ -48,6 +50,25 @@ def test_a_row_is_answered_in_a_batch_as_it_is_by_a_file_and_online(trained, ask
     online = trained.predict("late@1", rows.to_dicts()).rows["probability"].to_numpy()
     np.testing.assert_array_equal(batch, by_file)
     np.testing.assert_allclose(batch, online, rtol=1e-6)
+
+
+def test_a_scheduler_makes_the_next_version_at_its_moments(trained):
+    """By the champion, of the newest rows: a declaration, and nothing else to run."""
+    file = trained.root / "definitions.py"
+    declared = 'carrara.BatchPrediction("scored", model="late", dataset="trips", time="at", schedule="@daily")'
+    file.write_text(f"{file.read_text()}\nscored = {declared}\n")
+    with Workspace(trained.root) as ws:
+        assert ("added", "batch prediction", "scored") in [(c.action, c.kind, c.name) for c in ws.plan().changes]
+        (done,) = [one for one in run_due(ws.stores, ws.definitions) if one.name == "scored"]
+        trips = ws.datasets.get("trips")
+        assert done.error is None
+        assert done.said == f"dataset:scored@1 has {trips.rows:,} predictions, by late@1"
+        assert not [one for one in run_due(ws.stores, ws.definitions) if one.name == "scored"]
+        assert f"dataset:trips@{trips.version}" in {one.source for one in ws.lineage("dataset:scored@1")["upstream"]}
+    for wrong in (declared.replace('"trips"', '"tripz"'), declared.replace('"scored"', '"depots"', 1)):
+        file.write_text(f"{file.read_text().rpartition(chr(10) + 'scored')[0]}\nscored = {wrong}\n")
+        with Workspace(trained.root) as ws, pytest.raises(CarraraError, match=r"tripz|has the name of a dataset"):
+            ws.plan()
 
 
 def test_what_cannot_be_predicted_or_kept_is_named(trained, asked):

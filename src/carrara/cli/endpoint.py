@@ -154,12 +154,8 @@ def predict(
         Path | None, typer.Option("--input", "-i", help="CSV or Parquet: keys, request fields, event_time.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV or Parquet, with the predictions.")] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Instead of a file: a dataset's newest rows.")
-    ] = None,
-    into: Annotated[
-        str | None, typer.Option(help="The dataset that takes the predictions.")
-    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Instead of a file: a dataset's newest rows.")] = None,
+    into: Annotated[str | None, typer.Option(help="The dataset that takes the predictions.")] = None,
     time: Annotated[str | None, typer.Option(help="The dataset's column of the rows' times.")] = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,

@@ -16,6 +16,7 @@ from carrara.features.service import resolve_features
 from carrara.features.views import FeatureView
 from carrara.metadata.applied import applied_specs, replace_applied
 from carrara.metadata.versions import names
+from carrara.models.address import parse_address
 from carrara.pipelines.slices import check_slices
 from carrara.storage.stores import Stores
 
@@ -59,6 +60,13 @@ def plan(stores: Stores, definitions: Definitions, *, require: Sequence[str] = (
         for name in definitions.of_kind(kind):
             if name not in registered:
                 _known(definitions, "model", name, f"{kind} '{name}'")
+    for name, batch in definitions.of_kind("batch prediction").items():
+        where, model = f"batch prediction '{name}'", parse_address(batch.model).model
+        _known(definitions, "dataset", batch.dataset, where)
+        if model not in registered:
+            _known(definitions, "model", model, where)
+        if name in definitions.of_kind("dataset"):
+            raise DefinitionError(f"{where} has the name of a dataset that is declared", hint="Choose another name.")
     before, after = applied_specs(stores.metadata), definitions.specs()
     changes = []
     for key in sorted({*before, *after}):

@@ -26,6 +26,7 @@ from carrara.features.offline import compute_feature_table
 from carrara.features.service import StoredView
 from carrara.metadata.intervals import Claim, Interval, claim, extend, finish, list_intervals
 from carrara.metadata.runs import run
+from carrara.models.registry import champion, resolve
 from carrara.monitoring.monitor import Monitor
 from carrara.monitoring.prediction_log import log_table
 from carrara.pipelines.continued import newest_version
@@ -34,6 +35,8 @@ from carrara.pipelines.monitor import Monitored, monitors, run_monitoring
 from carrara.pipelines.prepare import ingest_for, materialise_views, refresh_former_views, stored_views
 from carrara.pipelines.retraining import Retraining, reason_to_retrain
 from carrara.pipelines.train import Trained, train
+from carrara.serving.batch import predict_dataset
+from carrara.serving.batch_prediction import BatchPrediction
 from carrara.storage.stores import Stores
 from carrara.training.model import Model
 
@@ -46,7 +49,7 @@ _LONGEST_WAIT_SECONDS = 15.0
 """How soon a changed definition, or the work of a scheduler that died, is noticed."""
 
 
-Timed = StoredView | Model | Retraining | Monitor
+Timed = StoredView | Model | Retraining | Monitor | BatchPrediction
 """What may have a schedule."""
 
 
@@ -66,11 +69,13 @@ _NO_TIER = 5
 
 
 def scheduled(definitions: Definitions) -> list[Timed]:
-    """The views that have a schedule, then the models by their tiers, then those whose `Retrain` is looked after."""
+    """The views that have a schedule, then the models by their tiers, those whose `Retrain` is looked after, and what
+    models predict."""
     models: list[Model] = sorted(definitions.of_kind("model").values(), key=lambda model: model.tier or _NO_TIER)
     everything: list[Timed] = [*stored_views(definitions), *models]
     watched = [Retraining(model, model.retrain) for model in models if model.retrain is not None]
-    return [*(one for one in everything if one.schedule is not None), *watched]
+    predicted = [one for one in definitions.of_kind(BatchPrediction.kind).values() if one.schedule is not None]
+    return [*(one for one in everything if one.schedule is not None), *watched, *predicted]
 
 
 def scheduled_monitors(stores: Stores, definitions: Definitions) -> list[Monitor]:
@@ -159,6 +164,9 @@ def _run(
             if isinstance(view, Retraining):
                 _ingest(stores, definitions, view.model.label.dataset, ingested)
                 return _finished(stores, view, held, None, _retrained(stores, definitions, view))
+            if isinstance(view, BatchPrediction):
+                _ingest(stores, definitions, view.dataset, ingested)
+                return _finished(stores, view, held, None, _predicted(stores, view))
             if isinstance(view, Monitor):
                 return _finished(stores, view, held, None, _monitored(run_monitoring(stores, definitions, view)))
             _ingest(stores, definitions, view.source, ingested)
@@ -188,6 +196,14 @@ def _retrained(stores: Stores, definitions: Definitions, watched: Retraining) ->
     goes_on = watched.retrain.new_rows and newest_version(stores, watched.name) is not None
     trained = train(stores, definitions, watched.name, Progress(), new_rows=goes_on, why=[found.said])
     return f"{found.said}: {_told(trained)}"
+
+
+def _predicted(stores: Stores, batch: BatchPrediction) -> str:
+    live = champion(stores, batch.model) if "@" not in batch.model and ":" not in batch.model else None
+    version = live or resolve(stores, batch.model)
+    made = predict_dataset(stores, version, batch.dataset, batch.name, time=batch.time)
+    said = "is up to date" if made.reused else f"has {made.version.rows:,} predictions"
+    return f"{made.version.address} {said}, by {version}"
 
 
 def _told(trained: Trained) -> str:
