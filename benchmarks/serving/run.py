@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -142,6 +144,26 @@ def swap(work: Path, seconds: float) -> None:
     print(f"p99 is {swapping.p99 / steady.p99:.2f} × the steady one")
 
 
+def loading(work: Path, seconds: float) -> None:
+    """Another model loads a new version every second, for a minute under full load, in a thread of its own."""
+    model = write_files(work)
+    with tempfile.TemporaryDirectory(dir=work) as scratch:
+        asked, beside = Path(scratch) / "asked", Path(scratch) / "beside" / "versions"
+        for folder in (asked, beside):
+            shutil.copytree(model / "versions", folder)
+        models = {"bought": asked, "beside": beside}
+        listed = [f'config {{ name: "{name}" base_path: "{folder}" }}' for name, folder in models.items()]
+        file = Path(scratch) / "models.config"
+        file.write_text(f"model_config_list {{ {' '.join(listed)} }}")
+        with carrara("--model_config_file", str(file), "--num_load_threads", "1") as server:
+            steady = grpc_load(server.grpc_port, PREDICT, MATRIX, 32, seconds)
+            stop = _every_second(lambda number: _put(beside, number))
+            beside_it = grpc_load(server.grpc_port, PREDICT, MATRIX, 32, 60)
+            stop()
+    _show([_row("steady", 32, steady), _row("another model loads", 32, beside_it)])
+    print(f"p99 is {beside_it.p99 / steady.p99:.2f} × the steady one")
+
+
 def overload(work: Path, seconds: float) -> None:
     """Three times as many calls as can be answered: what is answered all the same, and how soon all is well again."""
     versions = write_files(work) / "versions"
@@ -193,6 +215,7 @@ WORKS: dict[str, Callable[[Path, float], None]] = {
     "saved_model": saved_model,
     "image": image,
     "swap": swap,
+    "loading": loading,
     "overload": overload,
     "memory": memory,
     "start": start,
@@ -241,6 +264,15 @@ def _every_second(work: Callable[[int], None]) -> Callable[[], None]:
     return lambda: (told.set(), thread.join())[1]
 
 
+def _processor() -> str:
+    """What the cores are, as the system names them."""
+    try:
+        named = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    except OSError:
+        named = None
+    return named[1] if named else platform.processor() or platform.machine()
+
+
 def _row(name: str, connections: int, load: Load) -> tuple[str, ...]:
     return name, str(connections), f"{load.per_second:,.0f}", str(load.failed), f"{load.p50:,.0f}", f"{load.p99:,.0f}"
 
@@ -256,6 +288,7 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "carrara-serving")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
+    print(f"on {os.cpu_count()} cores of {_processor()}, Python {platform.python_version()}")
     for work in asked.works.split(","):
         print(f"\n{work}", flush=True)
         WORKS[work](asked.work, asked.seconds)

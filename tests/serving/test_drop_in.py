@@ -79,6 +79,27 @@ def test_several_models_are_served_by_a_file_that_may_change(tmp_path):
         until(lambda: server.predict("one").startswith("Servable not found"), True)
 
 
+@pytest.mark.slow
+def test_two_hundred_models_of_a_file_are_served_in_the_memory_of_some(tmp_path):
+    """Each answers by its own number, twice round, and there never is memory for all."""
+    for number in range(200):
+        publish(tmp_path / f"m{number}", 1, float(number))
+    listed = [f'config {{ name: "m{number}" base_path: "{tmp_path}/m{number}" }}' for number in range(200)]
+    file = tmp_path / "models.config"
+    file.write_text(f"model_config_list {{ {' '.join(listed)} }}")
+    with served(f"--model_config_file={file}", "--memory-budget=10MB", cwd=tmp_path) as server:
+
+        def ready() -> int:
+            return len(server.ask("/v2/repository/index", {"ready": True})[1])
+
+        most = [ready()]
+        for number in [*range(200), *range(199, -1, -1)]:
+            assert server.predict(f"m{number}", 2.0) == 2.0 * number
+            most += [ready()] if number % 20 == 0 else []
+        assert len(server.ask("/v2/repository/index", {})[1]) == 200
+    assert 0 < max(most) < 200, most
+
+
 def test_a_version_that_is_being_copied_is_not_served(tmp_path):
     base = tmp_path / "model"
     publish(base, 1)
