@@ -155,7 +155,7 @@ def loading(work: Path, seconds: float) -> None:
         listed = [f'config {{ name: "{name}" base_path: "{folder}" }}' for name, folder in models.items()]
         file = Path(scratch) / "models.config"
         file.write_text(f"model_config_list {{ {' '.join(listed)} }}")
-        with carrara("--model_config_file", str(file), "--num_load_threads", "1") as server:
+        with carrara(f"--model_config_file={file}", "--num_load_threads=1") as server:
             steady = grpc_load(server.grpc_port, PREDICT, MATRIX, 32, seconds)
             stop = _every_second(lambda number: _put(beside, number))
             beside_it = grpc_load(server.grpc_port, PREDICT, MATRIX, 32, 60)
