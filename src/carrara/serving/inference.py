@@ -87,8 +87,9 @@ class Inference:
         self.most_rows, self.metrics, self._watch = most_rows, metrics or Metrics(), watch
         self._manager = manager
         self._log = log
-        self._observed = observed or Observed()
-        self.shadows = Shadows(manager, self._observed, log)
+        # Without a workspace nobody looks, and what was seen would only pile up.
+        self._observed = observed
+        self.shadows = Shadows(manager, observed or Observed(), log)
 
     def answer_all(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         """An answer or an error for each request; those of one version and form share one run."""
@@ -256,7 +257,8 @@ class Inference:
         endpoint = requests[0].choice.endpoint
         calls = sum(one.calls for one in requests)
         self.metrics.ran(endpoint, requests[0].api, prediction.row_count, seconds, calls, prediction.padding)
-        self._observed.ran(_key(predictor, requests[0]), seconds, prediction.outputs, calls)
+        if self._observed is not None:
+            self._observed.ran(_key(predictor, requests[0]), seconds, prediction.outputs, calls)
         if self._taken is not None:
             self._taken(requests, inputs, prediction, predictor.version)
         if self._log is not None:
@@ -267,7 +269,7 @@ class Inference:
 
     def _failed(self, predictor: Predictor, request: Request, error: Exception) -> None:
         # The calls of a block are asked again, each by itself.
-        if request.calls == 1:
+        if self._observed is not None and request.calls == 1:
             self._observed.failed(_key(predictor, request), refused=not _is_fault(error))
 
 

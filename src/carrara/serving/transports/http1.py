@@ -95,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._reader = RequestReader(self._came, self._whole, most)
         self._exchanges: deque[Exchange] = deque()
         self._is_feeding = self._is_paused = self._is_stuck = self._is_ending = self._is_deaf = False
+        self._lingering: asyncio.TimerHandle | None = None
         self.waits_since = 0.0
         """The moment of `time.monotonic` since which the client keeps it waiting, to send or to take; or 0."""
 
@@ -106,6 +107,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._is_ending = True
+        if self._lingering is not None:
+            # It would be held, with all that it has read, until its time is over.
+            self._lingering.cancel()
         while self._exchanges:
             exchange = self._exchanges.popleft()
             exchange.gone = True
@@ -213,7 +217,7 @@ class Connection(asyncio.Protocol):
         self.look()
         if self._transport.can_write_eof():
             self._transport.write_eof()
-            asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)
+            self._lingering = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._transport.abort)
         else:
             self._transport.close()
 

@@ -46,15 +46,22 @@ class Lane:
             thread.join()
 
     def _work(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            batch, ended = self._with_others(first)
-            # Whose client has gone is not asked any more.
-            batch = [one for one in batch if not one.gone]
-            replies = self._answer([one.request for one in batch])
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._settle, batch, replies)
-            if ended:
-                return
+        # In a function of its own, so that a thread which waits does not hold what it has answered last.
+        while self._answer_next():
+            pass
+
+    def _answer_next(self) -> bool:
+        """Wait for a request and answer it with those beside it; whether to go on."""
+        first = self._waiting.get()
+        if first is None:
+            return False
+        batch, ended = self._with_others(first)
+        # Whose client has gone is not asked any more.
+        batch = [one for one in batch if not one.gone]
+        replies = self._answer([one.request for one in batch])
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._settle, batch, replies)
+        return not ended
 
     def _with_others(self, first: Exchange) -> tuple[list[Exchange], bool]:
         """What waits beside the first, and whether the end came with it."""
