@@ -8,16 +8,18 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
+import pytest
 from served import log_trips, trips_between
 from test_prediction_log import predictions
 
 from carrara.metadata.prediction_losses import list_losses
-from carrara.monitoring import prediction_log
+from carrara.monitoring import prediction_log, run
 from carrara.monitoring.alert import alert
 from carrara.monitoring.domain import domain_shift
 from carrara.monitoring.drift import ReferenceDistribution, drift_of
 from carrara.monitoring.effect import moved_to
 from carrara.monitoring.journal import Journal
+from carrara.monitoring.live import read_monitor
 from carrara.monitoring.monitor import Monitor
 from carrara.monitoring.notify.file import ToFile
 from carrara.monitoring.prediction_log import PredictionLog, read_log
@@ -140,3 +142,36 @@ def test_two_monitors_at_once_let_an_alert_begin_once(trained):
     # Those that tell at the same moment may each tell it, for it is told at least once; later ones do not.
     assert 1 <= told.count('"firing"') <= 3
     assert (trained.root / "told.jsonl").read_text() == told
+
+
+class Killed(BaseException):
+    """What no code of a monitor catches, as it catches no SIGKILL."""
+
+
+STEPS = ("move_alerts", "claim_window", "compute_window", "finish_window", "record_span")
+
+
+@pytest.mark.slow
+def test_a_monitor_that_is_killed_at_any_step_is_gone_on_with_and_tells_once(trained, monkeypatch):
+    """F46: whatever was done before, the next one computes what is missing, and an alert is one message."""
+    monitor = Monitor("late", alerts=(alert("predictions > 0"),), notify=(ToFile("told.jsonl"),))
+    for day, step in enumerate(STEPS):
+        log_trips(trained, trips_between(trained, FROM + day * DAY, FROM + (day + 1) * DAY))
+
+        def killed(*given, **named):
+            raise Killed
+
+        moment = FROM + (day + 1) * DAY
+        with at(trained, moment) as now, monkeypatch.context() as patched:
+            patched.setattr(run, step, killed)
+            with pytest.raises(Killed):
+                run_monitor(now.stores, monitor, now.models.get("late"))
+        with at(trained, moment + run.LEASE) as later:
+            run_monitor(later.stores, monitor, later.models.get("late"))
+            again = run_monitor(later.stores, monitor, later.models.get("late"))
+            report = read_monitor(later.stores, monitor, later.models.get("late"))
+        assert (again.computed, again.failed) == ((), ())
+        assert [one.state for one in report.windows] == ["complete"] * (day + 1)
+        assert report.predictions == sum(one.predictions for one in report.windows)
+    (message,) = (trained.root / "told.jsonl").read_text().splitlines()
+    assert '"firing"' in message

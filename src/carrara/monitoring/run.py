@@ -7,7 +7,7 @@ one whose time has ended since, because only then alerts are judged by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,6 +49,7 @@ LEASE = timedelta(minutes=30)
 SO_FAR = " so far"
 """How the inputs of a window end that was computed before its time was over."""
 _WEEK = timedelta(days=7)
+_DONE = ("complete", SPAN)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def run_monitor(stores: Stores, monitor: Monitor, version: ModelVersion, *, aler
                 failed.append((key, str(error)))
                 said = f"{type(error).__name__}: {error}"
                 finish_window(stores.metadata, key, owner, stores.clock(), error=said)
-        if computed:
+        if computed or _is_behind(recorded.values()):
             _span(judge, index, monitor.length, version)
     finally:
         judge.close()
@@ -198,6 +199,12 @@ def _profile(stores: Stores, key: WindowKey, back: timedelta) -> Profile | None:
         if (one.key.start, one.key.end) == wanted and one.profile is not None and one.state != SPAN:
             return Profile.from_dict(msgspec.msgpack.decode(stores.artifacts.get(one.profile, name="profile")))
     return None
+
+
+def _is_behind(windows: Collection[RecordedWindow]) -> bool:
+    """Whether windows were computed since what they are together was: by a monitor that was killed between the two."""
+    times = {state: [one.computed_at for one in windows if one.state == state and one.computed_at] for state in _DONE}
+    return bool(times["complete"]) and (not times[SPAN] or max(times[SPAN]) < max(times["complete"]))
 
 
 def _span(judge: Judge, index: pl.DataFrame, length: timedelta, version: ModelVersion) -> None:
