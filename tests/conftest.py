@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,6 +21,10 @@ from trips import write_workspace
 # How long a draw takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+# Several processes test at once, and the threads of OpenMP spin while they wait for one another: with as many of them
+# as cores in each process, fits take three times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 collect_ignore = [
     "serving/real_stubs_process.py",  # runs in a process of its own
