@@ -149,6 +149,7 @@ def test_the_log_of_a_fit_tells_how_much_each_process_has_worked():
     assert "worker:1" in told
 
 
+@pytest.mark.slow
 def test_processes_that_wait_for_one_another_in_vain_end_within_the_timeout_and_the_log_has_what_they_said(
     started, tmp_path, monkeypatch
 ):
