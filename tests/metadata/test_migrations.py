@@ -141,7 +141,7 @@ def test_a_migration_that_is_broken_off_at_a_statement_leaves_the_store_as_it_wa
     before, ending = dump(path), 3
     while not migrated(path, until=ending):
         assert dump(path) == before
-        ending += 7
+        ending += 13
     assert ending > 30
     assert query(path, "SELECT version_num FROM alembic_version") == [(HEAD,)]
 
