@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.error
@@ -60,9 +61,11 @@ class Served:
 
 
 @contextmanager
-def served(*options: str, cwd: Path) -> Iterator[Served]:
+def served(*options: str, cwd: Path, path: Path | None = None) -> Iterator[Served]:
+    """A server of folders that has started; what is installed in `path` is there for it."""
     command = [sys.executable, "-m", "carrara", "serve", "--port=0", "--rest_api_port=0", *options]
     log = cwd / "server.log"
+    paths = os.pathsep.join(map(str, filter(None, (path, os.environ.get("PYTHONPATH")))))
     process = subprocess.Popen(
         [*command, "--file_system_poll_wait_seconds=0.05", "--until-eof", "--json"],
         stdin=subprocess.PIPE,
@@ -70,6 +73,7 @@ def served(*options: str, cwd: Path) -> Iterator[Served]:
         stderr=log.open("wb"),
         text=True,
         cwd=cwd,
+        env={**os.environ, **({"PYTHONPATH": paths} if path else {})},
     )
     try:
         assert process.stdout is not None
