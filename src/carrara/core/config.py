@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from carrara.core.clock import duration
 from carrara.core.errors import ConfigurationError, did_you_mean
 from carrara.core.spark import is_spark, spark_master
 
@@ -102,6 +104,35 @@ class UiSection:
 
 
 @dataclass(frozen=True)
+class RetentionSection:
+    """For how long each kind is kept, such as `90d`; what is not named is kept for ever. `carrara gc` applies it."""
+
+    predictions: str = ""
+    windows: str = ""
+    runs: str = ""
+
+    def __post_init__(self) -> None:
+        for name, text in asdict(self).items():
+            try:
+                kept = not text or bool(duration(text))
+            except ConfigurationError as error:
+                raise ConfigurationError(f"[retention] {name}: {error.message}", hint=error.hint) from None
+            if not kept:
+                raise ConfigurationError(
+                    f"[retention] {name} is '{text}', which keeps nothing", hint="Leave it out to keep all for ever."
+                )
+
+    @property
+    def is_set(self) -> bool:
+        return any(asdict(self).values())
+
+    def of(self, kind: str) -> timedelta | None:
+        """How old one of a kind may get; None is for ever."""
+        text: str = getattr(self, kind)
+        return duration(text) if text else None
+
+
+@dataclass(frozen=True)
 class Configuration:
     """What `carrara.toml` says; `root` is the folder that holds it, and relative paths start there."""
 
@@ -113,6 +144,7 @@ class Configuration:
     serving: ServingSection = field(default_factory=ServingSection)
     lineage: LineageSection = field(default_factory=LineageSection)
     ui: UiSection = field(default_factory=UiSection)
+    retention: RetentionSection = field(default_factory=RetentionSection)
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from carrara.core.clock import from_microseconds, microseconds
+from carrara.metadata.audit import record
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import monitor_windows as table
 
@@ -83,12 +85,23 @@ def record_span(metadata: Metadata, key: WindowKey, now: datetime, **found: Any)
             connection.execute(insert(table).values(**_columns(key), **values, **found))
 
 
-def list_windows(metadata: Metadata, model: str, version: int | None = None) -> list[RecordedWindow]:
-    """What is recorded of the windows of a model or of a version, oldest first, the span among them."""
-    query = select(table).where(table.c.model == model).order_by(table.c.version, table.c.start, table.c.end)
+def list_windows(metadata: Metadata, model: str | None = None, version: int | None = None) -> list[RecordedWindow]:
+    """What is recorded of the windows of all models, of one or of a version, oldest first, the span among them."""
+    query = select(table).order_by(table.c.model, table.c.version, table.c.start, table.c.end)
+    query = query.where(table.c.model == model) if model is not None else query
     query = query.where(table.c.version == version) if version is not None else query
     with metadata.begin() as connection:
         return [_recorded(row) for row in connection.execute(query).mappings()]
+
+
+def delete_windows(metadata: Metadata, model: str, version: int, keys: Collection[WindowKey], **why: Any) -> None:
+    """Forget windows of a version; the audit log keeps how many, and from when to when."""
+    first, last = min(key.start for key in keys), max(key.end for key in keys)
+    with metadata.begin() as connection:
+        for key in keys:
+            connection.execute(delete(table).where(_this(key)))
+        told = {"windows": len(keys), "from": first.isoformat(), "to": last.isoformat()}
+        record(connection, "expire windows", f"model:{model}@{version}", **told, **why)
 
 
 @dataclass(frozen=True)

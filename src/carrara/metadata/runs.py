@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,10 +18,12 @@ from carrara.core.html import card, note, section, state, table
 from carrara.core.identity import current_user, new_id
 from carrara.core.processes import Process, Stopped
 from carrara.core.svg import Html
+from carrara.metadata.audit import record
 from carrara.metadata.run_events import RunEvent, current_run
 from carrara.metadata.store import Metadata
-from carrara.metadata.tables import runs, steps
+from carrara.metadata.tables import run_metrics, runs, steps
 
+_AT_ONCE = 500
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
@@ -126,6 +128,31 @@ def list_runs(
     query = select(runs).order_by(runs.c.started_at.desc()).limit(limit).offset(offset)
     with metadata.read() as connection:
         return [_run(row) for row in connection.execute(query.where(*_such(kind, name, state))).mappings()]
+
+
+def runs_before(metadata: Metadata, before: datetime) -> list[Run]:
+    """Every run that is over, and ended before a moment, oldest first; one that is lost ended when it began."""
+    ended = func.coalesce(runs.c.ended_at, runs.c.started_at)
+    query = select(runs).where(ended < microseconds(before)).order_by(runs.c.started_at)
+    with metadata.read() as connection:
+        found = [_run(row) for row in connection.execute(query).mappings()]
+    return [one for one in found if one.state != "running"]
+
+
+def delete_runs(metadata: Metadata, ids: Sequence[str], **why: Any) -> None:
+    """Forget runs and what they measured; what their steps made stays, for whoever needs the same."""
+    for first in range(0, len(ids), _AT_ONCE):
+        some = ids[first : first + _AT_ONCE]
+        with metadata.begin() as connection:
+            connection.execute(run_metrics.delete().where(run_metrics.c.run_id.in_(some)))
+            connection.execute(runs.delete().where(runs.c.id.in_(some)))
+            record(connection, "expire runs", "runs", runs=list(some), **why)
+
+
+def run_ids(metadata: Metadata) -> set[str]:
+    """The ids of all runs."""
+    with metadata.read() as connection:
+        return set(connection.execute(select(runs.c.id)).scalars())
 
 
 def count_runs(

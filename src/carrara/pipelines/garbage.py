@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from carrara.metadata.references import deleted_digests, named_digests
+from carrara.pipelines.retention import Expired
 from carrara.storage.artifacts import StoredFile
 from carrara.storage.stores import Stores
 
@@ -34,6 +35,7 @@ class Garbage:
 
     items: tuple[Item, ...]
     dry_run: bool
+    expired: tuple[Expired, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -41,7 +43,9 @@ class Garbage:
 
     def as_dict(self) -> dict[str, Any]:
         items = [{"path": str(item.path), "bytes": item.bytes, "why": item.why} for item in self.items]
-        return {"dry_run": self.dry_run, "files": len(items), "bytes": self.bytes, "items": items}
+        expired = [one.as_dict() for one in self.expired]
+        told = {"dry_run": self.dry_run, "files": len(items), "bytes": self.bytes}
+        return {**told, "items": items, "expired": expired}
 
 
 def collect(stores: Stores, *, grace_seconds: float = DAY, dry_run: bool = False) -> Garbage:

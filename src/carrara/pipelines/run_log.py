@@ -5,11 +5,13 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from carrara.core.clock import now
 from carrara.core.errors import NotFoundError
 from carrara.core.progress import Progress, Step
+from carrara.metadata.runs import run_ids
 from carrara.storage.stores import Stores
 
 
@@ -46,6 +48,14 @@ def read_log_of_run(stores: Stores, run_id: str) -> str:
         raise NotFoundError(
             "log of run", run_id, hint="Only trainings have one, on the machine that ran them."
         ) from None
+
+
+def delete_logs_of_no_run(stores: Stores, before: datetime) -> None:
+    """Delete what is older than a moment and of a run that is not known any more, on this machine."""
+    known = run_ids(stores.metadata)
+    for path in _path(stores, "any").parent.glob("*.log"):
+        if path.stem not in known and path.stat().st_mtime < before.timestamp():
+            path.unlink(missing_ok=True)
 
 
 def _path(stores: Stores, run_id: str) -> Path:

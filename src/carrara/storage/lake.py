@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -252,6 +253,35 @@ class Lake:
         if len(found.file_uris()) > _MOST_FILES:
             found.optimize.compact()
         return found.version()
+
+    def tables(self, folder: str) -> list[str]:
+        """The tables right below a folder, such as `predictions/late` below `predictions`."""
+        return sorted(f"{folder}/{log.parent.name}" for log in (self._root / folder).glob(f"*/{_LOG}"))
+
+    def delete_rows(self, table: str, where: str) -> int:
+        """Take the rows for which `where` (SQL) holds out of the newest version, in one commit; how many they were.
+
+        Earlier versions have them until their files are removed, see `remove_old_files`.
+        """
+        from deltalake import DeltaTable
+        from deltalake.exceptions import CommitFailedError, DeltaError
+
+        for attempt in range(_ATTEMPTS):
+            try:
+                return int(DeltaTable(str(self._root / table)).delete(where).get("num_deleted_rows") or 0)
+            except CommitFailedError:
+                time.sleep(_PAUSE_SECONDS * attempt * random.random())
+            except (DeltaError, OSError) as error:
+                raise StorageError(f"rows of table '{table}' of the lake could not be deleted: {error}") from error
+        raise StorageError(f"table '{table}' of the lake is written by too many at once; nothing was deleted")
+
+    def remove_old_files(self, table: str, *, grace: timedelta = timedelta(days=7)) -> int:
+        """Remove the files that the newest version has not had for `grace`: who reads an earlier one has so long."""
+        from deltalake import DeltaTable
+
+        hours = grace // timedelta(hours=1)
+        found = DeltaTable(str(self._root / table))
+        return len(found.vacuum(hours, dry_run=False, enforce_retention_duration=False))
 
     def newest(self, table: str) -> int | None:
         """The number of the newest version of `table`; None where there is none."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -387,11 +387,15 @@ class Workspace:
         return self.train(found.name, **asked, progress=progress)
 
     def collect_garbage(self, *, older_than: str = "1d", dry_run: bool = False) -> Garbage:
-        """Delete files that nothing names and nobody has touched for a while; each comes with why it is not needed."""
+        """Delete what is older than `[retention]` says, and files that nothing names and nobody has touched for a
+        while; each comes with why it is not needed."""
 
         from carrara.pipelines.garbage import collect
+        from carrara.pipelines.retention import expire
 
-        return collect(self.stores, grace_seconds=duration(older_than).total_seconds(), dry_run=dry_run)
+        grace, retention = duration(older_than).total_seconds(), self.configuration.retention
+        expired = expire(self.stores, self.definitions, retention, dry_run=dry_run) if retention.is_set else []
+        return replace(collect(self.stores, grace_seconds=grace, dry_run=dry_run), expired=tuple(expired))
 
     def runs(
         self,
