@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from served import log_trips, trips_between
 from sqlalchemy import select
 
 from carrara.core.clock import now
-from carrara.core.config import RetentionSection, read_configuration
+from carrara.core.config import read_configuration
 from carrara.core.errors import ConfigurationError, NotFoundError
 from carrara.metadata.alerts import add_silence, move_alert
 from carrara.metadata.monitor_windows import SPAN, WindowKey, claim_window, finish_window, list_windows, record_span
@@ -22,7 +21,6 @@ from carrara.metadata.runs import get_run, run
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import audit
 from carrara.monitoring.prediction_log import log_table
-from carrara.pipelines.retention import expire
 from carrara.storage.lake import Lake
 from carrara.workspace.workspace import Workspace
 
@@ -155,13 +153,24 @@ def test_a_run_goes_with_its_log_and_metrics_unless_a_version_is_of_it(trained):
         assert ws.train("late").reused
 
 
-def test_a_log_whose_run_went_before_a_crash_goes_the_next_time(trained):
-    logs = trained.root / ".carrara" / "runs"
-    logs.mkdir(parents=True, exist_ok=True)
-    (logs / "gone.log").write_text("its run is not there any more")
-    os.utime(logs / "gone.log", (0, 0))
-    expire(trained.stores, trained.definitions, RetentionSection(runs="180d"))
-    assert not (logs / "gone.log").exists()
+@pytest.mark.parametrize("place", ["retention.before-predictions", "retention.before-logs"])
+def test_what_a_crash_has_left_goes_the_next_time(trained, monkeypatch, place):
+    logged(trained)
+    with run(trained.stores.metadata, "train", "late", {}) as old:
+        pass
+    log = trained.root / ".carrara" / "runs" / f"{old}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("a step")
+    with at(trained, now() + 200 * DAY, 'runs = "180d"\npredictions = "180d"') as later:
+        computed(later)
+        with monkeypatch.context() as crash, pytest.raises(OSError, match=place):
+            crash.setenv("CARRARA_FAILPOINTS", f"{place}=raise")
+            later.collect_garbage()
+        assert log.exists()
+        later.collect_garbage()
+        assert (rows_of(later), log.exists()) == (0, False)
+        with pytest.raises(NotFoundError):
+            later.run(old)
 
 
 def test_what_is_not_named_is_kept_for_ever(trained):

@@ -13,6 +13,7 @@ from typing import Any
 
 from carrara.core.config import RetentionSection
 from carrara.core.definitions import Definitions
+from carrara.core.failpoints import reach
 from carrara.metadata.alerts import AlertState, Silence, list_alerts, list_silences
 from carrara.metadata.audit import record
 from carrara.metadata.monitor_windows import SPAN, RecordedWindow, WindowKey, delete_windows, list_windows
@@ -66,6 +67,7 @@ def _predictions(
                 # Before the deed: an entry of something that a crash has stopped is better than a deed without one.
                 with stores.metadata.begin() as connection:
                     record(connection, "expire predictions", f"model:{model}", **told)
+                reach("retention.before-predictions")
                 stores.lake.delete_rows(table, old.where)
             stores.lake.remove_old_files(table)
         yield Expired("predictions", model, old.rows, said, old.stay)
@@ -123,6 +125,7 @@ def _runs(stores: Stores, definitions: Definitions, after: timedelta, said: str,
             gone[of].append(run.id)
     if not dry_run:
         delete_runs(stores.metadata, [run for ids in gone.values() for run in ids], older_than=said)
+        reach("retention.before-logs")
         delete_logs_of_no_run(stores, before)
     for of in sorted({*gone, *stay}):
         yield Expired("runs", of, len(gone[of]), said, {"what it made is there": stay[of]} if stay[of] else {})
