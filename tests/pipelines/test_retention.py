@@ -163,9 +163,10 @@ def test_what_a_crash_has_left_goes_the_next_time(trained, monkeypatch, place):
     log.write_text("a step")
     with at(trained, now() + 200 * DAY, 'runs = "180d"\npredictions = "180d"') as later:
         computed(later)
-        with monkeypatch.context() as crash, pytest.raises(OSError, match=place):
-            crash.setenv("CARRARA_FAILPOINTS", f"{place}=raise")
+        monkeypatch.setenv("CARRARA_FAILPOINTS", f"{place}=raise")
+        with pytest.raises(OSError, match=place):
             later.collect_garbage()
+        monkeypatch.delenv("CARRARA_FAILPOINTS")
         assert log.exists()
         later.collect_garbage()
         assert (rows_of(later), log.exists()) == (0, False)
