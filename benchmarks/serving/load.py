@@ -18,11 +18,12 @@ _GRPC_HEADERS = ("-H", "content-type: application/grpc", "-H", "te: trailers")
 
 @dataclass(frozen=True)
 class Load:
-    """What a load came to: answers a second, failures, and the median and the 99th percentile in microseconds."""
+    """What a load came to: answers a second, failures, and the median, 95th and 99th percentile in microseconds."""
 
     per_second: float
     failed: int
     p50: float
+    p95: float
     p99: float
 
 
@@ -54,8 +55,8 @@ def h2load(url: str, body: bytes, options: tuple[str, ...], connections: int, se
             raise RuntimeError("no request was answered")
         status, took = np.loadtxt(log, usecols=(1, 2), unpack=True, ndmin=2)
     failed = sum(map(int, counts.groups())) + int(np.sum(status != 200))
-    p50, p99 = np.percentile(took, (50, 99))
-    return Load(float(per_second[1]), failed, float(p50), float(p99))
+    percentiles = map(float, np.percentile(took, (50, 95, 99)))
+    return Load(float(per_second[1]), failed, *percentiles)
 
 
 def _framed(message: bytes) -> bytes:

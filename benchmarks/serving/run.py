@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +33,7 @@ from networks import IMAGE, write_image_model, write_saved_model
 from servers import SERVER_CORE, Running, carrara, grpc_server, rest_peer, write_files
 from subject import FEATURES, VIEWS
 
+from carrara.core.environment import hardware
 from carrara.models.runtimes.onnx import session
 from carrara.serving.protocols.tensorflow_serving import PREDICT, encode_request
 
@@ -58,7 +57,7 @@ PEER_REQUESTS = {
 MATRIX = encode_request("bought", {"features": ROW[None]})
 NAMED = encode_request("bought", {name: ROW[place : place + 1] for place, name in enumerate(FEATURES)})
 KEYS = encode_request("bought", {view: np.array([f"{view}7"], object) for view in VIEWS})
-HEADER = ("server", "connections", "answers/s", "failed", "p50 µs", "p99 µs")
+HEADER = ("server", "connections", "answers/s", "failed", "p50 µs", "p95 µs", "p99 µs")
 
 
 def grpc(work: Path, seconds: float) -> None:
@@ -237,7 +236,7 @@ def _peer_rows(name: str, work: Path, seconds: float) -> list[tuple[str, ...]]:
             url = f"http://127.0.0.1:{server.rest_port}{path}"
             return [_row(name, c, rest_load(url, body, c, seconds)) for c in (32, 1)]
     except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
-        return [(name, "", last_lines(str(getattr(error, "stderr", None) or error)), "", "", "")]
+        return [(name, "", last_lines(str(getattr(error, "stderr", None) or error)), "", "", "", "")]
 
 
 def _put(versions: Path, number: int) -> None:
@@ -264,17 +263,9 @@ def _every_second(work: Callable[[int], None]) -> Callable[[], None]:
     return lambda: (told.set(), thread.join())[1]
 
 
-def _processor() -> str:
-    """What the cores are, as the system names them."""
-    try:
-        named = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-    except OSError:
-        named = None
-    return named[1] if named else platform.processor() or platform.machine()
-
-
 def _row(name: str, connections: int, load: Load) -> tuple[str, ...]:
-    return name, str(connections), f"{load.per_second:,.0f}", str(load.failed), f"{load.p50:,.0f}", f"{load.p99:,.0f}"
+    took = (f"{one:,.0f}" for one in (load.p50, load.p95, load.p99))
+    return name, str(connections), f"{load.per_second:,.0f}", str(load.failed), *took
 
 
 def _show(rows: list[tuple[str, ...]]) -> None:
@@ -288,7 +279,7 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "carrara-serving")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
-    print(f"on {os.cpu_count()} cores of {_processor()}, Python {platform.python_version()}")
+    print(f"on {hardware()}")
     for work in asked.works.split(","):
         print(f"\n{work}", flush=True)
         WORKS[work](asked.work, asked.seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -154,3 +155,4 @@ def test_the_bench_command_measures_a_server(server, tmp_path):
     assert found["answered"] > 10
     assert (found["failed"], found["versions"]) == ({}, {"3": found["answered"]})
     assert list(found["latency_ms"]) == ["p50", "p90", "p95", "p99", "p99.9", "max"]
+    assert re.fullmatch(r"\d+ cores of .+, Python [\d.]+", found["asked_from"])

@@ -39,6 +39,7 @@ def bench(
 ) -> None:
     """Ask an endpoint again and again: in a closed loop, or at a rate; latencies by percentile."""
     from carrara.core.clock import duration
+    from carrara.core.environment import hardware
     from carrara.serving.client import Client
     from carrara.serving.client.bench import measure
 
@@ -54,7 +55,7 @@ def bench(
             rows=rows,
         )
     if as_json:
-        print_json(vars(found))
+        print_json({**vars(found), "asked_from": hardware()})
         return
     say(f"{found.answered:,} answered in {found.seconds:.1f} s: {found.per_second:,.0f} a second")
     if found.failed:
@@ -63,6 +64,7 @@ def bench(
         print_table([*found.latency_ms], [[f"{value:,.2f} ms" for value in found.latency_ms.values()]])
     if len(found.versions) > 1:
         say("by " + ", ".join(f"version {version}: {count:,}" for version, count in found.versions.items()))
+    say(f"asked from {hardware()}")
 
 
 def requests_of(path: Path, rows: int) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -31,6 +32,12 @@ def environment() -> dict[str, Any]:
     }
 
 
+def hardware() -> str:
+    """What a measurement ran on, in words, e.g. `8 cores of AMD EPYC 7571, Linux x86_64, Python 3.12.3`."""
+    system = f"{platform.system()} {platform.machine()}"
+    return f"{os.cpu_count()} cores of {_processor()}, {system}, Python {platform.python_version()}"
+
+
 def installed(names: Iterable[str]) -> dict[str, str]:
     """The versions of some distributions, of those that are installed: others are not looked at."""
     found = {}
@@ -49,6 +56,15 @@ def _distributions() -> dict[str, str]:
         if told["Name"]:
             found.setdefault(told["Name"].lower(), told["Version"])
     return found
+
+
+def _processor() -> str:
+    """What the cores are, as the system names them."""
+    try:
+        named = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    except OSError:
+        named = None
+    return named[1] if named else platform.processor() or platform.machine()
 
 
 def code_version(folder: Path) -> dict[str, Any]:
