@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.inference import Inference
+from carrara.serving.management import Management
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols import invocations, open_inference_rest, tensorflow_rest, tensorflow_serving as wire
 from carrara.serving.protocols.http import HttpRequest
@@ -29,7 +30,7 @@ def made() -> tuple[GrpcCalls, Rest]:
     manager.reconcile()
     inference = Inference(manager)
     routes = [*tensorflow_rest.routes(manager), *open_inference_rest.routes(manager), *invocations.routes(manager)]
-    return GrpcCalls(inference, manager), Rest(inference, manager, routes)
+    return GrpcCalls(inference, manager, management=Management(allowed=True)), Rest(inference, manager, routes)
 
 
 CALLS, REST = made()

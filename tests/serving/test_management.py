@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from doubling import Doubling
 
 from carrara import Workspace
+from carrara.core.errors import DataError
 from carrara.metadata.access import Authenticator, create_token
 from carrara.metadata.store import Metadata
 from carrara.serving.contract import Endpoint, Target
@@ -48,7 +53,8 @@ class House:
 
     def __init__(self, management: Management, **options) -> None:
         self.wanted = [Endpoint(name, (Target(name, name, 1),)) for name in ("a", "b", "c")]
-        self.manager = ModelManager(lambda: self.wanted, lambda _: Doubling(), poll_seconds=0.02)
+        self.opens: Callable[[], Doubling] = Doubling
+        self.manager = ModelManager(lambda: self.wanted, lambda _: self.opens(), poll_seconds=0.02)
         self.server = ModelServer(self.manager, grpc_port=0, rest_port=0, management=management, **options)
         self.server.start()
         self.port = self.server.rest_port
@@ -85,6 +91,66 @@ def test_tritons_client_lists_unloads_and_loads_models(house):
     client.close()
 
 
+@pytest.fixture
+def over_grpc(house):
+    with triton_grpc.InferenceServerClient(f"127.0.0.1:{house.server.grpc_port}") as client:
+        yield client
+
+
+def test_tritons_client_of_grpc_lists_unloads_and_loads_models(house, over_grpc):
+    def states() -> list[tuple[str, str, str]]:
+        return [(one.name, one.version, one.state) for one in over_grpc.get_model_repository_index().models]
+
+    assert states() == [("a", "1", "READY"), ("b", "1", "READY"), ("c", "1", "READY")]
+    assert "model_repository" in over_grpc.get_server_metadata().extensions
+    over_grpc.unload_model("b")
+    until(lambda: states()[1], ("b", "1", "UNAVAILABLE"))
+    assert over_grpc.get_model_repository_index().models[1].reason == "unloaded"
+    over_grpc.load_model("b")
+    assert over_grpc.is_model_ready("b")
+    for call in (over_grpc.load_model, over_grpc.unload_model):
+        with pytest.raises(triton_grpc.InferenceServerException, match="nobody") as raised:
+            call("nobody")
+        assert raised.value.status() == "StatusCode.NOT_FOUND"
+
+
+def test_loading_over_grpc_holds_up_nobody_and_tells_why_a_version_does_not_load(house, over_grpc):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        assert go_on.wait(20)
+        return Doubling()
+
+    over_grpc.unload_model("b")
+    until(lambda: house.manager.serves("b"), False)
+    house.opens = slow
+    with ThreadPoolExecutor(1) as client:
+        loading = client.submit(over_grpc.load_model, "b")
+        assert begun.wait(20)
+        assert over_grpc.is_server_live()
+        assert not loading.done()
+        go_on.set()
+        loading.result(20)
+    assert house.manager.serves("b")
+
+    def broken():
+        raise DataError("its file is torn")
+
+    over_grpc.unload_model("c")
+    until(lambda: house.manager.serves("c"), False)
+    house.opens = broken
+    with pytest.raises(triton_grpc.InferenceServerException, match="its file is torn"):
+        over_grpc.load_model("c")
+
+
+def test_a_model_is_not_loaded_otherwise_than_it_is_deployed(house, over_grpc):
+    with pytest.raises(triton_grpc.InferenceServerException, match="as it is deployed, and the request has 'config'"):
+        over_grpc.load_model("a", config="{}")
+    code, told = ask(house.port, "/v2/repository/models/a/load", {"parameters": {"config": "{}"}})
+    assert (code, "'config'" in told["detail"]) == (400, True)
+
+
 def test_what_was_unloaded_comes_back_when_it_is_deployed_anew(house):
     assert ask(house.port, "/v2/repository/models/a/unload", {})[0] == 200
     until(lambda: house.manager.serves("a"), False)
@@ -103,6 +169,13 @@ def test_nothing_is_changed_unless_the_server_was_started_for_it_nor_by_a_page_n
             code, told = ask(made.port, path, {}, **headers)
             assert (code, says in told["detail"]) == (403, True)
         assert ask(made.port, "/v2/repository/index", {})[0] == 200
+        with triton_grpc.InferenceServerClient(f"127.0.0.1:{made.server.grpc_port}") as client:
+            # Over gRPC nobody is a page.
+            for call in (client.unload_model, client.load_model) if not headers else ():
+                with pytest.raises(triton_grpc.InferenceServerException, match=says) as raised:
+                    call("a")
+                assert raised.value.status() == "StatusCode.PERMISSION_DENIED"
+            assert len(client.get_model_repository_index().models) == 3
         made.server.stop(5)
 
 
@@ -116,6 +189,15 @@ def test_where_tokens_are_asked_for_a_deployer_may_and_a_viewer_may_not(tmp_path
     assert (code, "needs a deployer" in told["detail"]) == (403, True)
     assert ask(made.port, path, {}, Authorization=f"Bearer {tokens['deployer']}")[0] == 200
     assert ask(made.port, path, {})[0] == 401
+    with triton_grpc.InferenceServerClient(f"127.0.0.1:{made.server.grpc_port}") as client:
+        refused = {"viewer": "PERMISSION_DENIED", "nobody": "UNAUTHENTICATED"}
+        for role, code in refused.items():
+            headers = {"authorization": f"Bearer {tokens.get(role, '')}"}
+            with pytest.raises(triton_grpc.InferenceServerException) as raised:
+                client.unload_model("b", headers=headers)
+            assert raised.value.status() == f"StatusCode.{code}"
+        client.unload_model("b", headers={"authorization": f"Bearer {tokens['deployer']}"})
+        until(lambda: made.manager.serves("b"), False)
     made.server.stop(5)
     metadata.close()
 

@@ -8,7 +8,9 @@ import grpc
 import numpy as np
 import pytest
 from doubling import Doubling, endpoint
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from carrara.serving.contract import Endpoint
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols import health, tensorflow_serving as wire
@@ -58,6 +60,38 @@ def test_health_can_be_watched_until_one_has_seen_enough(channel):
     watched = channel.unary_stream(health.WATCH)(request, timeout=20)
     assert message("grpc.health.v1.HealthCheckResponse").FromString(next(watched)).status == health.SERVING
     watched.cancel()
+
+
+def test_a_probe_with_grpcs_own_stubs_asks_the_server_and_a_model(channel):
+    """As grpc_health_probe does: Check, and its exit code by what comes back."""
+    stub = health_pb2_grpc.HealthStub(channel)
+    for service in ("", "doubling"):
+        asked = health_pb2.HealthCheckRequest(service=service)
+        assert stub.Check(asked, timeout=20).status == health_pb2.HealthCheckResponse.SERVING
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.Check(health_pb2.HealthCheckRequest(service="dubling"), timeout=20)
+    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+    watched = stub.Watch(health_pb2.HealthCheckRequest(service="dubling"), timeout=20)
+    assert next(watched).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    watched.cancel()
+
+
+def test_a_probe_sees_a_server_begin_and_cease_to_serve():
+    wanted: list[Endpoint] = []
+    manager = ModelManager(lambda: wanted, lambda _: Doubling(), poll_seconds=0.02)
+    server = ModelServer(manager, grpc_port=0, rest_port=0)
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        stub, anything = health_pb2_grpc.HealthStub(channel), health_pb2.HealthCheckRequest()
+        watched = stub.Watch(anything, timeout=60)
+        assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        wanted.append(endpoint(1))
+        assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
+        assert stub.Check(anything, timeout=20).status == health_pb2.HealthCheckResponse.SERVING
+        wanted.clear()
+        assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watched.cancel()
+    server.stop(5)
 
 
 @pytest.mark.parametrize("package", ["grpc.reflection.v1", "grpc.reflection.v1alpha"])

@@ -85,7 +85,7 @@ def serve(
     manage: Annotated[
         bool,
         typer.Option(
-            "--manage", help="Let models be loaded, unloaded and deployed over REST: by deployers, with tokens."
+            "--manage", help="Let models be loaded and unloaded, over REST also deployed: by deployers, with tokens."
         ),
     ] = False,
     max_message: Annotated[

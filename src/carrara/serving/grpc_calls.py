@@ -11,9 +11,11 @@ from functools import partial
 from carrara.core.errors import BeingLoaded, Overloaded, UnavailableError
 from carrara.serving.access_log import Subject
 from carrara.serving.counts import Call
+from carrara.serving.guard import REPOSITORY_LOAD
 from carrara.serving.inference import Answer, Inference, Request, subject_of
+from carrara.serving.management import NO_MANAGEMENT, Management
 from carrara.serving.manager import ModelManager
-from carrara.serving.protocols import examples, health, open_inference, tensorflow_serving
+from carrara.serving.protocols import examples, health, open_inference, repository, tensorflow_serving
 from carrara.serving.protocols.blocks import Blocks
 from carrara.serving.protocols.calls import Asked, Method
 from carrara.serving.protocols.reflection import PACKAGES, answerer
@@ -28,6 +30,9 @@ from carrara.serving.transports.base import (
 )
 
 _MOST_SWAPS = 5
+_LONG = frozenset({HANDLE_RELOAD_CONFIG, REPOSITORY_LOAD})
+"""What returns when models are loaded: in a thread of its own, so that others are not kept waiting."""
+
 _MOST_PATIENT = 256
 """So many calls may wait, each in a thread of its own, until what they ask is in memory."""
 
@@ -46,6 +51,7 @@ class GrpcCalls:
         *,
         told: bool = True,
         message_bytes: int = MAX_MESSAGE_BYTES,
+        management: Management = NO_MANAGEMENT,
     ) -> None:
         self._message_bytes = message_bytes
         self._inference, self._manager, self._told = inference, manager, told
@@ -56,6 +62,7 @@ class GrpcCalls:
             **tensorflow_serving.methods(manager, reload),
             **examples.methods(),
             **open_inference.methods(manager),
+            **repository.methods(manager, management),
             health.CHECK: health.check(manager),
         }
 
@@ -105,8 +112,8 @@ class GrpcCalls:
                 text = f"SERVER: Received message larger than max ({len(data)} vs. {self._message_bytes})"
                 results[place] = Result(code=RESOURCE_EXHAUSTED, text=text)
                 continue
-            if method == HANDLE_RELOAD_CONFIG:
-                results[place] = Result(later=partial(self._reloaded, data))
+            if method in _LONG:
+                results[place] = Result(later=partial(self._answered, method, data))
                 continue
             try:
                 asked = self._methods[method](data)
@@ -131,9 +138,9 @@ class GrpcCalls:
         model = endpoint if self._manager.serves(endpoint) else ""
         return Call(model, method.rsplit("/", 1)[-1], "GRPC", code)
 
-    def _reloaded(self, data: bytes) -> Result:
+    def _answered(self, method: str, data: bytes) -> Result:
         try:
-            asked = self._methods[HANDLE_RELOAD_CONFIG](data)
+            asked = self._methods[method](data)
         except Exception as error:
             return _failed(error)
         assert isinstance(asked, bytes)

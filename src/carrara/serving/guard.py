@@ -20,6 +20,11 @@ OPEN_PATHS = frozenset({LIVE, "/v2/health/ready"})
 
 OPEN_METHODS = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
 
+REPOSITORY_LOAD = "/inference.GRPCInferenceService/RepositoryModelLoad"
+REPOSITORY_UNLOAD = "/inference.GRPCInferenceService/RepositoryModelUnload"
+DEPLOYERS_METHODS = frozenset({REPOSITORY_LOAD, REPOSITORY_UNLOAD})
+"""What needs a token of the role deployer over gRPC; over HTTP each path asks for itself."""
+
 OPEN_TO_ALL = "insecure: whoever reaches '%s' may ask, and can read what others ask"
 """What is said every hour where somebody has insisted."""
 

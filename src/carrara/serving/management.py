@@ -1,5 +1,5 @@
-"""Who may change what a server serves over REST: deployers, where it asks for tokens; else whoever is on this machine
-and is no page of another site."""
+"""Who may change what a server serves over its ports: deployers, where it asks for tokens; else whoever is on this
+machine and is no page of another site."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ class Management:
 
     def require(self, headers: Headers) -> str:
         """The name of who asks; AccessError where they may not change anything."""
-        if not self.allowed:
-            raise AccessError("what this server serves is not changed over REST", hint="Start it with --manage.")
+        self._require_allowed()
         if self.guard is not None:
             token = self.guard.check(str(headers.get("authorization") or ""))
             token.require("deployer")
@@ -38,12 +37,24 @@ class Management:
     def require_alone(self, headers: Headers) -> str:
         """The same, for what changes this process only."""
         name = self.require(headers)
+        self._require_one_process()
+        return name
+
+    def require_alone_over_grpc(self) -> None:
+        """The same over gRPC, where the port has asked for a deployer's token (guard.py), and no page can ask."""
+        self._require_allowed()
+        self._require_one_process()
+
+    def _require_allowed(self) -> None:
+        if not self.allowed:
+            raise AccessError("what this server serves is not changed over its ports", hint="Start it with --manage.")
+
+    def _require_one_process(self) -> None:
         if self.shared:
             raise AccessError(
                 "several processes answer at this port, and one of them would be changed",
                 hint="Deploy instead, or serve with one process.",
             )
-        return name
 
 
 NO_MANAGEMENT = Management()

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from carrara.core.errors import BeingLoaded, NotFoundError, UnavailableError
@@ -139,6 +139,19 @@ class ModelManager:
         self._wanted.set()
         failed = any(slot.error for slot in self._loaded.of(endpoint))
         raise self._absent(endpoint) if failed or endpoint not in self._desired_now else BeingLoaded(endpoint)
+
+    def load_within(self, endpoint: str, seconds: float) -> None:
+        """The same, and wait for it; BeingLoaded where it is still on its way after `seconds`."""
+        with suppress(BeingLoaded):
+            return self.load(endpoint)
+        with self._loaded.changed:
+            self._loaded.changed.wait_for(lambda: self._has_come(endpoint), seconds)
+        return self.load(endpoint)
+
+    def _has_come(self, endpoint: str) -> bool:
+        """Whether an endpoint that is to be loaded is there, or will not be."""
+        failed = any(slot.error for slot in self._loaded.of(endpoint))
+        return failed or endpoint in self._loaded.routes or endpoint not in self._desired_now
 
     def unload(self, endpoint: str) -> None:
         """Have an endpoint out of memory in a moment, until it is loaded again or deployed anew; NotFoundError."""

@@ -48,7 +48,7 @@ class ServerOptions:
     """Port 0 takes a free one; `until_eof` stops the server as well when standard input ends.
 
     With `tokens` whoever asks must show a valid one; `access_log` is where a line for each request goes. `insecure`
-    lets others reach ports that ask for nothing. With `manage` what is served may be changed over REST.
+    lets others reach ports that ask for nothing. With `manage` what is served may be changed over the ports.
     """
 
     host: str = "127.0.0.1"

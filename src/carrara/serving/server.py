@@ -76,7 +76,14 @@ class ModelServer:
             metrics=manager.metrics,
             taken=taken,
         )
-        calls = GrpcCalls(self.inference, manager, reload, told=access is not None, message_bytes=wire.message_bytes)
+        calls = GrpcCalls(
+            self.inference,
+            manager,
+            reload,
+            told=access is not None,
+            message_bytes=wire.message_bytes,
+            management=management,
+        )
         self._grpc = grpc_transport(host, grpc_port, calls, wire, guard, access)
         self._socket = _socket_transport(wire, calls, guard, access) if wire.socket_path else None
         try:

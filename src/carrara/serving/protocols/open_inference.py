@@ -22,7 +22,7 @@ from carrara.serving.protocols.types import BYTES, OPEN_INFERENCE_TYPES
 
 _SERVICE = "/inference.GRPCInferenceService"
 MODEL_INFER = f"{_SERVICE}/ModelInfer"
-EXTENSIONS = ("binary_tensor_data",)
+EXTENSIONS = ("binary_tensor_data", "model_repository")
 SERVER_NAME = "carrara"
 SIGNATURE = "signature_name"
 """The parameter of a request that names the signature."""

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from carrara.core.errors import CarraraError, Unauthenticated, UnavailableError
+from carrara.core.errors import CarraraError, Forbidden, Unauthenticated, UnavailableError
 from carrara.core.plugins import require
 from carrara.serving.access_log import Listener, Subject
 from carrara.serving.certificates import Certificates
 from carrara.serving.exposition import CODES
-from carrara.serving.guard import OPEN_METHODS, Guard
+from carrara.serving.guard import DEPLOYERS_METHODS, OPEN_METHODS, Guard
 from carrara.serving.protocols.status import RETRY_SECONDS
 from carrara.serving.transports.base import CANCELLED, MAX_MESSAGE_BYTES, MOST_WAITING, Handler, Stream, address_of
 from carrara.serving.transports.grpc_streams import stream_handlers
@@ -126,7 +126,12 @@ def guarded(grpc: Any, guard: Guard, access: Listener | None = None) -> Any:
                 return handler
             header = next((value for name, value in details.invocation_metadata if name == "authorization"), "")
             try:
-                guard.check(str(header))
+                token = guard.check(str(header))
+                if details.method in DEPLOYERS_METHODS:
+                    token.require("deployer")
+            except Forbidden as error:
+                text = f"{error.message}. {error.hint}"
+                return refusing(handler, details.method, grpc.StatusCode.PERMISSION_DENIED, text)
             except Unauthenticated as error:
                 return refusing(
                     handler, details.method, grpc.StatusCode.UNAUTHENTICATED, f"{error.message}. {error.hint}"
