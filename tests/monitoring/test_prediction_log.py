@@ -19,6 +19,7 @@ import pytest
 
 from carrara.core.errors import DefinitionError
 from carrara.core.identity import new_ids
+from carrara.data.ingest import ingest_rows
 from carrara.metadata.prediction_losses import list_losses
 from carrara.monitoring.journal import Journal, abandoned, read_segment, segments
 from carrara.monitoring.logged_predictions import LoggedPredictions
@@ -114,6 +115,23 @@ def test_a_lake_that_is_away_is_caught_up_with_and_serving_goes_on(stores, monke
     PredictionLog(stores).close()
     assert read_log(stores, "m").height == 5
     assert list_losses(stores.metadata) == []
+
+
+def test_no_lake_is_made_in_the_place_of_one_that_is_away(stores):
+    """Rows in it would be hidden once the lake is back; who starts while it is away does not know it either."""
+    rows = pl.DataFrame({"x": [1.0]})
+    ingest_rows(stores, "d", rows, source={"kind": "rows"}, made_from=[])
+    lake, aside = stores.root / ".carrara" / "lake", stores.root / "aside"
+    lake.rename(aside)
+    for _ in range(2):
+        log = PredictionLog(stores, flush_seconds=0.01, ship_seconds=0.01)
+        log.append(predictions(5))
+        log.close()
+        assert "the lake is away" in str(log.error)
+        assert not lake.exists()
+    aside.rename(lake)
+    PredictionLog(stores).close()
+    assert scan_log(stores, "m").collect().height == 10
 
 
 def test_a_full_disk_drops_and_counts_and_is_gone_on_from(stores):

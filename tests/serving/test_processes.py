@@ -162,6 +162,30 @@ def test_a_server_starts_while_the_metadata_store_is_away_and_follows_it_when_it
     assert second.end() == 0
 
 
+@pytest.mark.slow
+def test_a_server_answers_and_starts_while_the_lake_is_away_and_its_log_waits_for_it(serving):
+    """F38: and no other lake is made in its place, which would hide what is logged there."""
+    first = serving()
+    folder = Path(first.process.args[-1])
+    lake, aside = folder / ".carrara" / "lake", folder / "aside"
+    assert ask(first.grpc) == 1
+    lake.rename(aside)
+    assert [ask(address) for address in (first.grpc, first.rest)] == [1, 1]
+    assert first.end() == 0
+    second = serving()
+    assert [ask(address) for address in (second.grpc, second.rest)] == [1, 1]
+    until = time.monotonic() + 60
+    while "prediction log: the lake is away" not in (folder / "server.log").read_text():
+        assert time.monotonic() < until, "nobody has said that the lake is away"
+        time.sleep(0.05)
+    assert not lake.exists()
+    aside.rename(lake)
+    assert second.end() == 0
+    with carrara.Workspace(folder) as ws:
+        assert ws.predictions("late").height == 5
+    assert not list((folder / ".carrara").rglob("*.segment*"))
+
+
 def test_the_command_of_a_process_is_the_parents_without_its_ports():
     arguments = [
         "serve",

@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from carrara.core.clock import from_microseconds, now
-from carrara.core.errors import Overtaken
+from carrara.core.errors import Overtaken, StorageError
+from carrara.data.versions import list_datasets
 from carrara.metadata.prediction_losses import add_loss
 from carrara.monitoring.journal import JournalRecord, abandoned, number_of, read_segment, segments
 from carrara.storage.stores import Stores
@@ -24,6 +25,7 @@ def ship(stores: Stores, folder: Path) -> int:
         number, tables = number_of(segment), defaultdict[str, list[JournalRecord]](list)
         for record in read_segment(segment):
             tables[record.table].append(record)
+        _require_lake(stores)
         for table, records in tables.items():
             rows += _append(stores, table, records, f"journal {folder.name}", number)
         segment.unlink()
@@ -44,6 +46,12 @@ def ship_abandoned(stores: Stores, root: Path) -> int:
         finally:
             journal.close()
     return rows
+
+
+def _require_lake(stores: Stores) -> None:
+    """StorageError where the lake is away: a new one in its place would hide these rows once it is back."""
+    if not stores.lake.is_there() and list_datasets(stores):
+        raise StorageError("the lake is away", hint="What was predicted waits in the journal until it is back.")
 
 
 def _append(stores: Stores, table: str, records: list[JournalRecord], position: str, number: int) -> int:

@@ -303,6 +303,10 @@ class Lake:
                 ):
                     yield path
 
+    def is_there(self) -> bool:
+        """Whether the lake's folder is: it comes with the first table, and may be away."""
+        return self._root.is_dir()
+
     def exists(self, table: str) -> bool:
         try:
             return (self._root / table / _LOG).is_dir()
