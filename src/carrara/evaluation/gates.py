@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from carrara.core.errors import DefinitionError
 from carrara.evaluation.metrics import Metric, MetricValue, metric
@@ -139,68 +139,55 @@ class BetterThanBaseline:
 
 
 @dataclass(frozen=True)
-class NoSliceBelow:
-    """No slice of at least `min_rows` rows has a metric below `value`."""
+class _NoSlice:
+    """A bound that every slice of at least `min_rows` rows keeps."""
 
     metric: str | Metric
     value: float
     min_rows: int = 200
 
+    sign: ClassVar[int]
+    """+1 where more of the metric is better."""
+    side: ClassVar[str]
+    worst: ClassVar[str]
+    examples: ClassVar[str]
+
     def __post_init__(self) -> None:
-        if metric(self.metric).greater_is_better is False:
+        if metric(self.metric).greater_is_better is (self.sign < 0):
+            more, less = ("more", "less") if self.sign > 0 else ("less", "more")
             raise DefinitionError(
-                f"no_slice_below('{self.metric}') would ask for a worse model: less {self.metric} is better",
-                hint="Use a metric where more is better, such as roc_auc or accuracy.",
+                f"no_slice_{self.side}('{self.metric}') would ask for a worse model: {less} {self.metric} is better",
+                hint=f"Use a metric where {more} is better, such as {self.examples}.",
             )
 
     @property
     def name(self) -> str:
-        return f"no slice of {self.min_rows:,} rows with {self.metric} below {self.value:g}"
+        return f"no slice of {self.min_rows:,} rows with {self.metric} {self.side} {self.value:g}"
 
     def spec(self) -> dict[str, Any]:
-        return {"gate": "no_slice_below", "metric": str(self.metric), "value": self.value, "min_rows": self.min_rows}
-
-    def judge(self, evidence: Evidence) -> GateResult:
-        evaluation = evidence.evaluation
-        seen = list(_seen_slices(evaluation.slices, self.metric, self.min_rows))
-        if not seen:
-            return _unseen(self, f"no slice of at least {self.min_rows:,} rows has a {self.metric}", self.value)
-        found, worst = min(seen, key=lambda pair: pair[0])
-        passed = found >= self.value - _ROUNDING
-        where = f"the lowest of {len(seen)} slices, {worst.column} = {worst.value} ({worst.rows:,} rows), has"
-        return GateResult(self.name, passed, found, self.value, f"{where} {self.metric} {found:.4g}")
-
-
-@dataclass(frozen=True)
-class NoSliceAbove:
-    """No slice of at least `min_rows` rows has a metric above `value`: for losses, of which less is better."""
-
-    metric: str | Metric
-    value: float
-    min_rows: int = 200
-
-    def __post_init__(self) -> None:
-        if metric(self.metric).greater_is_better is True:
-            raise DefinitionError(
-                f"no_slice_above('{self.metric}') would ask for a worse model: more {self.metric} is better",
-                hint="Use a metric where less is better, such as log_loss or calibration_error.",
-            )
-
-    @property
-    def name(self) -> str:
-        return f"no slice of {self.min_rows:,} rows with {self.metric} above {self.value:g}"
-
-    def spec(self) -> dict[str, Any]:
-        return {"gate": "no_slice_above", "metric": str(self.metric), "value": self.value, "min_rows": self.min_rows}
+        gate = f"no_slice_{self.side}"
+        return {"gate": gate, "metric": str(self.metric), "value": self.value, "min_rows": self.min_rows}
 
     def judge(self, evidence: Evidence) -> GateResult:
         seen = list(_seen_slices(evidence.evaluation.slices, self.metric, self.min_rows))
         if not seen:
             return _unseen(self, f"no slice of at least {self.min_rows:,} rows has a {self.metric}", self.value)
-        found, worst = max(seen, key=lambda pair: pair[0])
-        where = f"the highest of {len(seen)} slices, {worst.column} = {worst.value} ({worst.rows:,} rows), has"
-        passed = found <= self.value + _ROUNDING
+        found, at = min(seen, key=lambda pair: self.sign * pair[0])
+        where = f"the {self.worst} of {len(seen)} slices, {at.column} = {at.value} ({at.rows:,} rows), has"
+        passed = self.sign * (found - self.value) >= -_ROUNDING
         return GateResult(self.name, passed, found, self.value, f"{where} {self.metric} {found:.4g}")
+
+
+class NoSliceBelow(_NoSlice):
+    """No slice of at least `min_rows` rows has a metric below `value`."""
+
+    sign, side, worst, examples = 1, "below", "lowest", "roc_auc or accuracy"
+
+
+class NoSliceAbove(_NoSlice):
+    """No slice of at least `min_rows` rows has a metric above `value`: for losses, of which less is better."""
+
+    sign, side, worst, examples = -1, "above", "highest", "log_loss or calibration_error"
 
 
 @dataclass(frozen=True)
