@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from real_stubs import content
 from servers import served
-from test_real_stubs import SPEC, ask, content, floats
+from test_real_stubs import SPEC, floats
 from test_trainers import FEATURES_OF, PARTS, fit, scores
 
 from carrara.core.errors import NotFoundError, TrainingError
@@ -124,7 +125,7 @@ def test_what_tensorflow_cannot_do_is_refused():
 
 
 @pytest.mark.slow
-def test_a_pushed_version_answers_the_real_stubs_by_every_signature(tmp_path):
+def test_a_pushed_version_answers_the_real_stubs_by_every_signature(stubs, tmp_path):
     random = np.random.default_rng(0)
     rows = pl.DataFrame({"x": random.normal(size=600), "colour": random.choice(["red", "blue"], 600)})
     rows.with_columns(label=(pl.col("x") > 0) & (pl.col("colour") == "red")).write_csv(tmp_path / "rows.csv")
@@ -172,7 +173,7 @@ def test_a_pushed_version_answers_the_real_stubs_by_every_signature(tmp_path):
         ("Regress", {"model_spec": {**SPEC, "signature_name": "regress"}, "input": rows_of}),
     )
     with served("--model_name=test", f"--model_base_path={tmp_path / 'base'}", cwd=tmp_path) as server:
-        predicted, by_examples, classified, valued = ask(server, *calls)
+        predicted, by_examples, classified, valued = stubs.ask(server.grpc_port, *calls)
     expected = content(predicted["outputs"]["probability"])
     assert content(by_examples["outputs"]["probability"]) == expected
     assert [one["value"] for one in valued["result"]["regressions"]] == pytest.approx(expected)
