@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_servers import written
 from test_supervisor import LONG, once, prepared_for
 
 from carrara.core.errors import ConfigurationError, MissingExtra, UnavailableError
@@ -81,6 +82,7 @@ def test_workers_on_ray_learn_what_those_on_this_machine_do(trainer, monkeypatch
     assert here.files == there.files
     assert rounds == list(range(1, len(there.curve["validation"]) + 1))
     assert left_over() == before
+    assert "RAY_AUTH_TOKEN" not in os.environ
 
 
 @pytest.mark.slow
@@ -103,6 +105,7 @@ def head(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "300")
     port, client = (local_cluster({"head": 1}).task_address("head", 0).rpartition(":")[2] for _ in range(2))
     options = [
         f"--port={port}",
@@ -116,7 +119,7 @@ def head(monkeypatch):
         [*command, "--node-ip-address=127.0.0.1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        require_up(ClusterSpec({"head": [f"127.0.0.1:{client}"]}), 120)
+        require_up(ClusterSpec({"head": [f"127.0.0.1:{client}"]}), 300)
         yield f"ray://127.0.0.1:{client}"
     finally:
         started.terminate()
@@ -154,3 +157,27 @@ def test_a_cluster_that_runs_is_trained_on_and_outlives_the_fit(head):
         made, prepared = prepared_for(made.trainer, team=Team(2, engine=head))
         assert fit_prepared(made, prepared).files == here.files
     assert left_over() == before
+
+
+@pytest.mark.slow
+def test_servers_that_run_are_handed_their_steps_by_an_actor(tmp_path, pids):
+    cluster = local_cluster({"ps": 1, "worker": 1})
+    path = written(tmp_path, cluster.as_dict())
+    servers = subprocess.Popen(
+        [sys.executable, "-m", "carrara", "cluster", "start", str(path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    told: list[str] = []
+    try:
+        require_up(cluster, 300)
+        trainer = Keras(epochs=4, early_stopping=4, batch_rows=50, layers=(16,), learning_rate=0.01)
+        made, prepared = prepared_for(trainer, team=Team.of(cluster=path, engine="ray:local"), tell=told.append)
+        found = fit_prepared(made, prepared)
+    finally:
+        servers.terminate()
+        servers.wait(60)
+    assert told == ["variables: 18 on ps:0"]
+    assert len(pids) == 1
+    assert found.export["equal"]
+    assert found.curve["validation"][-1] < found.curve["validation"][0]

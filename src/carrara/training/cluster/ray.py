@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ _ROOM_SECONDS = 60.0
 _ANSWER_SECONDS = 60.0
 """How long an actor may take to answer."""
 
+_START_SECONDS = 300.0
+"""How long it may take until it has come up, on nodes that others are busy on."""
+
 _SLICE_BYTES, _STORE_BYTES = 32 * 2**20, 256 * 2**20
 
 
@@ -38,7 +41,9 @@ class RayHost:
 
     def __init__(self, address: str, folder: Path, gpus: int = 0) -> None:
         self._address, self._folder, self._gpus = address, folder, gpus
-        self._ray, self._mine = _connected(address)
+        with ExitStack() as held:
+            self._ray = _connected(address, held)
+            self._held = held.pop_all()
         self._fit = f"fit-{secrets.token_hex(8)}"
         self._ranks: dict[tuple[str, int], Any] = {}
         self._group: Any = None
@@ -60,6 +65,7 @@ class RayHost:
             self._ranks[task] = options.remote(self._fit, hosts[placed[place]])
         # The ranks of a node share one copy of the work.
         first = {placed[place]: task for place, task in reversed(list(enumerate(tasks)))}
+        self._get([rank.pids.remote() for rank in self._ranks.values()], _START_SECONDS)
         self._send([self._ranks[task] for task in first.values()])
         found: dict[str, list[str]] = {job: [] for job in jobs}
         master = ""
@@ -84,8 +90,7 @@ class RayHost:
         with suppress(Exception):
             if self._group is not None:
                 self._ray.util.remove_placement_group(self._group)
-        if self._mine:
-            self._ray.shutdown()
+        self._held.close()
 
     def _alive(self) -> list[dict[str, Any]]:
         return [node for node in self._ray.nodes() if node["Alive"]]
@@ -117,9 +122,9 @@ class RayHost:
                         if not data:
                             break
 
-    def _get(self, asked: Any) -> Any:
+    def _get(self, asked: Any, seconds: float = _ANSWER_SECONDS) -> Any:
         try:
-            return self._ray.get(asked, timeout=_ANSWER_SECONDS)
+            return self._ray.get(asked, timeout=seconds)
         except Exception as error:
             raise UnavailableError(
                 f"a process on the Ray cluster at {self._address} does not answer: {_first_line(error)}",
@@ -182,19 +187,19 @@ def cores_each(nodes: Sequence[int], tasks: int) -> int:
     return next((cores for cores in range(most, 1, -1) if sum(node // cores for node in nodes) >= tasks), 1)
 
 
-def _connected(address: str) -> tuple[Any, bool]:
-    """Ray, connected, and whether it was not before; its own usage reports are switched off."""
+def _connected(address: str, held: ExitStack) -> Any:
+    """Ray, connected as long as is `held` where it was not before; its own usage reports are switched off."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = require("ray", extra="ray", purpose="training on a Ray cluster")
+    require("ray.util.scheduling_strategies", extra="ray", purpose="training on a Ray cluster")
+    if ray.is_initialized():
+        return ray
     local: dict[str, Any] = {}
     if address == "ray:local":
-        # Ray listens on all interfaces, whatever its node's address is (2.60): a token keeps others out.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        held.callback(_read_variables, ray)
+        held.enter_context(_token())
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "object_store_memory": _STORE_BYTES}
-    ray = require("ray", extra="ray", purpose="training on a Ray cluster")
-    if ray.is_initialized():
-        return ray, False
-    require("ray.util.scheduling_strategies", extra="ray", purpose="training on a Ray cluster")
+    _read_variables(ray)
     where = {"ray": "auto", "ray:local": "local"}.get(address, address)
     kept = signal.getsignal(signal.SIGTERM) if threading.current_thread() is threading.main_thread() else None
     try:
@@ -207,7 +212,30 @@ def _connected(address: str) -> tuple[Any, bool]:
     finally:
         if kept is not None:
             signal.signal(signal.SIGTERM, kept)
-    return ray, True
+    held.callback(ray.shutdown)
+    return ray
+
+
+@contextmanager
+def _token() -> Iterator[None]:
+    """A token for a cluster of this machine, where the environment has none: Ray listens on all interfaces, whatever
+    its node's address is (2.60), and a token keeps others out. A cluster that is asked later has another one."""
+    given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    mine = {name: value for name, value in given.items() if name not in os.environ}
+    os.environ.update(mine)
+    try:
+        yield
+    finally:
+        for name in mine:
+            os.environ.pop(name, None)
+
+
+def _read_variables(ray: Any) -> None:
+    """Make Ray read whether it sends a token, and which, from the environment as it is now: it does so once a process
+    (2.60), and would ask its own cluster without a token after one that has none."""
+    ray._raylet.Config.initialize("")
+    if (loader := getattr(ray._raylet, "AuthenticationTokenLoader", None)) is not None:
+        loader.instance().reset_cache()
 
 
 def _replace(path: Path, data: bytes) -> None:
