@@ -62,7 +62,7 @@ def task(kind: str = "binary", **more: Any) -> Task:
     return Task(kind, tuple(f"f{number}" for number in range(COLUMNS)), classes, PLACES, **more)
 
 
-def fitted(net: Torch, kind: str = "binary", **more: Any) -> Any:
+def fitted(net: Torch | Keras, kind: str = "binary", **more: Any) -> Any:
     return net.fit(*parts(kind), task(kind, **more))
 
 
@@ -150,6 +150,20 @@ def test_mixed_precision_learns_and_is_served_in_float32():
     assert exported(mixed, "binary", parts()[1].features).proof["equal"]
 
 
+@pytest.mark.slow
+def test_keras_learns_in_mixed_precision_and_is_measured_and_served_in_float32():
+    pytest.importorskip("tensorflow")
+    net = Keras(epochs=2, batch_rows=256, layers=(16,), device="cpu", accumulate=2)
+    told: dict[str, Any] = {}
+    exact, mixed = fitted(net), fitted(replace(net, precision="bf16"), computed=told.update)
+    assert told["precision"] == "bf16"
+    assert mixed.curve["train"] != exact.curve["train"]
+    np.testing.assert_allclose(mixed.curve["validation"], exact.curve["validation"], rtol=0.03)
+    assert all(one.dtype == np.float32 for one in learned(mixed))
+    assert exported(mixed, "binary", parts()[1].features).proof["equal"]
+    assert "precision" not in net.spec()
+
+
 def test_what_was_said_of_a_device_is_part_of_the_definition_only_where_it_says_something():
     assert not {"device", "precision", "deterministic"} & set(Torch().spec())
     named = Torch(device="cuda", precision="bf16").spec()
@@ -163,8 +177,9 @@ def test_another_name_of_a_device_or_a_precision_is_refused_with_the_nearest_rig
             trainer(device="gpu")
     with pytest.raises(NotFoundError, match=r"(?s)no device 'cudo'.*Did you mean 'cuda'"):
         Torch(device="cudo")
-    with pytest.raises(NotFoundError, match="no precision 'fp8'"):
-        Torch(precision="fp8")
+    for trainer in (Torch, Keras):
+        with pytest.raises(NotFoundError, match="no precision 'fp8'"):
+            trainer(precision="fp8")
 
 
 @without_cuda

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -28,6 +29,9 @@ from carrara.training.trainers.shape import Shape
 
 _ROWS_AT_ONCE = 65_536
 _EXPORTS = ("onnx", "saved_model")
+_PRECISIONS = {"float32": "float32", "bf16": "mixed_bfloat16"}
+"""By Keras's names."""
+
 _OPSET = 18
 """The newest that tf2onnx knows (1.17)."""
 
@@ -36,9 +40,11 @@ _OPSET = 18
 class Keras(NetTrainer):
     __doc__ = f"""A net of dense layers by Keras 3 on TensorFlow, with AdamW. {NetTrainer.__doc__}
     `export` is what is served, "onnx" or "saved_model": with the transforms inside, and signatures for `tf.Example`s.
+    `precision` is that of steps: "float32" or "bf16" (mixed); losses are measured, and the net is served, in float32.
     """
 
     export: str = "onnx"
+    precision: str = "float32"
 
     name = "keras"
     distributed: ClassVar[bool] = True
@@ -48,6 +54,8 @@ class Keras(NetTrainer):
         super().__post_init__()
         if self.export not in _EXPORTS:
             raise NotFoundError("export", self.export, _EXPORTS)
+        if self.precision not in _PRECISIONS:
+            raise NotFoundError("precision", self.precision, _PRECISIONS)
 
     def fit(self, train: Part, validation: Part, task: Task) -> Fitted:
         tensorflow, keras = _libraries()
@@ -62,7 +70,7 @@ class Keras(NetTrainer):
         refuse_missing(train, task)
         # By itself each process takes as many threads as the machine has cores, and they stand in one another's way.
         tensorflow.config.threading.set_intra_op_parallelism_threads(cores())
-        task.computed(described(_chosen(tensorflow, self.device, one=True)[0]))
+        task.computed(described(_chosen(tensorflow, self.device, one=True)[0], precision=self.precision))
         strategy = joined_strategy(tensorflow)
         net = _KerasNet(tensorflow, keras, self, task, strategy)
         if isinstance(strategy, Coordinated):
@@ -85,7 +93,8 @@ class Keras(NetTrainer):
     def _here(self, tensorflow: Any, task: Task) -> Strategy:
         """One process: with several accelerators, each takes its share of a batch."""
         devices = _chosen(tensorflow, "auto" if task.trained else self.device)
-        task.computed({**described(devices[0]), **({"devices": len(devices)} if len(devices) > 1 else {})})
+        several = {"devices": len(devices)} if len(devices) > 1 else {}
+        task.computed(described(devices[0], precision=self.precision, **several))
         return MirroredHere(tensorflow, devices) if len(devices) > 1 else Alone(tensorflow)
 
 
@@ -125,10 +134,10 @@ def _libraries() -> tuple[Any, Any]:
 class _KerasNet:
     format = "tensorflow"
 
-    def __init__(self, tensorflow: Any, keras: Any, trainer: NetTrainer, task: Task, strategy: Strategy) -> None:
+    def __init__(self, tensorflow: Any, keras: Any, trainer: Keras, task: Task, strategy: Strategy) -> None:
         self._tensorflow, self._keras, self._task, self._strategy = tensorflow, keras, task, strategy
         self.shape = Shape.of(trainer.layers, task) if trainer.build is None else None
-        self._parts = trainer.accumulate
+        self._parts, self._policy = trainer.accumulate, _PRECISIONS[trainer.precision]
         keras.utils.set_random_seed(task.seed)
         with strategy.scope():
             if self.shape is not None:
@@ -241,9 +250,24 @@ class _KerasNet:
 
     def _weighted(self, features: Any, labels: Any, weights: Any, *, training: bool) -> Any:
         """The sum of the rows' losses by their weights."""
-        margins, math = self._model(features, training=training), self._tensorflow
+        math = self._tensorflow
+        with _computing(self._model, self._policy if training else "float32"):
+            margins = math.cast(self._model(features, training=training), math.float32)
         truth = labels if self._task.kind in ("multiclass", "multilabel") else math.expand_dims(labels, 1)
         return math.reduce_sum(math.reshape(self._losses.call(truth, margins), (-1,)) * weights)
+
+
+@contextmanager
+def _computing(model: Any, policy: str) -> Iterator[None]:
+    """Trace a model whose layers compute by another policy than the one that they were built with."""
+    layers = [layer for layer in model._flatten_layers() if layer.dtype_policy.name == "float32"]
+    for layer in layers:
+        layer.dtype_policy = policy
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.dtype_policy = "float32"
 
 
 def _sum(tensorflow: Any, gradients: Sequence[Any]) -> Any:
