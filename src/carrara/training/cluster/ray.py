@@ -201,6 +201,8 @@ def _connected(address: str, held: ExitStack) -> Any:
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "object_store_memory": _STORE_BYTES}
     _read_variables(ray)
     where = {"ray": "auto", "ray:local": "local"}.get(address, address)
+    # Where it fails, too: a client that has found no cluster stands before the next one until it is shut down (2.60).
+    held.callback(ray.shutdown)
     kept = signal.getsignal(signal.SIGTERM) if threading.current_thread() is threading.main_thread() else None
     try:
         ray.init(address=where, log_to_driver=False, logging_level="error", **local)
@@ -212,7 +214,6 @@ def _connected(address: str, held: ExitStack) -> Any:
     finally:
         if kept is not None:
             signal.signal(signal.SIGTERM, kept)
-    held.callback(ray.shutdown)
     return ray
 
 
