@@ -197,7 +197,7 @@ def _connected(address: str, held: ExitStack) -> Any:
     local: dict[str, Any] = {}
     if address == "ray:local":
         held.callback(_read_variables, ray)
-        held.enter_context(_token())
+        held.enter_context(_variables())
         local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "object_store_memory": _STORE_BYTES}
     _read_variables(ray)
     where = {"ray": "auto", "ray:local": "local"}.get(address, address)
@@ -218,10 +218,12 @@ def _connected(address: str, held: ExitStack) -> Any:
 
 
 @contextmanager
-def _token() -> Iterator[None]:
-    """A token for a cluster of this machine, where the environment has none: Ray listens on all interfaces, whatever
-    its node's address is (2.60), and a token keeps others out. A cluster that is asked later has another one."""
-    given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+def _variables() -> Iterator[None]:
+    """What a cluster of this machine finds in the environment where nothing else is there; one that is asked later has
+    a token of its own."""
+    # Ray listens on all interfaces, whatever its node's address is (2.60): a token keeps others out. And its processes
+    # give way to all others, and would not be heard of for long on a busy machine; those without Ray do not.
+    given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_worker_niceness": "0"}
     mine = {name: value for name, value in given.items() if name not in os.environ}
     os.environ.update(mine)
     try:
