@@ -44,8 +44,16 @@ def pids(monkeypatch):
     return found
 
 
-def left_over() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("carrara-fit-*"))
+@pytest.fixture
+def temporary(monkeypatch, tmp_path):
+    """The folder for temporary files of all processes that are started from here on."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return tmp_path
+
+
+def left_over(temporary: Path) -> list[Path]:
+    return list(temporary.glob("carrara-fit-*"))
 
 
 def test_what_is_no_place_to_train_is_said():
@@ -71,9 +79,9 @@ def test_a_cluster_that_does_not_answer_is_named():
 @pytest.mark.parametrize(
     "trainer", [Torch(epochs=3, batch_rows=100, dropout=0.0, layers=(16,)), XGBoost(trees=20, depth=3)]
 )
-def test_workers_on_ray_learn_what_those_on_this_machine_do(trainer, monkeypatch):
+def test_workers_on_ray_learn_what_those_on_this_machine_do(trainer, monkeypatch, temporary):
     monkeypatch.setattr(ray, "_SLICE_BYTES", 10_000)
-    before, rounds = left_over(), []
+    rounds = []
     made, prepared = prepared_for(trainer, team=Team(2))
     here = fit_prepared(made, prepared)
     made, prepared = prepared_for(trainer, team=ON_RAY, report=lambda number, loss: rounds.append(number))
@@ -81,7 +89,7 @@ def test_workers_on_ray_learn_what_those_on_this_machine_do(trainer, monkeypatch
     np.testing.assert_array_equal(here.curve["validation"], there.curve["validation"])
     assert here.files == there.files
     assert rounds == list(range(1, len(there.curve["validation"]) + 1))
-    assert left_over() == before
+    assert not left_over(temporary)
     assert "RAY_AUTH_TOKEN" not in os.environ
 
 
@@ -150,14 +158,13 @@ def test_each_process_has_gpus_of_the_ray_cluster_and_more_than_there_are_is_sai
 
 
 @pytest.mark.slow
-def test_a_cluster_that_runs_is_trained_on_and_outlives_the_fit(head):
-    before = left_over()
+def test_a_cluster_that_runs_is_trained_on_and_outlives_the_fit(temporary, head):
     made, prepared = prepared_for(Torch(epochs=3, batch_rows=100, dropout=0.0, layers=(16,)), team=Team(2))
     here = fit_prepared(made, prepared)
     for _ in range(2):
         made, prepared = prepared_for(made.trainer, team=Team(2, engine=head))
         assert fit_prepared(made, prepared).files == here.files
-    assert left_over() == before
+    assert not left_over(temporary)
 
 
 @pytest.mark.slow
