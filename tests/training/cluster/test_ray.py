@@ -45,11 +45,12 @@ def pids(monkeypatch):
 
 
 @pytest.fixture
-def temporary(monkeypatch, tmp_path):
-    """The folder for temporary files of all processes that are started from here on."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    return tmp_path
+def temporary(monkeypatch):
+    """The folder for temporary files of all processes that are started from here on; a short one, of Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
 
 
 def left_over(temporary: Path) -> list[Path]:
