@@ -52,9 +52,13 @@ def test_live_metrics_are_those_of_the_evaluation_by_window(trained):
 def test_before_outcomes_are_known_a_window_says_what_its_metrics_will_probably_be(trained):
     log_trips(trained, trips_between(trained, FROM, FROM + DAY))
     with at(trained, FROM - DAY) as early:
-        (window,) = early.monitoring.measure("late", window="1d").windows
+        report = early.monitoring.measure("late", window="1d")
+        (window,) = report.windows
     assert (window.outcomes, window.metrics) == (0, None)
     estimated = window.result["estimated"]["roc_auc"]
+    for shown in (report._repr_html_(), window._repr_html_()):
+        assert "No outcome is known yet. By its answers alone" in shown
+        assert f"{estimated['low']:.4g} – {estimated['high']:.4g}" in shown
     assert estimated["low"] < estimated["value"] < estimated["high"]
     assert set(window.result["estimated_worse"]) <= set(window.result["estimated"])
 

@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 from pages_served import HARM, LONG, Client, ask_a_server
 
+from carrara.core.figures import words
 from carrara.core.palette import DARK, LIGHT
 from carrara.metadata.audit import list_entries
 from carrara.metadata.intervals import Claim, claim, finish
+from carrara.metadata.monitor_windows import delete_windows, list_windows
 from carrara.ui.pages import PAGES
 from carrara.workspace.workspace import Workspace
 
@@ -244,6 +246,23 @@ def test_what_is_monitored_is_shown_without_reading_the_log(own_page):
     assert shown["windows"][-1]["health"] in ("ok", "alert", "unknown")
     assert shown["newest"] == []
     assert client.html("/monitoring/late/1").status == 200
+
+
+def test_before_an_outcome_is_known_the_page_says_what_the_metrics_probably_are(own_page):
+    workspace = own_page.workspace
+    client = Client(own_page, workspace.access.create_token("ada", "viewer")[1])
+    windows = [one.key for one in list_windows(workspace.stores.metadata, "late", 1)]
+    delete_windows(workspace.stores.metadata, "late", 1, windows)
+    with Workspace(workspace.root, clock=lambda: windows[0].start - timedelta(days=1)) as before:
+        before.monitoring.measure("late@1")
+    shown = client("/monitoring/late/1.json").json
+    assert (shown["outcomes"], shown["metrics"]) == (0, None)
+    page = client.html("/monitoring/late/1").text
+    assert "No outcome is known yet. By its answers alone" in page
+    table = page.split('aria-label="Quality, estimated"')[1].split("</table>")[0]
+    estimated = next(one["estimated"] for one in reversed(shown["windows"]) if one.get("estimated"))
+    assert table.count("<tr>") == 1 + len(estimated)
+    assert all(words(name) in table for name in estimated)
 
 
 def test_a_version_that_nobody_asked_says_what_to_run(viewer):

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from carrara.core.drawings import curves
-from carrara.core.figures import number, words
+from carrara.core.figures import number, when, words
 from carrara.core.html import card, figures, note, section, state, table
 from carrara.core.svg import Html, lines
 
@@ -29,7 +29,7 @@ def report_card(report: MonitorReport) -> str:
         f"{report.model}@{report.version} in production",
         figures({"Predictions": report.predictions, "Outcomes": report.outcomes}),
         section("Alerts", table(["", "rule", "windows"], alerts) if alerts else ""),
-        section("Quality, live and when evaluated", _quality(report.metrics, report.evaluation, asked)),
+        section("Quality, live and when evaluated", *_quality(report.metrics, report.evaluation, asked)),
         section("Windows", table(["from", "", "state", "predictions", "outcomes"], map(_row, reversed(asked)))),
         section("Drift by feature, as PSI", _drift(asked)),
     )
@@ -37,11 +37,12 @@ def report_card(report: MonitorReport) -> str:
 
 def window_card(window: Window) -> str:
     """One window of a version's predictions."""
+    quality = _quality(window.metrics, window.result.get("evaluation", {}), [window])
     return card(
         f"{window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC",
         figures({"Predictions": window.predictions, "Outcomes": window.outcomes}),
         note(window.error or "; ".join(f"{rule} holds" for rule in window.holds)),
-        section("Quality, live and when evaluated", _quality(window.metrics, window.result.get("evaluation", {}), ())),
+        section("Quality, live and when evaluated", *quality),
         section("Drift by feature, as PSI", _drift([window])),
         lead=Html(f"{_state(window.health)} {_state(window.state)}"),
     )
@@ -76,19 +77,42 @@ def drift_rows(windows: Sequence[Window]) -> list[dict[str, Any]]:
     return [{"feature": name, "psi": values} for name, values in found.items()]
 
 
-def _quality(live: Mapping[str, Any] | None, evaluation: Mapping[str, Any], windows: Sequence[Window]) -> Html:
+def newest_estimate(windows: Sequence[Window]) -> Window | None:
+    """The newest window of which it is known how good the answers probably are, before any outcome."""
+    return next((one for one in reversed(windows) if one.result.get("estimated")), None)
+
+
+def _quality(
+    live: Mapping[str, Any] | None, evaluation: Mapping[str, Any], windows: Sequence[Window]
+) -> tuple[Html, ...]:
     if not live:
-        return note("No outcome is known yet: how good it is cannot be said.")
+        return _estimated(newest_estimate(windows), evaluation)
     rows = []
     for name, expected in evaluation.items():
         one = live.get(name) or {}
-        low, high = one.get("low"), one.get("high")
-        between = "" if low is None or high is None else f"{low:.4g} – {high:.4g}"
         points = quality_points(windows, name, expected["value"]) if len(windows) > 1 else {}
         drawn = curves(points, width=260, height=64, said=f"{name} by window")
         picture = lines(drawn, named=False) if drawn is not None else ""
-        rows.append((words(name), one.get("value"), between, expected["value"], picture))
-    return table(["metric", "live", "95 % interval", "evaluation", "by window"], rows)
+        rows.append((words(name), one.get("value"), _between(one), expected["value"], picture))
+    return (table(["metric", "live", "95 % interval", "evaluation", "by window"], rows),)
+
+
+def _estimated(window: Window | None, evaluation: Mapping[str, Any]) -> tuple[Html, ...]:
+    """What the metrics probably are, by the answers alone."""
+    if window is None:
+        return (note("No outcome is known yet: how good it is cannot be said."),)
+    rows = [
+        (words(name), one["value"], _between(one), (evaluation.get(name) or {}).get("value"))
+        for name, one in window.result["estimated"].items()
+    ]
+    said = f"No outcome is known yet. By its answers alone, this is what the window from {when(window.start)} UTC"
+    columns = ["metric", "estimated", "95 % interval", "evaluation"]
+    return note(f"{said} probably comes to."), table(columns, rows)
+
+
+def _between(value: Mapping[str, Any]) -> str:
+    low, high = value.get("low"), value.get("high")
+    return "" if low is None or high is None else f"{low:.4g} – {high:.4g}"
 
 
 def _drift(windows: Sequence[Window]) -> Html:

@@ -13,7 +13,7 @@ from carrara.metadata.monitor_windows import windows_by_version
 from carrara.metadata.versions import newest_of_each
 from carrara.models.registry import KIND, ModelVersion
 from carrara.monitoring.live import Window
-from carrara.monitoring.notebook import PSI_MUCH, PSI_SOME, drift_rows, psi_look, quality_points
+from carrara.monitoring.notebook import PSI_MUCH, PSI_SOME, drift_rows, newest_estimate, psi_look, quality_points
 from carrara.monitoring.prediction_log import log_table
 from carrara.monitoring.sampling import SAMPLED
 from carrara.ui.desk import Desk
@@ -62,6 +62,7 @@ def show(desk: Desk, asked: Asked) -> Page:
     }
     drawn = {
         "qualities": {name: _quality(windows, name, one["value"]) for name, one in report.evaluation.items()},
+        "estimate": newest_estimate(windows),
         "drift": drift_rows(windows)[:_MOST_FEATURES],
         "some": PSI_SOME,
         "much": PSI_MUCH,
