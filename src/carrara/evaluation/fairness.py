@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import NormalDist
 from typing import Any
 
+from carrara.evaluation.intervals import deviations
 from carrara.evaluation.metrics import MetricValue
 from carrara.evaluation.slices import MISSING, OTHER, SliceResult
 
@@ -76,7 +76,7 @@ def _between(column: str, name: str, one: SliceResult, other: SliceResult, pairs
     error = math.hypot(_error(high.metrics[name]), _error(low.metrics[name]))
     if math.isnan(difference) or math.isnan(error):
         return None
-    wide = NormalDist().inv_cdf(1 - 0.025 / pairs) * error
+    wide = deviations(pairs) * error
     return Difference(column, name, high.value, low.value, difference, difference - wide, difference + wide)
 
 

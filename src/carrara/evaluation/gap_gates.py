@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import permutations
-from statistics import NormalDist
 from typing import Any
 
 from carrara.core.errors import DefinitionError
 from carrara.evaluation.evidence import Evidence
 from carrara.evaluation.fairness import MOST_GROUPS, gaps
-from carrara.evaluation.gates import GateResult
+from carrara.evaluation.gates import ROUNDING, GateResult, without_champion
+from carrara.evaluation.intervals import deviations
 from carrara.evaluation.metrics import Metric, metric
 from carrara.evaluation.paired import PairedDifference
 from carrara.evaluation.slices import MISSING, OTHER
-
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class GapAtMost:
         if not found:
             return _unseen(self, self.value)
         worst = max(found, key=lambda gap: gap.high_bound if self.proven else gap.low_bound)
-        passed = (worst.high_bound if self.proven else worst.low_bound) <= self.value + _ROUNDING
+        passed = (worst.high_bound if self.proven else worst.low_bound) <= self.value + ROUNDING
         said = f"{self.metric} of {self.between} = {worst.high} is {worst.difference:.4g}"
         said += f" [{worst.low_bound:.4g}, {worst.high_bound:.4g}] above that of {worst.low}"
         return GateResult(self.name, passed, worst.difference, self.value, said)
@@ -85,19 +83,19 @@ class GapNotWiderThanChampion:
 
     def judge(self, evidence: Evidence) -> GateResult:
         if evidence.champion is None:
-            return GateResult(self.name, True, None, None, "there is no champion yet to compare with")
+            return without_champion(self)
         groups = self._groups(evidence)
         if not 2 <= len(groups) <= MOST_GROUPS:
             return _unseen(self)
         before = max(one.one for one in groups.values()) - min(one.one for one in groups.values())
         count = len(groups) * (len(groups) - 1) // 2
-        wide = NormalDist().inv_cdf(1 - 0.025 / count) / NormalDist().inv_cdf(1 - 0.025)
+        wide = deviations(count) / deviations()
         sure = {(high, low): _gap(groups[high], groups[low], wide) for high, low in permutations(groups, 2)}
         high, low = max(sure, key=lambda pair: sure[pair])
         gap = groups[high].other - groups[low].other
         said = f"{self.metric} of {self.between} = {high} is {gap:.4g} above that of {low},"
         said += f" {sure[high, low]:.4g} beyond chance; the champion's are at most {before:.4g} apart"
-        return GateResult(self.name, sure[high, low] <= before + self.by + _ROUNDING, gap, before + self.by, said)
+        return GateResult(self.name, sure[high, low] <= before + self.by + ROUNDING, gap, before + self.by, said)
 
     def _groups(self, evidence: Evidence) -> dict[str, PairedDifference]:
         start = f"{self.between} = "

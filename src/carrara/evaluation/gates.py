@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from carrara.evaluation.paired import PairedDifference
     from carrara.evaluation.slices import SliceResult
 
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
+"""What two figures may differ by and be the same."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class AtLeast:
         found = _value(evaluation.metrics, self.metric)
         if found is None:
             return _unseen(self, f"{self.metric} was not measured, or is undefined on these rows", self.value)
-        return _compared(self, found >= self.value - _ROUNDING, found, self.value, "at least")
+        return _compared(self, found >= self.value - ROUNDING, found, self.value, "at least")
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class AtMost:
         found = _value(evaluation.metrics, self.metric)
         if found is None:
             return _unseen(self, f"{self.metric} was not measured, or is undefined on these rows", self.value)
-        return _compared(self, found <= self.value + _ROUNDING, found, self.value, "at most")
+        return _compared(self, found <= self.value + ROUNDING, found, self.value, "at most")
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class BetterThanBaseline:
             whose = "of the model" if found is None else "of the baseline"
             return _unseen(self, f"{self.metric} {whose} was not measured, or is undefined on these rows")
         gain = sign * (found - baseline)
-        passed = gain > _ROUNDING and gain >= self.by - _ROUNDING
+        passed = gain > ROUNDING and gain >= self.by - ROUNDING
         side = "above" if sign > 0 else "below"
         return _compared(self, passed, found, baseline + sign * self.by, side if not self.by else _bound(sign))
 
@@ -174,7 +175,7 @@ class _NoSlice:
             return _unseen(self, f"no slice of at least {self.min_rows:,} rows has a {self.metric}", self.value)
         found, at = min(seen, key=lambda pair: self.sign * pair[0])
         where = f"the {self.worst} of {len(seen)} slices, {at.column} = {at.value} ({at.rows:,} rows), has"
-        passed = self.sign * (found - self.value) >= -_ROUNDING
+        passed = self.sign * (found - self.value) >= -ROUNDING
         return GateResult(self.name, passed, found, self.value, f"{where} {self.metric} {found:.4g}")
 
 
@@ -220,7 +221,7 @@ class NotWorseThanChampion:
         if found is None:
             return _unseen(self, f"{self.metric} was not measured, or is undefined on these rows")
         if evidence.champion is None:
-            return GateResult(self.name, True, found, None, "there is no champion yet to compare with")
+            return without_champion(self, found)
         pair = (evidence.paired or {}).get(str(self.metric))
         if pair is not None and not math.isnan(pair.low):
             return self._judged_on_the_same_rows(pair, sign)
@@ -228,11 +229,11 @@ class NotWorseThanChampion:
         if theirs is None:
             return _unseen(self, f"the champion's record has no {self.metric}")
         required = theirs - sign * self.by
-        return _compared(self, sign * (found - required) >= -_ROUNDING, found, required, _bound(sign))
+        return _compared(self, sign * (found - required) >= -ROUNDING, found, required, _bound(sign))
 
     def _judged_on_the_same_rows(self, pair: PairedDifference, sign: int) -> GateResult:
         worst, best = sorted((sign * pair.low, sign * pair.high))
-        passed = bool((worst if self.proven else best) >= -self.by - _ROUNDING)
+        passed = bool((worst if self.proven else best) >= -self.by - ROUNDING)
         said = f"{self.metric} {pair.other:.4g} is {pair.difference:+.4g} [{pair.low:+.4g}, {pair.high:+.4g}] of the"
         said += f" champion's {pair.one:.4g} on the same {pair.rows:,} rows"
         return GateResult(self.name, passed, pair.other, pair.one - sign * self.by, said)
@@ -250,6 +251,11 @@ def judge_gates(gates: Iterable[Gate], evidence: Evidence) -> dict[str, Any]:
     """Every gate's result and whether all passed, as the model record keeps them."""
     results = [gate.judge(evidence) for gate in gates]
     return {"passed": all(r.passed for r in results), "results": [r.as_dict() for r in results]}
+
+
+def without_champion(gate: Gate, found: float | None = None) -> GateResult:
+    """A gate on the champion passes as long as there is none."""
+    return GateResult(gate.name, True, found, None, "there is no champion yet to compare with")
 
 
 def _direction(name: str | Metric, gate: Gate) -> int:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,16 @@ MOST_ROWS = 20_000
 
 _AT_ONCE = 500_000
 _MOST_ONES = 4_000_000
+
+
+def deviations(count: int = 1) -> float:
+    """How many standard errors intervals of 95 % reach to each side, where `count` of them hold together (Bonferroni).
+
+    >>> round(deviations(), 2), round(deviations(20), 2)
+    (1.96, 3.02)
+    """
+    return NormalDist().inv_cdf(1 - 0.025 / count)
+
 
 Kernel = Callable[[Any, Floats], Any]
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 
 from carrara.core.errors import NotFoundError
-from carrara.evaluation.intervals import MOST_ROWS, RESAMPLES, Kernel, Resamples, sampled
+from carrara.evaluation.intervals import MOST_ROWS, RESAMPLES, Kernel, Resamples, deviations, sampled
 from carrara.evaluation.weighing import Floats
 
 _AT_ONCE = 500_000
@@ -90,7 +89,7 @@ def student_quantile(freedom: int) -> float:
     """
     if freedom <= 2:
         return (12.706, 4.303)[freedom - 1]
-    z = NormalDist().inv_cdf(0.975)
+    z = deviations()
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,

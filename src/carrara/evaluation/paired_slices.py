@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import numpy.typing as npt
 
 from carrara.core.errors import DefinitionError
 from carrara.evaluation.evidence import Evidence
-from carrara.evaluation.gates import GateResult
+from carrara.evaluation.gates import ROUNDING, GateResult, without_champion
+from carrara.evaluation.intervals import deviations
 from carrara.evaluation.jackknife import Method
 from carrara.evaluation.metrics import Kind, Metric, metric
 from carrara.evaluation.paired import PairedDifference, paired_differences
@@ -21,9 +21,6 @@ from carrara.evaluation.slices import Column, with_crosses
 
 MOST_SLICES = 50
 """Of a column, the largest; a difference in less rows than these is hardly told from chance."""
-
-_ROUNDING = 1e-12
-_SINGLE = 0.025
 
 
 def paired_slices(
@@ -108,19 +105,19 @@ class NoSliceWorseThanChampion:
 
     def judge(self, evidence: Evidence) -> GateResult:
         if evidence.champion is None:
-            return GateResult(self.name, True, None, None, "there is no champion yet to compare with")
+            return without_champion(self)
         seen = {slice_: pair for slice_, pair in self._pairs(evidence) if pair.rows >= self.min_rows}
         if not seen:
             said = f"no slice of at least {self.min_rows:,} rows has a {self.metric} of both on the same rows"
             return GateResult(self.name, False, None, None, said)
         sign = 1 if metric(self.metric).greater_is_better else -1
-        wider = NormalDist().inv_cdf(1 - _SINGLE / len(seen)) / NormalDist().inv_cdf(1 - _SINGLE)
+        wider = deviations(len(seen)) / deviations()
         best = {slice_: _best(pair, sign, wider) for slice_, pair in seen.items()}
         worst = min(best, key=lambda slice_: best[slice_])
         pair = seen[worst]
         said = f"the worst of {len(seen)} slices, {worst} ({pair.rows:,} rows), has {self.metric} {pair.other:.4g},"
         said += f" {pair.difference:+.4g} of the champion's {pair.one:.4g}, at best {sign * best[worst]:+.4g}"
-        passed = best[worst] >= -self.by - _ROUNDING
+        passed = best[worst] >= -self.by - ROUNDING
         return GateResult(self.name, passed, pair.other, pair.one - sign * self.by, said)
 
     def _pairs(self, evidence: Evidence) -> Iterator[tuple[str, PairedDifference]]:

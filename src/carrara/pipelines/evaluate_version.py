@@ -14,17 +14,15 @@ from carrara.core.errors import CarraraError, DataError
 from carrara.data.rows import Rows, split_table
 from carrara.data.versions import read_dataset
 from carrara.evaluation.evaluate import Evaluation
-from carrara.evaluation.evidence import Evidence
 from carrara.evaluation.gates import judge_gates
 from carrara.evaluation.losses import LOSS_OF
-from carrara.evaluation.serving_gates import DataValidated
 from carrara.evaluation.trial import Trial
 from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import join_features, read_training_set
 from carrara.models.registry import ModelVersion, champion, opened, read_record, resolve
 from carrara.pipelines.evaluate_step import evaluated, overlap_of, scores_of
 from carrara.pipelines.evaluation_config import EvaluationConfig
-from carrara.pipelines.judge_step import BESIDE, anomalies, differences_to
+from carrara.pipelines.judge_step import Paired, differences_to, gather
 from carrara.pipelines.record import overlap_warnings
 from carrara.pipelines.scoring import recorded_model
 from carrara.storage.stores import Stores
@@ -88,13 +86,21 @@ def evaluate_version(stores: Stores, config: EvaluationConfig) -> VersionEvaluat
     groups = queries(model.label, rows, where)
     evaluation = evaluated(model, service, parts, labels, scores, groups, classes)
     baseline = _baseline(stores, version, config)
+    # Whether it is safe to serve is known since it was registered.
+    recorded_trial = record["gates"].get("trial")
+    trial = Trial.from_dict(recorded_trial) if recorded_trial is not None else None
+
+    def beside(other: ModelVersion) -> Paired:
+        return differences_to(stores, other, model, rows, labels["test"], scores, classes)
+
+    gathered = gather(stores, model, service, evaluation, trial, baseline, beside)
     return VersionEvaluation(
         version=str(version),
         rows=_told(model, rows, config),
         configuration={**model.spec(), "threshold": model.threshold},
         evaluation=evaluation,
         loss=LOSS_OF.get(model.label.kind),
-        gates=_gates(stores, model, service, rows, labels["test"], scores, classes, evaluation, baseline, record),
+        gates={**judge_gates(model.gates, gathered.evidence), "unasked": gathered.unasked},
         baseline=str(baseline) if baseline is not None else None,
         warnings=tuple(overlap_warnings(overlap_of(model, service, parts))) if "train" in parts else (),
     )
@@ -154,37 +160,6 @@ def _check(model: Model, rows: Rows, where: str) -> None:
 def _baseline(stores: Stores, version: ModelVersion, config: EvaluationConfig) -> ModelVersion | None:
     found = resolve(stores, config.baseline) if config.baseline else champion(stores, version.model)
     return None if found is None or str(found) == str(version) else found
-
-
-def _gates(
-    stores: Stores,
-    model: Model,
-    service: ResolvedFeatures,
-    rows: Rows,
-    labels: Any,
-    scores: Any,
-    classes: tuple[str, ...],
-    evaluation: Evaluation,
-    baseline: ModelVersion | None,
-    record: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What the gates say; whether it is safe to serve is known since it was registered."""
-    paired, unasked = None, ""
-    if baseline is not None and any(isinstance(gate, BESIDE) for gate in model.gates):
-        try:
-            paired = differences_to(stores, baseline, model, rows, labels, scores, classes)
-        except CarraraError as error:
-            unasked = f"{baseline} could not be asked on these rows: {error.message}"
-    trial, looked = record["gates"].get("trial"), any(isinstance(gate, DataValidated) for gate in model.gates)
-    evidence = Evidence(
-        evaluation,
-        read_record(stores, baseline)["metrics"]["test"] if baseline is not None else None,
-        paired.whole if paired is not None else None,
-        Trial.from_dict(trial) if trial is not None else None,
-        anomalies(stores, model, service) if looked else None,
-        paired.slices if paired is not None else None,
-    )
-    return {**judge_gates(model.gates, evidence), "unasked": unasked}
 
 
 def _told(model: Model, rows: Rows, config: EvaluationConfig) -> dict[str, Any]:

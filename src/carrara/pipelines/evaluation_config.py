@@ -22,13 +22,20 @@ from carrara.training.model import Model
 GATES: Mapping[str, Callable[..., Gate]] = {
     name: getattr(room, name)
     for room, names in {
-        gates: ("at_least", "at_most", "better_than_baseline", "no_slice_above", "no_slice_below"),
+        gates: (
+            "at_least",
+            "at_most",
+            "better_than_baseline",
+            "no_slice_above",
+            "no_slice_below",
+            "not_worse_than_champion",
+        ),
         paired_slices: ("no_slice_worse_than_champion",),
         gap_gates: ("gap_at_most", "gap_not_wider_than_champion"),
         serving_gates: ("safe_to_serve", "latency_at_most", "size_at_most", "data_validated"),
     }.items()
     for name in names
-} | {"not_worse_than_champion": gates.not_worse_than_champion}
+}
 
 
 @dataclass(frozen=True)

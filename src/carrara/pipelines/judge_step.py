@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ from carrara.training.labels import encoded, queries
 from carrara.training.model import Model
 
 _BY_SLICE = (NoSliceWorseThanChampion, GapNotWiderThanChampion)
-BESIDE = (NotWorseThanChampion, *_BY_SLICE)
+_BESIDE = (NotWorseThanChampion, *_BY_SLICE)
 
 
 @dataclass(frozen=True)
@@ -49,30 +49,56 @@ def judge_step(
     """What the gates of the model say, and what they have seen, as the record keeps it."""
     gates, stores = work.model.gates, work.stores
     current = champion(stores, work.model.name)
-    paired: Paired | None = None
-    unasked = ""
-    if current is not None and any(isinstance(gate, BESIDE) for gate in gates):
-        try:
-            paired = _beside(work, fitted, parts["test"], current)
-        except CarraraError as error:
-            unasked = f"{current} could not be asked on these rows: {error.message}"
     trial = _tried(work, fitted, parts["test"]) if any(isinstance(gate, TRIED) for gate in gates) else None
-    looked = any(isinstance(gate, DataValidated) for gate in gates)
-    evidence = Evidence(
-        evaluation,
-        written_record(stores, current)["metrics"]["test"] if current is not None else None,
-        paired.whole if paired is not None else None,
-        trial,
-        anomalies(stores, work.model, work.service) if looked else None,
-        paired.slices if paired is not None else None,
-    )
+
+    def beside(other: ModelVersion) -> Paired:
+        return _beside(work, fitted, parts["test"], other)
+
+    gathered = gather(stores, work.model, work.service, evaluation, trial, current, beside)
     return {
-        **judge_gates(gates, evidence),
+        **judge_gates(gates, gathered.evidence),
         "champion": str(current) if current is not None else None,
-        "unasked": unasked,
-        "paired": {name: pair.as_dict() for name, pair in (paired.whole if paired else {}).items()},
+        "unasked": gathered.unasked,
+        "paired": {name: pair.as_dict() for name, pair in (gathered.evidence.paired or {}).items()},
         "trial": trial.as_dict() if trial is not None else None,
     }
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What gates look at, and why another version `unasked` could not be asked on the same rows."""
+
+    evidence: Evidence
+    unasked: str
+
+
+def gather(
+    stores: Stores,
+    model: Model,
+    service: ResolvedFeatures,
+    evaluation: Evaluation,
+    trial: Trial | None,
+    other: ModelVersion | None,
+    beside: Callable[[ModelVersion], Paired],
+) -> Gathered:
+    """The evidence for a model's gates, as far as one of them asks for it; `beside` asks the `other` version, which
+    gates on the champion are held against."""
+    paired, unasked = None, ""
+    if other is not None and any(isinstance(gate, _BESIDE) for gate in model.gates):
+        try:
+            paired = beside(other)
+        except CarraraError as error:
+            unasked = f"{other} could not be asked on these rows: {error.message}"
+    looked = any(isinstance(gate, DataValidated) for gate in model.gates)
+    evidence = Evidence(
+        evaluation,
+        written_record(stores, other)["metrics"]["test"] if other is not None else None,
+        paired.whole if paired is not None else None,
+        trial,
+        anomalies(stores, model, service) if looked else None,
+        paired.slices if paired is not None else None,
+    )
+    return Gathered(evidence, unasked)
 
 
 def _beside(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows, current: ModelVersion) -> Paired:

@@ -137,21 +137,21 @@ class ModelManager:
         if endpoint in self._loaded.routes:
             return
         self._wanted.set()
-        failed = any(slot.error for slot in self._loaded.of(endpoint))
-        raise self._absent(endpoint) if failed or endpoint not in self._desired_now else BeingLoaded(endpoint)
+        raise self._absent(endpoint) if self._will_not_come(endpoint) else BeingLoaded(endpoint)
 
     def load_within(self, endpoint: str, seconds: float) -> None:
         """The same, and wait for it; BeingLoaded where it is still on its way after `seconds`."""
         with suppress(BeingLoaded):
             return self.load(endpoint)
         with self._loaded.changed:
-            self._loaded.changed.wait_for(lambda: self._has_come(endpoint), seconds)
+            self._loaded.changed.wait_for(
+                lambda: endpoint in self._loaded.routes or self._will_not_come(endpoint), seconds
+            )
         return self.load(endpoint)
 
-    def _has_come(self, endpoint: str) -> bool:
-        """Whether an endpoint that is to be loaded is there, or will not be."""
-        failed = any(slot.error for slot in self._loaded.of(endpoint))
-        return failed or endpoint in self._loaded.routes or endpoint not in self._desired_now
+    def _will_not_come(self, endpoint: str) -> bool:
+        """Whether an endpoint could not be loaded, or is not there to be."""
+        return endpoint not in self._desired_now or any(slot.error for slot in self._loaded.of(endpoint))
 
     def unload(self, endpoint: str) -> None:
         """Have an endpoint out of memory in a moment, until it is loaded again or deployed anew; NotFoundError."""
