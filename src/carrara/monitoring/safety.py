@@ -93,7 +93,9 @@ def _gates(declared: Collection[str]) -> Iterator[Safeguard]:
 
 def _watching(monitor: Monitor | None, agreement: Agreement | None) -> Iterator[Safeguard]:
     watched = monitor is not None and monitor.schedule is not None
-    said = f"every {monitor.window}" if monitor is not None and watched else "carrara.Monitor(…), with a schedule"
+    said = "carrara.Monitor(…), with a schedule"
+    if monitor is not None and watched:
+        said = f"{monitor.schedule}, in windows of {monitor.window}"
     yield Safeguard("what it answers is watched", watched, said)
     rules = len(monitor.alerts) if monitor is not None else 0
     yield Safeguard("somebody is told", rules > 0, f"{rules} alerts" if rules else "carrara.Monitor(…, alerts=…)")
