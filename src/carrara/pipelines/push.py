@@ -19,6 +19,7 @@ from carrara.models.runtimes.onnx import Feed, OnnxServable, fed, session
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 from carrara.models.version_files import SERVABLE
 from carrara.pipelines.scoring import recorded_model, test_rows
+from carrara.serving.version_sources import is_version
 from carrara.serving.warm_up import WARM_UP_FILE, recorded
 from carrara.storage.stores import Stores
 
@@ -81,7 +82,7 @@ def _requests(model: str, graph: Path, signature: Signature, rows: pl.DataFrame)
 
 def _named(files: Path, base: Path) -> Path:
     """Give a folder the next free number: two pushes of one second follow one another."""
-    newest = max((int(path.name) for path in base.iterdir() if path.name.isdecimal()), default=0)
+    newest = max((int(path.name) for path in base.iterdir() if is_version(path.name)), default=0)
     number = max(int(time.time()), newest + 1)
     while True:
         target = base / str(number)

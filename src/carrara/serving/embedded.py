@@ -19,6 +19,7 @@ from carrara.models.runtimes.bundled import BundledModel
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
 from carrara.serving.client.columns import Given, columns_of
 from carrara.serving.protocols.coercion import coerced
+from carrara.serving.version_sources import is_version
 
 Array = np.ndarray[Any, Any]
 
@@ -68,6 +69,6 @@ def load_model(path: str | Path, *, allow_python: bool = False) -> EmbeddedModel
         return EmbeddedModel(str(place), BundledModel.open_file(place))
     if not place.is_dir():
         raise NotFoundError("model", str(place), hint="Give a file of `carrara model export`, or a folder.")
-    versions = [one for one in place.iterdir() if one.is_dir() and one.name.isascii() and one.name.isdecimal()]
+    versions = [one for one in place.iterdir() if one.is_dir() and is_version(one.name)]
     newest = max(versions, key=lambda one: int(one.name), default=place)
     return EmbeddedModel(str(newest), open_folder(newest, allow_code=allow_python))
