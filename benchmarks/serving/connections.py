@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "serving"))
+# After the folder of this file: both have a servers.py.
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "serving"))
 
 from harness import table
 from load import CLIENT_CORE
