@@ -14,15 +14,28 @@ from carrara.cli.output import print_json, say
 def lineage(
     what: Annotated[
         str,
-        typer.Argument(help="late@1, models:/late@champion, dataset:trips@2, trips, VIEW:FEATURE, a prediction's id."),
+        typer.Argument(
+            help="late@1, models:/late@champion, dataset:trips@2, trips, VIEW:FEATURE, a prediction's id, PATH."
+        ),
     ],
+    only: Annotated[
+        str | None, typer.Option(help="Of one kind, without the way: dataset, training_set, model, endpoint, file, …")
+    ] = None,
     hops: Annotated[int | None, typer.Option(min=1, help="How far; by default to the ends.")] = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
     """What something was made from, and what was made of it, as a tree each way."""
     with open_workspace(workspace) as ws:
-        found = ws.trace(what, hops=hops).as_dict()
+        traced = ws.trace(what, hops=hops)
+    if only is not None:
+        sources, targets = traced.sources(only), traced.targets(only)
+        if as_json:
+            print_json({"address": traced.address, "only": only, "made_from": sources, "made_into": targets})
+        for address in (*sources, *targets) if not as_json else ():
+            say(address)
+        return
+    found = traced.as_dict()
     if as_json:
         print_json(found)
         return

@@ -38,13 +38,15 @@ def show(run: RunArgument, workspace: WorkspaceOption = HERE, as_json: JsonOptio
     """Everything about a run, and what it measures while it runs."""
     with open_workspace(workspace) as ws:
         found = ws.run(run)
-        metrics = ws.run_metrics(found.id)
+        metrics, made = ws.run_metrics(found.id), ws.made_by(found.id)
     if as_json:
-        print_json({**found.as_dict(), "metrics": metrics})
+        print_json({**found.as_dict(), "metrics": metrics, "made": made})
         return
     for name, value in found.as_dict().items():
         if name != "parameters" and value is not None:
             say(f"  {name:<12}{value}")
+    for address in made:
+        say(f"  {'made':<12}{address}")
     if found.state == "lost":
         say("  Its process was killed from outside, by somebody or by the system for want of memory.")
     for name, values in metrics.items():

@@ -34,7 +34,8 @@ class TimeSplit:
     """Rows before `validation_from` train, those before `test_from` validate, the rest is the test.
 
     A row whose label became known only after the next part began is left out of its part: on that day it
-    could not have been learned from.
+    could not have been learned from. Rows before `train_from`, from `until` on, and of the spans of time to
+    `exclude`, each `(from, until)`, are in no part.
 
     >>> TimeSplit(validation_from="2013-09-01", test_from="2013-08-01")
     Traceback (most recent call last):
@@ -43,6 +44,9 @@ class TimeSplit:
 
     validation_from: str
     test_from: str
+    train_from: str | None = None
+    until: str | None = None
+    exclude: tuple[tuple[str, str], ...] = ()
 
     columns = ()
 
@@ -51,13 +55,19 @@ class TimeSplit:
             raise ConfigurationError(
                 f"the validation part starts at {self.validation_from}, not before the test at {self.test_from}"
             )
+        if self.train_from is not None:
+            _check_span((self.train_from, self.validation_from), "the train part")
+        if self.until is not None:
+            _check_span((self.test_from, self.until), "the test part")
+        _check_excluded(self.exclude)
 
     def spec(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return _told(self, train_from=None, until=None, exclude=())
 
     def split(self, rows: pl.DataFrame, *, time: str, known_at: str | None) -> dict[str, pl.DataFrame]:
         """The three parts by name; DataError when one is empty."""
         hint = f"Move validation_from ({self.validation_from}) or test_from ({self.test_from})."
+        rows = _within(rows, time, self.train_from, self.until, self.exclude)
         return _by_time(rows, parse_time(self.validation_from), parse_time(self.test_from), time, known_at, hint)
 
 
@@ -66,21 +76,27 @@ class RollingSplit:
     """The newest rows test, those before them validate, the rest trains; `validation` and `test` are durations, counted
     back from the newest row, so that the parts move on as data arrive.
 
-    As in `TimeSplit`, a row whose label became known only after the next part began is left out of its part.
+    `train` is how far back the train part reaches, by default to the first row; the newest rows that are not to be
+    looked at yet are within `skip`. As in `TimeSplit`, a row whose label became known only after the next part
+    began is left out of its part, and rows of the spans of time to `exclude` are in none.
     """
 
     validation: str = "7d"
     test: str = "7d"
+    train: str | None = None
+    skip: str | None = None
+    exclude: tuple[tuple[str, str], ...] = ()
 
     columns = ()
 
     def __post_init__(self) -> None:
-        for length in (self.validation, self.test):
+        for length in (self.validation, self.test, *(one for one in (self.train, self.skip) if one is not None)):
             if not duration(length):
                 raise ConfigurationError(f"a part of '{length}' has no rows")
+        _check_excluded(self.exclude)
 
     def spec(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return _told(self, train=None, skip=None, exclude=())
 
     def split(self, rows: pl.DataFrame, *, time: str, known_at: str | None) -> dict[str, pl.DataFrame]:
         """The three parts by name; DataError when one is empty."""
@@ -88,9 +104,13 @@ class RollingSplit:
         if not isinstance(newest, datetime):
             raise DataError("there are no rows to split by time")
         # The newest row itself is in the test, however short that is.
-        test = newest - duration(self.test) + timedelta(microseconds=1)
+        end = newest + timedelta(microseconds=1) - (duration(self.skip) if self.skip is not None else timedelta())
+        test = end - duration(self.test)
+        validation = test - duration(self.validation)
+        begin = validation - duration(self.train) if self.train is not None else None
         hint = f"Change validation ({self.validation}) or test ({self.test})."
-        return _by_time(rows, test - duration(self.validation), test, time, known_at, hint)
+        rows = _within(rows, time, begin, end if self.skip is not None else None, self.exclude)
+        return _by_time(rows, validation, test, time, known_at, hint)
 
 
 @dataclass(frozen=True)
@@ -177,6 +197,45 @@ class NoSplit:
         if rows.is_empty():
             raise DataError("there are no rows")
         return dict.fromkeys(PARTS, rows)
+
+
+def _told(split: Any, **usual: Any) -> dict[str, Any]:
+    """A split as plain data; what nobody changed is not told, so that a definition of before is the same one."""
+    told = {name: value for name, value in vars(split).items() if name not in usual or value != usual[name]}
+    return {name: [list(span) for span in value] if name == "exclude" else value for name, value in told.items()}
+
+
+def _check_excluded(spans: tuple[tuple[str, str], ...]) -> None:
+    for span in spans:
+        if isinstance(span, str) or len(span) != 2:
+            raise ConfigurationError(
+                f"exclude={spans!r} is no list of spans", hint='Write (("2024-05-01", "2024-05-03"),).'
+            )
+        _check_span(span, "a span to exclude")
+
+
+def _check_span(span: tuple[str, str], what: str) -> None:
+    if parse_time(span[0]) >= parse_time(span[1]):
+        raise ConfigurationError(f"{what} begins at {span[0]}, not before its end at {span[1]}")
+
+
+def _within(
+    rows: pl.DataFrame,
+    time: str,
+    begin: str | datetime | None,
+    end: str | datetime | None,
+    excluded: tuple[tuple[str, str], ...],
+) -> pl.DataFrame:
+    """The rows of a time that are in any part."""
+    at, kept = pl.col(time), []
+    kept += [at >= _moment(begin)] if begin is not None else []
+    kept += [at < _moment(end)] if end is not None else []
+    kept += [(at < parse_time(first)) | (at >= parse_time(last)) for first, last in excluded]
+    return rows.filter(kept) if kept else rows
+
+
+def _moment(time: str | datetime) -> datetime:
+    return parse_time(time) if isinstance(time, str) else time
 
 
 def _by_time(

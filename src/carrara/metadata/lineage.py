@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -11,6 +12,9 @@ from sqlalchemy import Connection, insert, select
 from carrara.core.clock import microseconds, now
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import lineage
+
+FOLDER = "folder"
+_LONGEST = 290
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,11 @@ class Edge:
 
     def as_dict(self) -> dict[str, Any]:
         return {"source": self.source, "target": self.target, "run": self.run_id}
+
+
+def folder_address(path: Path) -> str:
+    """The address of a folder that a version was pushed to; of a very long path its end."""
+    return f"{FOLDER}:{str(path.resolve())[-_LONGEST:]}"
 
 
 def add_edges(connection: Connection, edges: Sequence[Edge]) -> None:

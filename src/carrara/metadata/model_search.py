@@ -15,7 +15,7 @@ from carrara.metadata.store import Metadata
 from carrara.metadata.tables import aliases, decisions, deployments, model_values, versions
 from carrara.metadata.where import Both, Comparison, Condition, Either, Not, parse_field, parse_where
 
-_OWN = ("model", "version", "registered_at", "alias", "endpoint", "decision")
+_OWN = ("model", "version", "registered_at", "alias", "endpoint", "decision", "blessed")
 _VALUES = ("owner", "description", "format", "trained_by", "kind", "gates_passed")
 _AT_ONCE = 300
 _GROUPS = ("metrics", "parameters", "tags", "datasets")
@@ -117,6 +117,8 @@ def _compared(comparison: Comparison) -> ColumnElement[bool]:
         return _operator(comparison.operator)(column, own)
     if field in ("alias", "endpoint", "decision"):
         return _compared_elsewhere(comparison)
+    if field == "blessed":
+        return _blessed_as(comparison)
     _check_value_field(field)
     several = comparison.value if isinstance(comparison.value, tuple) else (comparison.value,)
     texts = bool(several) and isinstance(several[0], str)
@@ -150,6 +152,25 @@ def _compared_elsewhere(comparison: Comparison) -> ColumnElement[bool]:
         this = and_(decisions.c.model == versions.c.name, decisions.c.version == versions.c.version)
         met = exists().where(this, compare(decisions.c.decision, comparison.value))
     return not_(met) if negated else met
+
+
+def _blessed_as(comparison: Comparison) -> ColumnElement[bool]:
+    """Whether a version may be deployed: `models.approval.blocked_by`, as a query."""
+    if comparison.operator not in ("=", "!=") or not isinstance(comparison.value, bool):
+        raise CarraraError("blessed is true or false", hint="Write blessed = true.")
+    own_values = model_values.alias()
+    passed = exists().where(_of_version("gates_passed", own_values), own_values.c.number == 1.0)
+    blessed = or_(_last_decision("overridden"), and_(passed, not_(_last_decision("rejected"))))
+    return blessed if comparison.value is (comparison.operator == "=") else not_(blessed)
+
+
+def _last_decision(word: str) -> ColumnElement[bool]:
+    later = decisions.alias()
+    superseded = exists().where(
+        later.c.model == decisions.c.model, later.c.version == decisions.c.version, later.c.id > decisions.c.id
+    )
+    this = and_(decisions.c.model == versions.c.name, decisions.c.version == versions.c.version)
+    return exists().where(this, decisions.c.decision == word, not_(superseded))
 
 
 def _of_version(field: str, values: FromClause = model_values) -> ColumnElement[bool]:

@@ -1,4 +1,7 @@
-"""Addresses of model versions: `late_arrival@3`, `late_arrival@champion`, `late_arrival` for the newest."""
+"""Addresses of model versions: `late_arrival@3`, `late_arrival@champion`, `late_arrival` for the newest.
+
+Two words stand for a version without anybody pointing them: `@latest`, and `@blessed` for the newest that may live.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from dataclasses import dataclass
 
 from carrara.core.errors import CarraraError
 from carrara.core.names import check_name
+
+LATEST, BLESSED = "latest", "blessed"
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ def parse_address(text: str) -> ModelAddress:
     """
     rest = text.removeprefix("models:/")
     if rest != text and "@" not in rest:
-        rest = rest.replace("/", "@", 1)
+        rest = rest.replace("/", "@", 1)  # as in models:/NAME/3 and models:/NAME/latest
     model, separator, selector = rest.partition("@")
     if not model or (separator and not selector):
         raise CarraraError(f"'{text}' is not the address of a model", hint="Write NAME, NAME@3 or NAME@ALIAS.")
@@ -43,7 +48,9 @@ def parse_address(text: str) -> ModelAddress:
 
 
 def check_alias(alias: str) -> str:
-    """The alias, if it can be told from a version's number."""
+    """The alias, if it can be told from a version's number, and from the words that nobody points."""
     if alias.isdigit():
         raise CarraraError(f"'{alias}' cannot be an alias: NAME@{alias} is a version", hint="Use a word.")
+    if alias in (LATEST, BLESSED):
+        raise CarraraError(f"'{alias}' cannot be pointed: NAME@{alias} is found by itself", hint="Use another word.")
     return check_name("alias", alias)

@@ -29,7 +29,7 @@ from carrara.metadata.decisions import decisions_of
 from carrara.metadata.model_search import FoundVersion, Page, search_models
 from carrara.metadata.model_values import TAG, Value, add_values, flattened, said_of
 from carrara.metadata.versions import Version, add_version, find_version, get_version
-from carrara.models.address import ModelAddress, parse_address
+from carrara.models.address import BLESSED, LATEST, ModelAddress, parse_address
 from carrara.models.record import ModelRecord, check_record_format
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
@@ -181,9 +181,12 @@ def resolve(stores: Stores, address: str | ModelAddress) -> ModelVersion:
     if wanted.alias is not None:
         get_version(stores.metadata, KIND, wanted.model)
         aliases = current_aliases(stores.metadata, wanted.model)
-        if wanted.alias not in aliases:
-            raise NotFoundError("alias", wanted.alias, aliases, where=f"model '{wanted.model}'")
-        version = aliases[wanted.alias]
+        # An alias that was pointed before its name meant something still leads where it did.
+        if wanted.alias == BLESSED and BLESSED not in aliases:
+            return _newest_blessed(stores, wanted.model)
+        if wanted.alias != LATEST and wanted.alias not in aliases:
+            raise NotFoundError("alias", wanted.alias, {*aliases, BLESSED, LATEST}, where=f"model '{wanted.model}'")
+        version = aliases.get(wanted.alias)
     return _model_version(get_version(stores.metadata, KIND, wanted.model, version))
 
 
@@ -197,6 +200,22 @@ def champion(stores: Stores, model: str) -> ModelVersion | None:
     version = current_aliases(stores.metadata, model).get("champion")
     found = find_version(stores.metadata, KIND, model, version) if version is not None else None
     return _model_version(found) if found is not None else None
+
+
+def find_blessed(stores: Stores, model: str, *, beside: int = 0) -> ModelVersion | None:
+    """The newest version whose gates passed or were overridden, and that nobody rejected, if there is one `beside` the
+    version of this number."""
+    where = f"blessed = true and version != {beside}"
+    found = search_models(stores.metadata, model, Page(where, sort="-version", limit=1))
+    return _model_version(get_version(stores.metadata, KIND, model, found[0][1])) if found else None
+
+
+def _newest_blessed(stores: Stores, model: str) -> ModelVersion:
+    found = find_blessed(stores, model)
+    if found is None:
+        hint = f"Each has a gate that failed, or was rejected: carrara model list --where 'model = \"{model}\"'"
+        raise NotFoundError("blessed version", f"{model}@{BLESSED}", hint=hint)
+    return found
 
 
 def read_record(stores: Stores, version: ModelVersion) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from carrara.core.errors import DataError, TrainingError
 from carrara.core.html import html_table
 from carrara.core.progress import Progress, Step
 from carrara.data.rows import StoredRows, split_table
-from carrara.data.splits import TimeSplit
+from carrara.data.splits import RollingSplit, TimeSplit
 from carrara.evaluation.metrics import Metric, MetricValue, measure, scaled_error
 from carrara.features.model_features import features_of_model
 from carrara.features.training_set import TrainingSet
@@ -150,7 +150,7 @@ def _fold(
     work: TrainingWork, training_set: TrainingSet, origin: datetime, end: datetime, against: str | None, step: Step
 ) -> Fold:
     model, label = work.model, work.model.label
-    split = TimeSplit((origin - (end - origin)).isoformat(), origin.isoformat())
+    split = _split_at(model, origin, end)
     table = work.stores.lake.scan(training_set.lake_table).filter(pl.col(label.time) < end)
     parts = split_table(table, split, time=label.time, known_at=label.known_at)
     stages = tuple(folds_until(work.stores, stage, model.score_folds, origin) for stage in work.stages)
@@ -174,6 +174,15 @@ def _fold(
     if compared:
         step.said += f", {against} {compared[named].value:.4g}"
     return Fold(origin, end, learned_from["train"].height, parts["test"].height, found, compared)
+
+
+def _split_at(model: Model, origin: datetime, end: datetime) -> TimeSplit:
+    """What is known at `origin`; as far back, and without the spans, as the model's own split says."""
+    validation, declared = origin - (end - origin), model.split
+    window = declared.train if isinstance(declared, RollingSplit) else None
+    begin = (validation - duration(window)).isoformat() if window is not None else getattr(declared, "train_from", None)
+    excluded = getattr(declared, "exclude", ())
+    return TimeSplit(validation.isoformat(), origin.isoformat(), begin, exclude=excluded)
 
 
 def _naive_error(model: Model, rows: StoredRows, feature: str) -> float:

@@ -19,7 +19,8 @@ from carrara.evaluation.losses import LOSS_OF
 from carrara.evaluation.trial import Trial
 from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import join_features, read_training_set
-from carrara.models.registry import ModelVersion, champion, opened, read_record, resolve
+from carrara.models.address import BLESSED, ModelAddress, parse_address
+from carrara.models.registry import ModelVersion, champion, find_blessed, opened, read_record, resolve
 from carrara.pipelines.evaluate_step import evaluated, overlap_of, scores_of
 from carrara.pipelines.evaluation_config import EvaluationConfig
 from carrara.pipelines.judge_step import Paired, differences_to, gather
@@ -158,7 +159,14 @@ def _check(model: Model, rows: Rows, where: str) -> None:
 
 
 def _baseline(stores: Stores, version: ModelVersion, config: EvaluationConfig) -> ModelVersion | None:
-    found = resolve(stores, config.baseline) if config.baseline else champion(stores, version.model)
+    """What gates on the champion look at; of a model of which no version may live yet, that is none."""
+    wanted = parse_address(config.baseline) if config.baseline else None
+    if wanted is None:
+        found = champion(stores, version.model)
+    elif wanted == ModelAddress(version.model, alias=BLESSED):
+        found = find_blessed(stores, version.model, beside=version.version)
+    else:
+        found = resolve(stores, wanted)
     return None if found is None or str(found) == str(version) else found
 
 

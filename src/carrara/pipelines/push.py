@@ -12,8 +12,10 @@ from pathlib import Path
 import polars as pl
 
 from carrara.core.errors import CarraraError, CheckFailed, StorageError
+from carrara.metadata.audit import record
+from carrara.metadata.lineage import Edge, add_edges, folder_address
 from carrara.models.approval import blocking
-from carrara.models.registry import ModelVersion, read_record
+from carrara.models.registry import KIND, ModelVersion, read_record
 from carrara.models.runtimes.base import TRANSFORMS
 from carrara.models.runtimes.onnx import Feed, OnnxServable, fed, session
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
@@ -33,7 +35,8 @@ def push(stores: Stores, version: ModelVersion, base: Path, *, warm_up: int = 0)
     """Write a version's servable files to BASE/<seconds since 1970>, whole or not at all, and return that folder.
 
     With `warm_up`, requests for so many of its test rows come along, which a server runs before the version serves.
-    CheckFailed, with the reasons, for a version that may not be deployed: a server of `base` never sees it.
+    CheckFailed, with the reasons, for a version that may not be deployed: a server of `base` never sees it. Where it
+    was pushed to is in its lineage and in the audit log.
     """
     reasons = blocking(stores, version)
     if reasons:
@@ -56,7 +59,11 @@ def push(stores: Stores, version: ModelVersion, base: Path, *, warm_up: int = 0)
         if asked is not None:
             (folder / WARM_UP_FILE).parent.mkdir(parents=True)
             (folder / WARM_UP_FILE).write_bytes(_requests(version.model, folder / OnnxServable.FILE, *asked))
-        return _named(folder, base)
+        with stores.metadata.begin() as connection:
+            target = _named(folder, base)
+            add_edges(connection, [Edge(f"{KIND}:{version}", folder_address(target), "")])
+            record(connection, "push", f"{KIND}:{version}", folder=str(target.resolve()))
+        return target
     except OSError as error:
         raise StorageError(f"{base} cannot be written: {error}") from error
     finally:
@@ -65,9 +72,9 @@ def push(stores: Stores, version: ModelVersion, base: Path, *, warm_up: int = 0)
 
 def _asked(stores: Stores, version: ModelVersion, count: int) -> tuple[Signature, pl.DataFrame]:
     """A version's inputs, and test rows of them, evenly drawn."""
-    record, (model, _) = read_record(stores, version), recorded_model(stores, version)
-    signature = Signature.from_dict(record["signature"][DEFAULT_SIGNATURE])
-    rows = test_rows(stores, version, model, record)
+    told, (model, _) = read_record(stores, version), recorded_model(stores, version)
+    signature = Signature.from_dict(told["signature"][DEFAULT_SIGNATURE])
+    rows = test_rows(stores, version, model, told)
     every = max(rows.height // count, 1)
     return signature, rows.gather_every(every).select([spec.name for spec in signature.inputs]).head(count)
 

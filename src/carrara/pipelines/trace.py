@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,7 +14,7 @@ from carrara.core.errors import NotFoundError
 from carrara.features.offline import KIND as FEATURE_TABLE
 from carrara.features.training_set import KIND as TRAINING_SET
 from carrara.metadata.deployments import deployments_of
-from carrara.metadata.lineage import Edge, downstream, upstream
+from carrara.metadata.lineage import FOLDER, Edge, downstream, folder_address, upstream
 from carrara.metadata.versions import find_version, get_version, list_versions, names
 from carrara.models.registry import KIND as MODEL, resolve
 from carrara.monitoring.prediction_log import log_table
@@ -43,6 +44,14 @@ class Trace:
             "made_into": _tree(self.address, self.down, "source", "target"),
         }
 
+    def sources(self, kind: str) -> list[str]:
+        """The addresses of a kind, such as `dataset`, that it was made from; nearest first."""
+        return [one for one in dict.fromkeys(edge.source for edge in self.up) if one.partition(":")[0] == kind]
+
+    def targets(self, kind: str) -> list[str]:
+        """The addresses of a kind that were made from it; nearest first."""
+        return [one for one in dict.fromkeys(edge.target for edge in self.down) if one.partition(":")[0] == kind]
+
     @property
     def nodes(self) -> list[str]:
         """Every address in it once, this one first."""
@@ -51,7 +60,8 @@ class Trace:
 
 
 def trace(stores: Stores, what: str, hops: int | None = None) -> Trace:
-    """The lineage of `late@1`, `models:/late@champion`, `dataset:trips@2`, `trips`, `view:feature`, a prediction's id.
+    """The lineage of `late@1`, `models:/late@champion`, `dataset:trips@2`, `trips`, `view:feature`, a prediction's id,
+    or of the path of a folder that was pushed.
 
     NotFoundError for what nobody has made.
     """
@@ -83,6 +93,8 @@ def _begin(stores: Stores, what: str) -> tuple[str, list[Edge], list[Edge]]:
         return _version_address(stores, "dataset", what), [], []
     if kind == "file":
         return what, [], []
+    if kind == FOLDER or what.startswith(("/", "./", "../")):
+        return _folder(stores, Path(what.removeprefix(f"{FOLDER}:"))), [], []
     return f"{MODEL}:{resolve(stores, what)}", [], []
 
 
@@ -91,6 +103,15 @@ def _version_address(stores: Stores, kind: str, name: str) -> str:
         return f"{MODEL}:{resolve(stores, name)}"
     base, _, number = name.partition("@")
     return get_version(stores.metadata, kind, base, int(number) if number.isdigit() else None).address
+
+
+def _folder(stores: Stores, path: Path) -> str:
+    address = folder_address(path)
+    if not upstream(stores.metadata, address, 1):
+        raise NotFoundError(
+            "folder that was pushed", str(path), hint="carrara lineage late@3 names those of a version."
+        )
+    return address
 
 
 def _feature(stores: Stores, reference: str) -> tuple[str, list[Edge], list[Edge]]:

@@ -22,7 +22,7 @@ from carrara.core.names import check_name
 from carrara.core.progress import Progress
 from carrara.metadata.audit import record
 from carrara.metadata.deployments import Deployment, current_deployments
-from carrara.metadata.lineage import Edge, downstream, upstream
+from carrara.metadata.lineage import Edge, downstream, made_by, upstream
 from carrara.metadata.run_metrics import RunMetrics, read_metrics
 from carrara.metadata.runs import Run, get_run, list_runs
 from carrara.storage.stores import Stores, open_stores
@@ -352,6 +352,10 @@ class Workspace:
     def run_metrics(self, run_id: str) -> RunMetrics:
         """What a run measures while it runs, by name: (round, value)."""
         return read_metrics(self.stores.metadata, self.run(run_id).id)
+
+    def made_by(self, run_id: str) -> list[str]:
+        """The versions that a run made, as addresses such as `training_set:late@3`, in their order."""
+        return made_by(self.stores.metadata, self.run(run_id).id)
 
     def run_log(self, run_id: str) -> str:
         """What a training said so far, and how it failed."""
