@@ -11,7 +11,7 @@ ifneq ($(PIP_INDEX_URL),)
 export UV_INDEX_URL ?= $(PIP_INDEX_URL)
 endif
 FLIGHTS ?= flights
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 
 .PHONY: demo test test-all check format clean
 

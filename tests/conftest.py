@@ -26,6 +26,12 @@ settings.load_profile("busy")
 # as cores in each process, fits take three times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What a JVM runs for a minute is not worth being compiled twice, nor some hundred rows being shuffled in 200 parts.
+os.environ.setdefault(
+    "PYSPARK_SUBMIT_ARGS",
+    "--conf spark.driver.extraJavaOptions=-XX:TieredStopAtLevel=1 --conf spark.sql.shuffle.partitions=4 pyspark-shell",
+)
+
 collect_ignore = [
     "serving/real_stubs_process.py",  # runs in a process of its own
     "features/feast_repository/repository.py",  # for Feast to read

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +17,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from carrara.core.errors import DataError
 from carrara.features.entities import key_bytes
 from carrara.features.materialise import online_table
+from forked import Python
 
 DEFINITIONS = """
 thing = carrara.Entity("thing", keys=("name", "number"))
@@ -85,7 +83,7 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Room, Room]:
     return room, Room(replace(room.stores, online_address="lmdb:.carrara/scratch"), room.definitions)
 
 
-@settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, events=ROWS, cuts=st.lists(st.integers(0, 35), min_size=1, max_size=5).map(sorted))
 def test_growing_in_steps_is_the_same_as_from_nothing_at_every_cut(rooms, rows, events, cuts):
     """P4, and P5 at each cut: what is served is what the rows that were known by then say."""
@@ -268,19 +266,11 @@ print(seen, flush=True)
 NEVER = -1
 
 
-def start(folder: Path, die_at: int = NEVER) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(folder), str(die_at)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
-        },
-    )
+def start(folder: Path, die_at: int = NEVER) -> Python:
+    return Python(RUN, str(folder), str(die_at))
 
 
-def finished(process: subprocess.Popen[str]) -> int:
+def finished(process: Python) -> int:
     """The number of lines that its writes ran."""
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0

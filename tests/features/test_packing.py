@@ -61,7 +61,7 @@ def as_float(value) -> float:
     return float(microseconds(value)) if isinstance(value, datetime) else float(value)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True, deadline=None)
 @given(made=declared_frames(), gaps=st.lists(st.booleans(), min_size=8, max_size=8))
 def test_rows_come_back_as_they_were_packed_and_missing_ones_as_missing(made, gaps):
     view, frame = made
@@ -78,7 +78,7 @@ def test_rows_come_back_as_they_were_packed_and_missing_ones_as_missing(made, ga
             assert {name: texts[place] for name, texts in found.texts.items()} == {n: row[n] for n in layout.texts}
 
 
-@settings(derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True, deadline=None)
 @given(made=declared_frames())
 def test_every_row_of_a_view_without_texts_has_the_length_of_its_layout(made):
     view, frame = made
@@ -92,7 +92,7 @@ TIME = st.integers(-(2**62), 2**62)
 EVENTS = st.lists(st.tuples(TIME, TIME, st.floats(), st.floats()), max_size=9)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True, deadline=None)
 @given(entities=st.lists(EVENTS, max_size=6), gaps=st.sets(st.integers(0, 5)))
 def test_the_events_of_several_entities_come_back_in_order_under_their_places(entities, gaps):
     flat = [(code, *event) for code, some in enumerate(entities) for event in some]

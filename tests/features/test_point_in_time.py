@@ -101,7 +101,7 @@ def joined(room: Room, rows: list[dict], labels: list[dict], view: str) -> list[
     return room.offline(table(labels), view).to_dicts()
 
 
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, labels=LABELS, view=st.sampled_from(["late", "forever"]))
 @example(rows=[row(5, 1, 1.0), row(5, 3, 3.0), row(5, 2, 2.0)], labels=[label(5)], view="forever")
 @example(rows=[row(1, 9, 1.0), row(3, 9, 3.0), row(2, 9, 2.0)], labels=[label(9)], view="forever")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +15,7 @@ from uuid import uuid4
 import numpy as np
 import polars as pl
 import pytest
+from confluent_kafka import Producer
 from feature_room import UTC_TIME, Room, open_room, reopen, table
 
 from carrara.core.errors import ConfigurationError, DefinitionError, MissingExtra, UnavailableError
@@ -24,6 +23,7 @@ from carrara.features.pushes import push
 from carrara.features.streams.kafka import Kafka
 from carrara.features.streams.run import Streamed, dead_letters, run_stream
 from commands import carrara
+from forked import Python
 from kafka_broker import make_topic, produce, running_broker
 
 DEFINITIONS = """
@@ -44,6 +44,8 @@ plain = carrara.FeatureView("plain", entity="thing", source="rows", event_time="
 """  # noqa: E501
 SCHEMA = {"name": pl.String(), "event": UTC_TIME, "x": pl.Float64()}
 PARTITIONS = 2
+QUICK = {"fetch.wait.max.ms": "20"}
+"""A broker that has nothing more says so at once."""
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -67,7 +69,7 @@ def source(request, tmp_path) -> Source:
         address, topic = request.getfixturevalue("broker"), f"t-{uuid4().hex[:8]}"
         make_topic(address, topic, PARTITIONS)
         return Source(
-            f"carrara.Kafka('{address}', topic='{topic}')",
+            f"carrara.Kafka('{address}', topic='{topic}', options={QUICK})",
             lambda payloads: produce(address, topic, payloads, PARTITIONS),
         )
     folder = tmp_path / "incoming"
@@ -224,27 +226,20 @@ run_stream(room.stores, view, room.entity("recent"), threading.Event(), lambda d
 """
 
 
-def process(folder: Path, how: str) -> subprocess.Popen[str]:
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "PYTHONPATH": path}
-    return subprocess.Popen([sys.executable, "-c", RUN, str(folder), how], stdout=subprocess.PIPE, text=True, env=env)
-
-
 def test_killed_again_and_again_it_loses_and_doubles_nothing(tmp_path, source):
     """M3, F13."""
     room_at(tmp_path, source).stores.close()
     sent, draw = 0, np.random.default_rng(4)
     for _ in range(4):
-        running = process(tmp_path, "forever")
+        running = Python(RUN, str(tmp_path), "forever")
         for _ in range(3):
             source.put([event("a", 1, float(sent + n)) for n in range(7)])
             sent += 7
-        assert running.stdout is not None
         running.stdout.readline()
         threading.Event().wait(draw.uniform(0, 0.15))
         running.kill()
         running.communicate()
-    last = process(tmp_path, "to the end")
+    last = Python(RUN, str(tmp_path), "to the end")
     last.communicate(timeout=60)
     assert last.returncode == 0
     room = reopen(tmp_path)
@@ -260,7 +255,7 @@ def test_two_processes_on_one_stream_take_each_message_once(tmp_path, source):
     room_at(tmp_path, source).stores.close()
     for n in range(6):
         source.put([event("a", 1, float(10 * n + k)) for k in range(10)])
-    both = [process(tmp_path, "to the end") for _ in range(2)]
+    both = [Python(RUN, str(tmp_path), "to the end") for _ in range(2)]
     told = [one.communicate(timeout=90)[0] for one in both]
     assert [one.returncode for one in both] == [0, 0], told
     room = reopen(tmp_path)
@@ -312,6 +307,20 @@ def test_what_cannot_be_streamed_says_why(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     with pytest.raises(MissingExtra, match=r"carrara\[kafka\]"):
         stream(room)
+
+
+def test_a_topic_that_ends_with_a_transaction_has_an_end(tmp_path, broker):
+    """What marks the end of a transaction takes an offset and is no message."""
+    topic = f"t-{uuid4().hex[:8]}"
+    make_topic(broker, topic, PARTITIONS)
+    room = room_at(tmp_path, Source(f"carrara.Kafka('{broker}', topic='{topic}', options={QUICK})", lambda _: None))
+    producer = Producer({"bootstrap.servers": broker, "transactional.id": topic, "log_level": 0})
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    producer.produce(topic, event("a", 1, 1.0), partition=0)
+    producer.commit_transaction(10)
+    assert [done.rows for done in stream(room)] == [1]
+    assert stream(room) == []
 
 
 def test_a_topic_that_is_not_there_is_named(tmp_path, broker):

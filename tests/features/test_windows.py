@@ -100,7 +100,7 @@ def agrees(found: float | None, expected: float, rows: list[dict]) -> bool:
     return math.isclose(found, expected, rel_tol=1e-12, abs_tol=1e-12 * most)
 
 
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=EVENTS, labels=ASKED)
 def test_every_window_of_a_training_set_is_what_its_definition_says(room, rows, labels):
     room.put(events=table(rows, **SCHEMA))
@@ -166,7 +166,7 @@ def test_infinite_values_inside_a_window_count():
     assert math.isnan(found[2])
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None)
 @given(
     values=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=70),
     history=st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=70),

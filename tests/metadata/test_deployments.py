@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -16,6 +14,7 @@ from carrara.metadata.runs import get_run, list_runs, record_step, recorded_step
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import aliases
 from carrara.metadata.versions import add_version, find_by_digest
+from forked import Python
 
 
 @pytest.fixture
@@ -58,8 +57,7 @@ def test_many_who_deploy_at_once_leave_one_current(metadata):
         "m = Metadata(sys.argv[1])\n"
         "for n in range(10):\n    deploy(m, 'late', 'late', int(sys.argv[2]) * 100 + n)\n"
     )
-    commands = [[sys.executable, "-c", code, metadata.url, str(n)] for n in range(4)]
-    others = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    others = [Python(code, metadata.url, str(n)) for n in range(4)]
     assert [other.communicate()[1] for other in others] == [""] * 4
     made = [d for n in range(4) for k in range(10) for d in deployments_of(metadata, "late", n * 100 + k)]
     assert len(made) == 40

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -17,6 +14,7 @@ from carrara.metadata.runs import list_runs, run
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import tables
 from carrara.metadata.versions import add_version, get_version, list_versions
+from forked import Python
 
 
 @pytest.fixture
@@ -53,16 +51,14 @@ def test_many_processes_that_register_at_once_get_unique_numbers(metadata):
         "m = Metadata(sys.argv[1])\n"
         "for _ in range(10):\n    add_version(m, 'model', 'a', digest='d', run_id='r', record={}, sources=['x'])\n"
     )
-    command = [sys.executable, "-c", code, metadata.url]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(8)]
+    processes = [Python(code, metadata.url) for _ in range(8)]
     assert [process.communicate()[1] for process in processes] == [""] * 8
     assert [v.version for v in list_versions(metadata, "model", "a")] == list(range(1, 81))
 
 
 def test_two_processes_that_open_a_new_store_at_once_both_can(tmp_path):
     code = "import sys; from carrara.metadata.store import Metadata; Metadata(sys.argv[1])"
-    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/new.db"]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    processes = [Python(code, f"sqlite:///{tmp_path}/new.db") for _ in range(6)]
     assert [process.communicate()[1] for process in processes] == [""] * 6
 
 

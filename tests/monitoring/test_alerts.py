@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import shutil
 import socket
 import threading
 import time
@@ -106,21 +107,32 @@ def test_windows_that_do_not_know_are_passed_over_and_never_count_as_good():
     assert standing(rule, windows[:1]).state == "pending"
 
 
-@pytest.fixture
-def shifted(trained):
-    """Four good days and three on which a feature is missing."""
-    good, bad = trips_between(trained, FROM, FROM + 4 * DAY), trips_between(trained, FROM + 4 * DAY, FROM + 7 * DAY)
-    log_trips(trained, good)
-    gone = {name: pl.lit(None, pl.Float64) for name in ("trip:loaded_km", "depot_state:load", "driver_trips:count_6h")}
-    log_trips(trained, bad, changed=gone)
-    return trained
-
-
 MONITOR = Monitor(
     "late",
     alerts=(alert("missing > 0.5", for_windows=2, severity="critical"), alert("predictions < 1"), alert("effect > 99")),
     notify=(ToFile("alerts.jsonl"),),
 )
+
+
+@pytest.fixture(scope="module")
+def _shifted_folder(_trained_folder, tmp_path_factory):
+    """Four good days and three on which features are missing, whose windows were computed once after six."""
+    folder = tmp_path_factory.mktemp("shifted") / "ws"
+    shutil.copytree(_trained_folder, folder)
+    gone = {name: pl.lit(None, pl.Float64) for name in ("trip:loaded_km", "depot_state:load", "driver_trips:count_6h")}
+    with Workspace(folder, clock=lambda: FROM + 6 * DAY) as made:
+        log_trips(made, trips_between(made, FROM, FROM + 4 * DAY))
+        log_trips(made, trips_between(made, FROM + 4 * DAY, FROM + 7 * DAY), changed=gone)
+        run_monitor(made.stores, MONITOR, made.models.get("late"), alerts=False)
+    return folder
+
+
+@pytest.fixture
+def shifted(_shifted_folder, tmp_path):
+    """A workspace of one's own with those predictions, of whose alerts nobody knows yet."""
+    shutil.copytree(_shifted_folder, tmp_path / "shifted")
+    with Workspace(tmp_path / "shifted") as workspace:
+        yield workspace
 
 
 def run_at(workspace: Workspace, moment: datetime, monitor: Monitor = MONITOR) -> list[str]:

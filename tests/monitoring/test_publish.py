@@ -37,7 +37,7 @@ def topic(broker) -> Kafka:
 def there(topic: Kafka) -> list[dict]:
     """Every message of a topic that was committed."""
     options = {"bootstrap.servers": topic.servers, "group.id": uuid4().hex, "isolation.level": "read_committed"}
-    consumer = Consumer({**options, "enable.partition.eof": True, "log_level": 0})
+    consumer = Consumer({**options, "enable.partition.eof": True, "fetch.wait.max.ms": 20, "log_level": 0})
     consumer.assign([TopicPartition(topic.topic, partition, 0) for partition in range(PARTITIONS)])
     found, ended = [], 0
     while ended < PARTITIONS:

@@ -21,7 +21,9 @@ TRAINERS = {
 }
 
 
-@pytest.mark.parametrize("name", TRAINERS)
+@pytest.mark.parametrize(
+    "name", [n if n in ("xgboost", "torch") else pytest.param(n, marks=pytest.mark.slow) for n in TRAINERS]
+)
 def test_every_trainer_gives_the_same_bytes_again_in_another_process(fresh, name):
     text = (fresh.root / "definitions.py").read_text()
     declared = f"trainer={TRAINERS[name]},\n    transforms=(carrara.Impute(), carrara.Standardise()),"

@@ -19,8 +19,7 @@ from carrara.core.processes import Process
 from carrara.workspace.workspace import Workspace
 from commands import carrara
 
-SLOW = """trainer=carrara.Torch(epochs=2_000, early_stopping=2_000, batch_rows=4),
-    transforms=(carrara.Impute(), carrara.Standardise()),"""
+SLOW = "trainer=carrara.XGBoost(trees=1_000_000, depth=1, early_stopping=1_000_000),"
 
 
 def command(*words: str, folder: Path) -> CompletedProcess[str]:
@@ -62,7 +61,7 @@ def test_a_run_is_seen_while_it_runs_and_stopped_and_gone_on_with(running):
         workspace.stop(run.id)
 
     text = (workspace.root / "definitions.py").read_text()
-    (workspace.root / "definitions.py").write_text(text.replace("epochs=2_000", "epochs=1"))
+    (workspace.root / "definitions.py").write_text(text.replace("trees=1_000_000", "trees=5"))
     done = command("run", "resume", run.id, "--json", folder=workspace.root)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["version"] == 1

@@ -20,6 +20,7 @@ from carrara.metadata.runs import list_runs
 from carrara.pipelines.scheduler import KIND, due, run_due
 from carrara.workspace.workspace import Workspace
 from commands import carrara
+from forked import Python
 
 DAY = timedelta(days=1)
 START = datetime(2024, 1, 10, 12, tzinfo=UTC)
@@ -165,9 +166,7 @@ def test_two_schedulers_at_once_do_each_interval_once(folder):
             done.extend(run_due(workspace.stores, definitions))
 
         threads = [threading.Thread(target=work, args=(workspace,)) for workspace in workspaces[:1]]
-        other = subprocess.Popen(
-            [sys.executable, "-c", ROUND, str(folder), clock.time.isoformat()], stdout=subprocess.PIPE, text=True
-        )
+        other = Python(ROUND, str(folder), clock.time.isoformat())
         threads[0].start()
         barrier.wait()
         threads[0].join()

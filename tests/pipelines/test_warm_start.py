@@ -25,7 +25,9 @@ def declared(fresh, trainer: str) -> None:
     fresh.close()
 
 
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize(
+    "name", ["torch", "xgboost", *(pytest.param(n, marks=pytest.mark.slow) for n in ("keras", "lightgbm"))]
+)
 def test_a_warm_start_goes_on_where_the_version_ended(fresh, name):
     declared(fresh, LONG[name])
     with Workspace(fresh.root) as workspace:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,6 +156,7 @@ def test_kill_9_in_the_middle_of_trees_and_training_again_ends_with_the_same_mod
     checkpoints = fresh.root / ".carrara" / "checkpoints"
     while not (checkpoints.exists() and [path for path in checkpoints.iterdir() if path.suffix == ".former"]):
         assert process.poll() is None
+        time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     for folder in (fresh.root, tmp_path / "other"):

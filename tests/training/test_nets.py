@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_trainers import FEATURES_OF, KINDS, PARTS, fit, model, quality, scores
+from test_trainers import FEATURES_OF, PARTS, fit, model, quality, scores
 
 from carrara.core.errors import DefinitionError, TrainingError
 from carrara.training.checkpoints import FileCheckpoint
@@ -38,7 +38,9 @@ def net(request):
     return NETS[request.param]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["multiclass", *(pytest.param(k, marks=pytest.mark.slow) for k in ("binary", "regression"))]
+)
 def test_a_net_with_embeddings_learns_and_is_equal_in_its_graph(tmp_path, net, kind):
     made = fit(kind, net, transforms=TRANSFORMS)
     assert (made.format, made.export["equal"]) == ("onnx", True)
@@ -120,6 +122,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, net, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_a_net_and_training_again_ends_with_the_same_model(fresh, tmp_path):
     text = (fresh.root / "definitions.py").read_text()
     transforms = "transforms=(carrara.Impute(), carrara.Standardise()),"

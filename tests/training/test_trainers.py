@@ -167,7 +167,7 @@ def test_weights_count():
         ("multiclass", make_pipeline(StandardScaler(), ensemble.GradientBoostingClassifier(n_estimators=20))),
         ("multiclass", GaussianNB()),
         ("regression", LinearRegression()),
-        ("regression", ensemble.ExtraTreesRegressor(20)),
+        ("regression", ensemble.ExtraTreesRegressor(5, max_depth=8)),
     ],
 )
 def test_estimators_of_scikit_learn_become_graphs(tmp_path, kind, estimator):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -129,6 +130,7 @@ def test_tuning_that_was_killed_goes_on_with_the_trials_that_had_ended(fresh):
     with Workspace(folder) as watching:
         while len(watching.models.trials("late")) < 3:
             assert process.poll() is None
+            time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         ended = [trial.number for trial in watching.models.trials("late")]

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from pages_served import HARM, LONG, Client, ask_a_server
 
+from carrara.core.errors import StorageError
 from carrara.core.figures import words
 from carrara.core.palette import DARK, LIGHT
 from carrara.metadata.audit import list_entries
@@ -353,6 +354,22 @@ def test_prometheus_is_told_how_long_the_pages_took(viewer):
     assert 'carrara_ui_request_seconds_count{page="/schedules.json",status="200"}' in told
     assert re.search(r'carrara_ui_request_seconds_count{page="/models/{\w+}.json",status="404"}', told)
     assert "process_resident_memory_bytes" in told
+
+
+def test_what_is_looked_up_for_the_first_visitor_ends_in_peace_with_the_workspace(trained, monkeypatch):
+    from carrara.ui.pages import freshness
+    from carrara.ui.server import UiServer
+
+    find, online = freshness.stored_views, trained.stores.online
+
+    def closed_meanwhile(*asked):
+        trained.close()
+        return find(*asked)
+
+    monkeypatch.setattr(freshness, "stored_views", closed_meanwhile)
+    UiServer(trained)._warm()
+    with pytest.raises(StorageError, match="closed"):
+        online.read("any", [b"key"])
 
 
 def test_an_empty_workspace_says_what_to_run(tmp_path):

@@ -28,6 +28,7 @@ from carrara.training.transforms.texts import Vocabulary
 TRANSFORMS = (Impute(), Standardise(), Vocabulary())
 SLOW_KINDS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("multiclass", "regression")]
 LONG = Torch(epochs=6, early_stopping=6, batch_rows=200, dropout=0.0, layers=(16,))
+MANY_TREES = XGBoost(trees=600, depth=2, early_stopping=600, learning_rate=0.01)
 KILLED = "was killed by signal 9"
 
 
@@ -87,7 +88,8 @@ def test_workers_that_keep_shares_of_the_parameters_learn_what_one_process_does(
     assert two.export["equal"]
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_is_killed_is_told_and_the_fit_goes_on_from_its_checkpoint(started, rank):
     told: list[str] = []
     report, rounds = once(3, lambda: os.kill(started[rank].process.pid, signal.SIGKILL))
@@ -176,7 +178,7 @@ def test_what_cannot_be_learned_is_said_as_by_one_process():
 
 
 def test_processes_end_with_the_one_that_started_them(started):
-    made, prepared = prepared_for(replace(LONG, epochs=500, early_stopping=500), team=Team(2))
+    made, prepared = prepared_for(replace(MANY_TREES, trees=100_000, early_stopping=100_000), team=Team(2))
 
     def stop(number: int, loss: float) -> None:
         raise KeyboardInterrupt
@@ -199,17 +201,16 @@ def test_workers_that_grow_the_same_trees_learn_what_one_process_does(kind):
     assert two.summary["trees_tried"] == len(two.curve["validation"]) <= 60
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_process_that_grows_trees_and_is_killed_costs_no_run(started, rank):
     told: list[str] = []
     report, rounds = once(30, lambda: os.kill(started[rank].process.pid, signal.SIGKILL))
-    made, prepared = prepared_for(XGBoost(trees=2_000, depth=3, early_stopping=2_000, learning_rate=0.01))
+    made, prepared = prepared_for(MANY_TREES)
     task = replace(prepared.task, team=Team(2), report=report, tell=told.append)
     found = fit_prepared(made, replace(prepared, task=task))
     assert told == [f"worker:{rank} {KILLED}; all go on from the last checkpoint"]
-    assert rounds[-1] == 2_000
-    assert len(found.curve["validation"]) == 2_000
+    assert rounds[-1] == MANY_TREES.trees
+    assert len(found.curve["validation"]) == MANY_TREES.trees
 
 
 @pytest.mark.slow

@@ -50,7 +50,8 @@ class Kafka:
             {
                 "group.id": "carrara",
                 "enable.auto.commit": False,
-                "enable.partition.eof": False,
+                # Where a transaction ended the topic goes on behind its last message: only the broker says how far.
+                "enable.partition.eof": True,
                 # Messages that were deleted before they were read are an error, not a gap that nobody sees.
                 "auto.offset.reset": "error",
                 "session.timeout.ms": 6_000,
@@ -67,6 +68,7 @@ class _TopicReader:
     def __init__(self, client: Any, consumer: Any, topic: Kafka, position: Callable[[str], int | None]) -> None:
         self._client, self._consumer, self._topic, self._position = client, consumer, topic, position
         self._offsets: dict[int, int | None] = {}
+        self._ends: dict[int, int] = {}
         self._looked_at = 0.0
         self._take_partitions()
 
@@ -76,7 +78,7 @@ class _TopicReader:
         messages, moves = [], {}
         for message in self._consumer.consume(_MOST_MESSAGES, wait_seconds):
             if message.error() is not None:
-                self._refuse(message)
+                self._pass_over(message)
                 continue
             partition, offset = message.partition(), message.offset()
             name = self._name(partition)
@@ -88,6 +90,8 @@ class _TopicReader:
 
     def at_end(self) -> bool:
         for partition, offset in self._offsets.items():
+            if (offset or 0) <= self._ends.get(partition, -1):
+                continue
             place = self._client.TopicPartition(self._topic.topic, partition)
             try:
                 first, end = self._consumer.get_watermark_offsets(place, timeout=_PATIENCE_SECONDS)
@@ -122,9 +126,12 @@ class _TopicReader:
     def _name(self, partition: int) -> str:
         return f"{self._topic.topic}/{partition}"
 
-    def _refuse(self, message: Any) -> None:
-        """Errors that pass are librdkafka's to deal with; the others end the stream."""
+    def _pass_over(self, message: Any) -> None:
+        """An end is kept in mind, and errors that pass are librdkafka's to deal with; the others end the stream."""
         error = message.error()
+        if error.code() == self._client.KafkaError._PARTITION_EOF:
+            self._ends[message.partition()] = message.offset()
+            return
         if error.code() == self._client.KafkaError._AUTO_OFFSET_RESET:
             raise UnavailableError(
                 f"topic '{self._topic.topic}' no longer has what comes after what was read last: {error.str()}",

@@ -22,6 +22,9 @@ from carrara.features.streams.base import Message, StreamReader
 from carrara.storage.stores import Stores
 
 _WAIT_SECONDS = 1.0
+"""How long messages are gathered into one commit, and how soon one of them is read at the latest."""
+_LOOK_SECONDS = 0.1
+"""The same where nobody waits for more than what is there."""
 _DEAD = {"at": UTC_TIME, "origin": pl.String(), "payload": pl.Binary(), "error": pl.String()}
 
 
@@ -84,7 +87,7 @@ def _read(
 ) -> None:
     moves: dict[str, tuple[int | None, int]] = {}
     while not told.is_set():
-        batch = reader.next(_WAIT_SECONDS)
+        batch = reader.next(_LOOK_SECONDS if until_empty else _WAIT_SECONDS)
         if batch.moves:
             moves |= {name: (moves.get(name, move)[0], move[1]) for name, move in batch.moves.items()}
             done = _take(stores, view, entity, batch.messages, moves)

@@ -19,12 +19,16 @@ class LmdbOnlineStore:
     def __init__(self, address: str, root: Path) -> None:
         folder = root / address.removeprefix("lmdb:")
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._environment = lmdb.open(str(folder), map_size=_MAP_BYTES, max_dbs=0, readahead=False, max_readers=1024)
 
     def read(self, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
         prefix = _prefix(table)
-        with self._environment.begin() as transaction:
-            return [transaction.get(prefix + key) for key in keys]
+        try:
+            with self._environment.begin() as transaction:
+                return [transaction.get(prefix + key) for key in keys]
+        except lmdb.Error as error:
+            raise self._failed("read", error) from error
 
     def swap(
         self, table: str, keys: Sequence[bytes], before: Sequence[bytes | None], after: Sequence[bytes | None]
@@ -44,11 +48,15 @@ class LmdbOnlineStore:
                     # Neighbours lie on one page of the tree.
                     cursor.putmulti(sorted(put))
         except lmdb.Error as error:
-            raise StorageError(f"the online store at {self._environment.path()} cannot be written: {error}") from error
+            raise self._failed("written", error) from error
         return overtaken
 
     def close(self) -> None:
         self._environment.close()
+
+    def _failed(self, done: str, error: lmdb.Error) -> StorageError:
+        """Also of a store that was closed while another thread was at work."""
+        return StorageError(f"the online store at {self._folder} cannot be {done}: {error}")
 
 
 def _prefix(table: str) -> bytes:
