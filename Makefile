@@ -11,7 +11,8 @@ ifneq ($(PIP_INDEX_URL),)
 export UV_INDEX_URL ?= $(PIP_INDEX_URL)
 endif
 FLIGHTS ?= flights
-PYTEST_ARGS ?= -n 2 --dist worksteal
+# One more than the two cores that it is measured on: tests wait for servers, brokers, browsers and disks.
+PYTEST_ARGS ?= -n 3 --dist worksteal
 
 .PHONY: demo test test-all check format clean
 

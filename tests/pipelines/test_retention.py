@@ -85,6 +85,16 @@ def test_predictions_stay_while_their_window_is_not_computed_or_their_outcomes_m
         assert "the monitor waits 90d" in next(iter(one.stay))
 
 
+def test_what_a_monitor_has_computed_on_a_replayed_clock_is_known_to_be_computed(trained):
+    """Its clock is behind the one that stamps what is logged."""
+    logged(trained)
+    with at(trained, FROM + 2 * DAY, "") as replayed:
+        replayed.monitoring.measure("late", window="1d")
+    with at(trained, YEAR_AFTER, 'predictions = "180d"') as later:
+        (one,) = later.collect_garbage(dry_run=True).expired
+        assert (one.count, one.stay) == (rows_of(later), {})
+
+
 def test_of_a_log_only_the_windows_go_that_nobody_logged_into_since(trained):
     logged(trained)
     log_trips(trained, trips_between(trained, FROM + DAY, FROM + 2 * DAY), logged_at=YEAR_AFTER.timestamp() - 9)

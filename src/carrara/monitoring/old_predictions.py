@@ -20,6 +20,7 @@ from carrara.models.registry import KIND
 from carrara.monitoring.monitor import Monitor, window_of
 from carrara.monitoring.prediction_log import log_table, scan_log
 from carrara.monitoring.run import SO_FAR
+from carrara.monitoring.sampling import SAMPLED
 from carrara.storage.stores import Stores
 
 
@@ -44,10 +45,9 @@ def find_old_predictions(stores: Stores, monitor: Monitor, after: timedelta) -> 
     deleted = set(deleted_addresses(stores.metadata))
     why: dict[datetime, str] = {}
     rows: Counter[datetime] = Counter()
-    for start, version, count, logged_at in _windows(stores, monitor):
+    for start, version, count, fair, logged_at in _windows(stores, monitor):
         rows[start] += count
-        window = computed.get((version, start))
-        known = window is not None and window.computed_at is not None and window.computed_at >= logged_at
+        known = _has_seen(computed.get((version, start)), fair, logged_at)
         gone = f"{KIND}:{monitor.name}@{version}" in deleted
         needed = read_from is not None and start >= read_from and not known and not gone
         why[start] = why.get(start) or _why_they_stay(monitor, stores.clock(), before, start, logged_at, needed)
@@ -71,16 +71,25 @@ def still_read(stores: Stores, monitor: Monitor) -> datetime | None:
     return window_of(min(newest, stores.clock()) - duration(monitor.keep), monitor.length)
 
 
-def _windows(stores: Stores, monitor: Monitor) -> Iterator[tuple[datetime, int, int, datetime]]:
-    """Of each window and version: when it begins, how many rows it has, and when the last was logged."""
+def _windows(stores: Stores, monitor: Monitor) -> Iterator[tuple[datetime, int, int, int, datetime]]:
+    """Of each window and version: when it begins, how many rows it has, how many of them count, and when the last was
+    logged."""
     size, first = microseconds(monitor.length), microseconds(window_of(stores.clock(), monitor.length))
     place = (pl.col("event_time").dt.timestamp("us") - first) // size * size + first
     counted = (
         scan_log(stores, monitor.name)
         .group_by(place.cast(UTC_TIME).alias("start"), "version")
-        .agg(pl.len(), pl.col("logged_at").max())
+        .agg(pl.len(), (pl.col(SAMPLED) == "rate").sum().alias("fair"), pl.col("logged_at").max())
     )
     yield from counted.collect(engine="streaming").drop_nulls("start").sort("start", "version").iter_rows()
+
+
+def _has_seen(window: RecordedWindow | None, fair: int, logged_at: datetime) -> bool:
+    """Whether a window was computed from all that is logged of it: by the times; or, where a clock was replayed, which
+    is behind the one that stamps the log, by how many they are."""
+    if window is None or window.computed_at is None:
+        return False
+    return window.computed_at >= logged_at or window.predictions == fair
 
 
 def _is_settled(window: RecordedWindow) -> bool:
