@@ -12,9 +12,10 @@ from doubling import Doubling
 
 from carrara.core.errors import NotFoundError
 from carrara.serving.contract import Choice, Endpoint, Target
-from carrara.serving.inference import Inference, Request
+from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols import tensorflow_serving as wire
+from carrara.serving.requests import Request
 from carrara.serving.server import ModelServer
 
 COUNT = 50

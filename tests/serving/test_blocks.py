@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from carrara.serving.inference import Answer
 from carrara.serving.protocols.blocks import Blocks
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.tensorflow_serving import decode_predict, encode_predict, encode_request
+from carrara.serving.requests import Answer
 
 Inputs = dict[str, np.ndarray]
 NUMBERS = st.sampled_from([np.float32, np.float64, np.int64, np.int8, np.uint16, np.bool_, np.float16])

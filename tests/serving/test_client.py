@@ -100,7 +100,7 @@ def test_a_server_that_loads_still_is_asked_again_until_it_answers(scheme):
         assert loaded.wait(20)
         return Doubling()
 
-    manager._load = load_slowly
+    manager._loader.load = load_slowly
     wanted.append(endpoint(1))
     try:
         while not manager._loaded.slots:

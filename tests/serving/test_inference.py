@@ -11,8 +11,9 @@ from doubling import NEWEST, Doubling, endpoint
 from carrara.core.errors import NotFoundError, RequestError
 from carrara.models.signature import Signature, TensorSpec
 from carrara.serving.contract import Choice, Prediction
-from carrara.serving.inference import Answer, Inference, Request
+from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager
+from carrara.serving.requests import Answer, Request
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ import numpy as np
 from doubling import NEWEST, Doubling, endpoint
 
 from carrara.serving.contract import Prediction
-from carrara.serving.inference import Inference, Request
+from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager
 from carrara.serving.observed import Observed
 from carrara.serving.protocols.http import HttpRequest
+from carrara.serving.requests import Request
 from carrara.serving.server import ModelServer
 from carrara.serving.transports.http1 import Connection, Exchange
 

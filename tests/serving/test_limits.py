@@ -18,11 +18,12 @@ from servers import publish, served
 from carrara.core.config import read_configuration, read_limits
 from carrara.core.errors import ConfigurationError, Overloaded, RequestError
 from carrara.serving.contract import Choice, Endpoint, Target
-from carrara.serving.inference import Inference, Request
+from carrara.serving.inference import Inference
 from carrara.serving.limits import Limit, Limits
 from carrara.serving.manager import ModelManager
 from carrara.serving.options import Wire
 from carrara.serving.protocols import tensorflow_serving as wire
+from carrara.serving.requests import Request
 from carrara.serving.server import ModelServer
 
 INPUTS = {"x": np.array([1.0], np.float32), "name": np.array(["a"], dtype=object)}

@@ -13,8 +13,9 @@ from doubling import NEWEST, Doubling, endpoint
 
 from carrara.core.errors import NotFoundError, RequestError, UnavailableError
 from carrara.serving.contract import Choice, Endpoint, Target
-from carrara.serving.inference import Answer, Inference, Request
+from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager, Threads
+from carrara.serving.requests import Answer, Request
 from carrara.serving.slots import AVAILABLE, END, LOADING, START, UNLOADING, Retry, VersionStatus
 
 AGAIN_AT_ONCE = Retry(most=2, seconds=0)

@@ -11,8 +11,9 @@ from servers import publish, served
 
 from carrara.serving.contract import Choice
 from carrara.serving.folder import VersionFolder
-from carrara.serving.inference import Inference, Request
+from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager
+from carrara.serving.requests import Request
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "serving.md"
 

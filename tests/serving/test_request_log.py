@@ -14,7 +14,7 @@ from servers import publish, served
 
 from carrara.core.errors import ConfigurationError
 from carrara.serving.contract import Choice
-from carrara.serving.inference import Inference, Request
+from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager
 from carrara.serving.metrics import Metrics
 from carrara.serving.model_config import read_models
@@ -22,6 +22,7 @@ from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.tensors import from_tensor
 from carrara.serving.request_log import Logging, RequestLog
+from carrara.serving.requests import Request
 from carrara.serving.warm_up import read_records
 
 CONFIG = """model_config_list {{ config {{ name: "m" base_path: "{base}/m" {more} }} }}"""

@@ -28,9 +28,10 @@ from carrara.core.errors import CheckFailed, NotFoundError, StorageError
 from carrara.monitoring.prediction_log import PredictionLog, scan_log
 from carrara.serving.contract import Choice, Prediction, Predictor
 from carrara.serving.deployed import Deployed
-from carrara.serving.inference import Answer, Inference, Request
+from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager
 from carrara.serving.observed import Observed
+from carrara.serving.requests import Answer, Request
 from carrara.serving.rollouts import Rollouts
 from carrara.storage.stores import Stores
 from carrara.workspace.workspace import Workspace

@@ -23,9 +23,10 @@ from carrara.metadata.versions import add_version, get_version
 from carrara.monitoring.prediction_log import PredictionLog
 from carrara.serving.contract import Choice
 from carrara.serving.deployed import Deployed
-from carrara.serving.inference import Inference, Request
+from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager
 from carrara.serving.observed import Observed
+from carrara.serving.requests import Request
 from carrara.serving.rollouts import Rollouts
 from carrara.ui.server import UiServer
 from carrara.workspace.workspace import Workspace

@@ -12,7 +12,7 @@ from carrara.core.errors import BeingLoaded, Overloaded, UnavailableError
 from carrara.serving.access_log import Subject
 from carrara.serving.counts import Call
 from carrara.serving.guard import REPOSITORY_LOAD
-from carrara.serving.inference import Answer, Inference, Request, subject_of
+from carrara.serving.inference import Inference
 from carrara.serving.management import NO_MANAGEMENT, Management
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols import examples, health, open_inference, repository, tensorflow_serving
@@ -21,6 +21,7 @@ from carrara.serving.protocols.calls import Asked, Method
 from carrara.serving.protocols.reflection import PACKAGES, answerer
 from carrara.serving.protocols.status import status_of
 from carrara.serving.protocols.tensorflow_serving import HANDLE_RELOAD_CONFIG, PREDICT, Reload
+from carrara.serving.requests import Answer, Request, subject_of
 from carrara.serving.transports.base import (
     LONGEST_WAIT_SECONDS,
     MAX_MESSAGE_BYTES,

@@ -1,7 +1,6 @@
-"""The manager: brings what is loaded to what is deployed, without losing a request.
+"""The manager: brings what is loaded to what is deployed, and leads requests to it.
 
-Load, warm up, swap, drain, unload. A version that cannot be loaded never takes traffic and is tried again; what
-was loaded before keeps serving until something newer can, and so it does when the metadata store is away.
+What is loaded keeps serving when it cannot be told what is deployed, as when the metadata store is away.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from carrara.core.errors import BeingLoaded, NotFoundError, UnavailableError
-from carrara.serving.contract import Choice, Endpoint, Predictor, Target
+from carrara.serving.contract import Choice, Endpoint, Predictor
 from carrara.serving.loaded import Loaded
+from carrara.serving.loading import Load, Loader
 from carrara.serving.metrics import Metrics
 from carrara.serving.residency import Residency
-from carrara.serving.slots import AVAILABLE, DEFAULT_RETRY, LOADING, Retry, Slot, VersionStatus
+from carrara.serving.slots import DEFAULT_RETRY, Retry, Slot, VersionStatus
 from carrara.serving.traffic import Traffic
 
 _logger = logging.getLogger("carrara.serving")
 
 Desired = Callable[[], Sequence[Endpoint]]
-Load = Callable[[Target], Predictor]
 Told = Callable[[Endpoint, str, str], None]
 """Is told of an endpoint what happens to it (`idle`, `unloaded`, `retired`), and why."""
 
@@ -64,17 +63,25 @@ class ModelManager:
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._residency, self._told, self._clock = residency or Residency(), told, clock
+        self._residency, self._told = residency or Residency(), told
         self.metrics = metrics or Metrics()
         self._loaders = ThreadPoolExecutor(threads.loading, "load") if threads.loading else None
-        self._unloaders = ThreadPoolExecutor(threads.unloading, "unload") if threads.unloading else None
         self._under_way: dict[str, Future[None]] = {}
         self._loaded = Loaded()
+        self._loader = Loader(
+            load,
+            self._loaded,
+            self._residency,
+            self.metrics,
+            retry=retry,
+            unload_first=unload_first,
+            unloading=threads.unloading,
+            clock=clock,
+        )
         self._cold: Mapping[str, str] = {}
         self._desired_now: Mapping[str, Endpoint] = {}
         self._wanted = threading.Event()
-        self._desired, self._load, self._poll_seconds = desired, load, poll_seconds
-        self._retry, self._unload_first = retry, unload_first
+        self._desired, self._poll_seconds = desired, poll_seconds
         self._reconciling = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="model-manager", daemon=True)
@@ -93,10 +100,10 @@ class ModelManager:
         with self._reconciling:
             wait(self._under_way.values())
             for name in list(self._loaded.routes):
-                self._unload_all(name)
-        for pool in (self._loaders, self._unloaders):
-            if pool is not None:
-                pool.shutdown()
+                self._loader.unload(name)
+        if self._loaders is not None:
+            self._loaders.shutdown()
+        self._loader.close()
 
     def reconcile(self, *, waits: bool = True) -> None:
         """Bring what is loaded to what is desired, once; return when that is done, or, with threads that load, when
@@ -117,14 +124,14 @@ class ModelManager:
             for name in leaving:
                 if name in cold and name in self._loaded.routes:
                     self._tell(endpoints[name], "unloaded", cold[name])
-                self._unload_all(name)
+                self._loader.unload(name)
             for endpoint in resident:
                 if endpoint.name not in self._loaded.routes and self._is_full(endpoints):
                     cold[endpoint.name] = "the memory for models is full"
                 elif self._loaders is None:
-                    self._bring(endpoint)
+                    self._loader.bring(endpoint)
                 elif endpoint.name not in busy:
-                    self._under_way[endpoint.name] = self._loaders.submit(self._bring, endpoint)
+                    self._under_way[endpoint.name] = self._loaders.submit(self._loader.bring, endpoint)
             if waits:
                 wait(self._under_way.values())
             with self._loaded.changed:
@@ -241,72 +248,6 @@ class ModelManager:
 
     def _is_full(self, endpoints: Mapping[str, Endpoint]) -> bool:
         return self._residency.is_full(endpoints[name] for name in list(self._loaded.routes) if name in endpoints)
-
-    def _bring(self, endpoint: Endpoint) -> None:
-        """Load what an endpoint lacks and unload what it no longer needs."""
-        for target in endpoint.targets:
-            self._loaded.place(target)
-        if self._unload_first:
-            self._unload_stale(endpoint)
-        slots = [self._loaded.slots[target] for target in endpoint.targets]
-        for slot in slots:
-            if slot.is_due(self._clock()):
-                self._try(slot)
-        self._loaded.direct(endpoint)
-        if not slots or any(slot.state == AVAILABLE for slot in slots):
-            self._unload_stale(endpoint)
-
-    def _try(self, slot: Slot) -> None:
-        slot.state = LOADING
-        predictor: Predictor | None = None
-        try:
-            with self._residency.weighed(slot.target, lambda: predictor.file_bytes if predictor else 0):
-                predictor = self._load(slot.target)
-                self._warm_up(predictor)
-        except Exception as error:
-            if str(error) != slot.error:
-                _logger.error("%s cannot serve %s: %s", slot.target, slot.target.endpoint, error)
-            slot.failed(str(error), self._retry, self._clock())
-            return
-        self._loaded.opened(slot, predictor)
-        if predictor.id:
-            self.metrics.loaded(slot.target.endpoint, slot.target.version, predictor.id)
-        _logger.info("%s serves %s", slot.target.endpoint, slot.target)
-
-    def _warm_up(self, predictor: Predictor) -> None:
-        began, records, status = time.perf_counter(), 0, "INVALID_ARGUMENT"
-        try:
-            records, status = predictor.warm_up(), "OK"
-        finally:
-            self.metrics.warmed_up(predictor.path, status, records, time.perf_counter() - began)
-
-    def _unload_stale(self, endpoint: Endpoint) -> None:
-        for slot in self._loaded.stale(endpoint, holds=bool(endpoint.targets) and not self._unload_first):
-            self._unload(slot)
-
-    def _unload_all(self, name: str) -> None:
-        self._loaded.close_off(name)
-        for slot in self._loaded.of(name):
-            self._unload(slot)
-
-    def _unload(self, slot: Slot) -> None:
-        """Wait for the requests that use a version, and close it."""
-        found = self._loaded.retire(slot)
-        if found is None:
-            return
-        if self._unloaders is None:
-            self._close(slot, *found)
-        else:
-            self._unloaders.submit(self._close, slot, *found)
-
-    def _close(self, slot: Slot, predictor: Predictor, busy: bool) -> None:
-        if busy:
-            slot.idle.wait()
-        try:
-            predictor.close()
-        except Exception:
-            _logger.exception("%s could not be closed", slot.target)
-        self._loaded.ended(slot)
 
     def _absent(self, endpoint: str) -> NotFoundError | UnavailableError:
         if endpoint in self._cold:

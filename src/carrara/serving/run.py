@@ -18,10 +18,11 @@ from carrara.core.errors import CarraraError
 from carrara.serving.access_log import AccessLog, Listener, Listeners
 from carrara.serving.folders import Folders
 from carrara.serving.guard import OPEN_TO_ALL, Guard
-from carrara.serving.inference import Log, Taken
+from carrara.serving.loading import Load
 from carrara.serving.management import Management
-from carrara.serving.manager import Desired, Load, ModelManager, Told
+from carrara.serving.manager import Desired, ModelManager, Told
 from carrara.serving.metrics import Metrics
+from carrara.serving.model_runs import Log, Taken
 from carrara.serving.observed import Observed
 from carrara.serving.open_files import raise_limit
 from carrara.serving.options import ServerOptions

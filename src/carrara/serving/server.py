@@ -7,10 +7,11 @@ import importlib.util
 from carrara.serving.access_log import Listener
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.guard import Guard, is_safe, require_safe
-from carrara.serving.inference import Inference, Log, Taken
+from carrara.serving.inference import Inference
 from carrara.serving.limits import Limits
 from carrara.serving.management import NO_MANAGEMENT, Management
 from carrara.serving.manager import ModelManager
+from carrara.serving.model_runs import Log, Taken
 from carrara.serving.observed import Observed
 from carrara.serving.options import DEFAULT_WIRE, Wire
 from carrara.serving.protocols import (

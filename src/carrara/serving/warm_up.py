@@ -11,12 +11,12 @@ import numpy as np
 
 from carrara.core.errors import DataError
 from carrara.serving.contract import Predictor
-from carrara.serving.inference import Request
 from carrara.serving.protocols import examples, tensorflow_serving
 from carrara.serving.protocols.calls import Asked
 from carrara.serving.protocols.coercion import coerced
 from carrara.serving.protocols.example_rows import with_columns
 from carrara.serving.protocols.messages import message
+from carrara.serving.requests import Request
 
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000

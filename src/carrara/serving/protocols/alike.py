@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from carrara.serving.inference import concatenated, form_of, rows_of
 from carrara.serving.protocols.blocks import Block
 from carrara.serving.protocols.http import Asking
+from carrara.serving.requests import concatenated, form_of, rows_of
 
 
 def blocks_of(askings: Sequence[Asking], most_rows: int) -> list[Block]:

@@ -9,8 +9,8 @@ from itertools import compress
 from typing import Any
 
 from carrara.core.named_columns import Columns
-from carrara.serving.inference import Answer, Array, Request, rows_of
 from carrara.serving.protocols.layouts import Layout
+from carrara.serving.requests import Answer, Array, Request, rows_of
 
 _MOST_LAYOUTS = 256
 _MOST_OF_A_LENGTH = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from carrara.serving.inference import Answer, Request
+from carrara.serving.requests import Answer, Request
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy as np
 
 from carrara.core.errors import RequestError
 from carrara.models.signature import CLASSIFY, DEFAULT_SIGNATURE, REGRESS
-from carrara.serving.inference import Answer, Request
 from carrara.serving.protocols.calls import Asked, Method
 from carrara.serving.protocols.example_rows import EXAMPLES
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.tensorflow_serving import choice_of, parsed, write_spec
 from carrara.serving.protocols.tensors import as_bytes
+from carrara.serving.requests import Answer, Request
 
 Array = np.ndarray[Any, Any]
 

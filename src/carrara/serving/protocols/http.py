@@ -14,7 +14,7 @@ import msgspec
 
 from carrara.core.errors import RequestError
 from carrara.serving.access_log import Headers, Subject
-from carrara.serving.inference import Answer, Request
+from carrara.serving.requests import Answer, Request
 
 JSON = "application/json"
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from carrara.core.errors import RequestError
 from carrara.serving.contract import Choice
-from carrara.serving.inference import Request
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.http import Asking, HttpRequest, Reply, Route, as_mapping, json_reply
 from carrara.serving.protocols.json_tensors import decode_json, to_array
@@ -18,6 +17,7 @@ from carrara.serving.protocols.open_inference import server_version
 from carrara.serving.protocols.problem import problem
 from carrara.serving.protocols.tensorflow_rest import encode_outputs, predict_body
 from carrara.serving.protocols.tensors import Array
+from carrara.serving.requests import Request
 
 _TARGET = "x-amzn-sagemaker-target-model"
 

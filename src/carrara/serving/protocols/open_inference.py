@@ -12,13 +12,13 @@ import numpy as np
 from carrara.core.errors import CarraraError, NotFoundError, RequestError
 from carrara.models.signature import DEFAULT_SIGNATURE, NUMPY_TYPES, TensorSpec
 from carrara.serving.contract import Choice
-from carrara.serving.inference import Answer, Request
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.calls import Asked, Method
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.tensorflow_serving import parsed
 from carrara.serving.protocols.tensors import Array, as_bytes, checked_shape
 from carrara.serving.protocols.types import BYTES, OPEN_INFERENCE_TYPES
+from carrara.serving.requests import Answer, Request
 
 _SERVICE = "/inference.GRPCInferenceService"
 MODEL_INFER = f"{_SERVICE}/ModelInfer"

@@ -13,7 +13,6 @@ from urllib.parse import unquote
 import numpy as np
 
 from carrara.core.errors import RequestError
-from carrara.serving.inference import Answer, Request
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.blocks import parts_of
 from carrara.serving.protocols.coercion import numbers_of
@@ -36,6 +35,7 @@ from carrara.serving.protocols.open_inference import (
 from carrara.serving.protocols.problem import problem
 from carrara.serving.protocols.tensors import Array, checked_shape
 from carrara.serving.protocols.types import BYTES
+from carrara.serving.requests import Answer, Request
 
 HEADER_LENGTH = "inference-header-content-length"
 OCTETS = "application/octet-stream"

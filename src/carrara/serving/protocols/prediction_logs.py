@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from carrara.core.errors import DataError
-from carrara.serving.inference import Answer
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.tensorflow_serving import (
     decode_response,
@@ -17,6 +16,7 @@ from carrara.serving.protocols.tensorflow_serving import (
     encode_request,
     predict_request,
 )
+from carrara.serving.requests import Answer
 
 Array = np.ndarray[Any, Any]
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from carrara.core.errors import BeingLoaded, CarraraError, DeadlinePassed, Overloaded, RequestError
 from carrara.serving.contract import Choice
 from carrara.serving.counts import Call
-from carrara.serving.inference import Answer, Inference, subject_of
+from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.alike import blocks_of
 from carrara.serving.protocols.blocks import Block
@@ -30,6 +30,7 @@ from carrara.serving.protocols.http import (
 from carrara.serving.protocols.problem import problem_of
 from carrara.serving.protocols.status import HTTP_STATUS
 from carrara.serving.protocols.tensorflow_rest import failed
+from carrara.serving.requests import Answer, subject_of
 from carrara.serving.transports.base import LONGEST_WAIT_SECONDS, MAX_MESSAGE_BYTES, OVERLOADED
 
 _TENSORFLOW = "/v1/models"

@@ -14,7 +14,6 @@ import numpy as np
 from carrara.core.errors import RequestError
 from carrara.models.signature import Signature
 from carrara.serving.contract import Choice
-from carrara.serving.inference import Answer, Request
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.coercion import UNNAMED
 from carrara.serving.protocols.example_rows import EXAMPLES
@@ -28,6 +27,7 @@ from carrara.serving.protocols.status import HTTP_STATUS, retry_headers, status_
 from carrara.serving.protocols.tensorflow_serving import statuses
 from carrara.serving.protocols.tensors import STRING, Array, as_bytes
 from carrara.serving.protocols.types import TENSORFLOW_TYPES
+from carrara.serving.requests import Answer, Request
 from carrara.serving.slots import VersionStatus
 
 _WHICH = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"

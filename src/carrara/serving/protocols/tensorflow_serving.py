@@ -10,12 +10,12 @@ from google.protobuf.message import DecodeError
 from carrara.core.errors import NotFoundError, RequestError
 from carrara.models.signature import Signature, TensorSpec
 from carrara.serving.contract import Choice
-from carrara.serving.inference import Answer, Request
 from carrara.serving.manager import ModelManager
 from carrara.serving.protocols.calls import Asked, Method
 from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.tensors import STRING, Array, as_texts, from_tensor, to_tensor
 from carrara.serving.protocols.types import TENSORFLOW_TYPES
+from carrara.serving.requests import Answer, Request
 from carrara.serving.slots import VersionStatus
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
