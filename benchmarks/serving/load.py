@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 CLIENT_CORE = "1"
-_GRPC_HEADERS = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+GRPC_HEADERS = ("-H", "content-type: application/grpc", "-H", "te: trailers")
+JSON_HEADERS = ("--h1", "-H", "content-type: application/json")
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,14 @@ class Load:
 def grpc_load(port: int, method: str, message: bytes, connections: int, seconds: float, rate: float = 0) -> Load:
     """Closed loop over `connections` HTTP/2 connections, one call at a time on each; with a `rate`, so many calls a
     second whether or not they are answered."""
-    url, framed = f"http://127.0.0.1:{port}{method}", _framed(message)
+    url, body = f"http://127.0.0.1:{port}{method}", framed(message)
     open_loop = ("-m", "1000", "--rps", str(rate / connections)) if rate else ()
-    return h2load(url, framed, (*_GRPC_HEADERS, *open_loop), connections, seconds)
+    return h2load(url, body, (*GRPC_HEADERS, *open_loop), connections, seconds)
 
 
 def rest_load(url: str, body: bytes, connections: int, seconds: float) -> Load:
     """Closed loop over `connections` HTTP/1.1 connections."""
-    return h2load(url, body, ("--h1", "-H", "content-type: application/json"), connections, seconds)
+    return h2load(url, body, JSON_HEADERS, connections, seconds)
 
 
 def h2load(url: str, body: bytes, options: tuple[str, ...], connections: int, seconds: float) -> Load:
@@ -59,6 +60,6 @@ def h2load(url: str, body: bytes, options: tuple[str, ...], connections: int, se
     return Load(float(per_second[1]), failed, *percentiles)
 
 
-def _framed(message: bytes) -> bytes:
+def framed(message: bytes) -> bytes:
     """A message as gRPC puts it into a stream: not compressed, its length, itself."""
     return struct.pack(">BI", 0, len(message)) + message

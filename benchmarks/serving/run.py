@@ -46,11 +46,14 @@ PEERS = {
     "mlflow": Peer("mlflow_peer.py", ("mlflow==3.17.0", "xgboost-cpu==3.2.0", "setuptools<81")),
     "bentoml": Peer("bentoml_peer.py", ("bentoml==1.4.40", "onnxruntime==1.32.0", "numpy")),
 }
-_INSTANCES = json.dumps({"instances": [ROW.tolist()]}).encode()
+INSTANCES = json.dumps({"instances": [ROW.tolist()]}).encode()
+NAMED_INSTANCES = json.dumps(
+    {"instances": [{name: float(value) for name, value in zip(FEATURES, ROW, strict=True)}]}
+).encode()
 _V2 = {"inputs": [{"name": "x", "shape": [1, len(ROW)], "datatype": "FP32", "data": ROW.tolist()}]}
 PEER_REQUESTS = {
-    "fastapi": ("/predict", _INSTANCES),
-    "bentoml": ("/predict", _INSTANCES),
+    "fastapi": ("/predict", INSTANCES),
+    "bentoml": ("/predict", INSTANCES),
     "mlserver": ("/v2/models/bought/infer", json.dumps(_V2).encode()),
     "mlflow": ("/invocations", json.dumps({"inputs": [ROW.tolist()]}).encode()),
 }
@@ -82,11 +85,9 @@ def grpc(work: Path, seconds: float) -> None:
 
 def rest(work: Path, seconds: float) -> None:
     write_files(work)
-    named = {name: float(value) for name, value in zip(FEATURES, ROW, strict=True)}
-    body = json.dumps({"instances": [named]}).encode()
     with carrara("--workspace", str(work / "workspace")) as server:
         url = f"http://127.0.0.1:{server.rest_port}/v1/models/bought:predict"
-        rows = [_row("Carrara", c, rest_load(url, body, c, seconds)) for c in (32, 1)]
+        rows = [_row("Carrara", c, rest_load(url, NAMED_INSTANCES, c, seconds)) for c in (32, 1)]
     for name in PEERS:
         rows += _peer_rows(name, work, seconds)
     _show(rows)
