@@ -65,6 +65,9 @@ class NativeGrpcTransport:
             self._front = native.NativeGrpcFront(
                 address_of(host, port),
                 [(method, False) for method in methods],
+                # The thread that answers is one, and so one that reads and writes keeps up with it: a second is woken
+                # for each call to look for work that is not there (0.5).
+                io_threads=1,
                 reuse_port=shared,
                 # Without it no event tells of deadlines that pass, and of clients that leave (0.5).
                 call_details=True,
