@@ -15,6 +15,7 @@ from carrara.serving.guard import Guard
 from carrara.serving.protocols.http import HttpRequest, Reply
 from carrara.serving.transports.http import HttpTransport
 from carrara.serving.transports.http_requests import RequestReader
+from carrara.serving.transports.known_heads import KnownHeads
 
 Answer = Callable[[HttpRequest], Reply]
 
@@ -204,12 +205,15 @@ def test_a_model_that_hangs_after_it_was_quick_holds_up_no_probe():
         assert raw.recv(65536)
 
 
-def read(parts: Sequence[bytes]) -> tuple[list[str], list[bytes], int]:
+def read(parts: Sequence[bytes], heads: KnownHeads | None = None) -> tuple[list[str], list[bytes], int]:
     """The paths and bodies that are read, and the status of a refusal, or 0."""
     paths: list[str] = []
     found: list[bytes] = []
     reader = RequestReader(
-        lambda request, _: paths.append(request.path) is None, lambda body, _: found.append(body), 1_000
+        lambda request, _: paths.append(request.path) is None,
+        lambda body, _: found.append(body),
+        1_000,
+        heads or KnownHeads(),
     )
     refusals = [reply for part in parts if (reply := reader.feed(part)) is not None]
     return paths, found, refusals[0].status if refusals else 0
@@ -221,6 +225,37 @@ def test_a_request_reads_the_same_wherever_its_bytes_are_cut():
     assert whole == (["/a", "/b", "/c"], [b"xyz", b"", b"1" * 100], 0)
     for cut in range(1, len(asked)):
         assert read([asked[:cut], asked[cut:]]) == whole
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [post("/a", b"xyz"), post("/a", b"123"), post("/a", b"longer"), post("/a", b"")],
+        [post("/a", b"xyz") + post("/b", b"4")],
+        [post("/a", b"xyz")[:-1], b"z"],
+        [post("/a", b"xyz") + b"\r\n", post("/a", b"xyz")],
+        [post("/a", b"xyz", "connection: close"), post("/a", b"xyz")],
+        [post("/a", b"xyz", "upgrade: h2c", "connection: upgrade")],
+        [post("/a", b"\r\n\r\n"), post("/a", b"\r\n\r\n")],
+        [post("/a", b"z" * 2_000), post("/a", b"xyz")],
+        [b"POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nz\r\n0\r\n\r\n"],
+        [b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n", b"GET /a HTTP/1.1\r\nhost: a\r\n\r\n"],
+        [b"GET /a HTTP/1.1\nhost: a\n\n"],
+        [b"GET /a HTTP/1.1\r\nno header\r\n\r\n"],
+    ],
+)
+def test_a_head_that_was_read_before_reads_as_it_did(parts):
+    heads = KnownHeads()
+    first = read(parts, heads)
+    assert read(parts, heads) == read(parts, heads) == first == read(parts)
+
+
+def test_a_head_that_was_read_before_is_known():
+    heads = KnownHeads()
+    read([post("/a", b"xyz")], heads)
+    known, start = heads.find(post("/a", b"123"))
+    assert (known.request.path, known.size, post("/a", b"123")[start:]) == ("/a", 3, b"123")
+    assert heads.find(post("/a", b"1234")) is heads.find(post("/b", b"123")) is heads.find(b"") is None
 
 
 def test_a_head_that_does_not_end_is_refused():

@@ -26,6 +26,7 @@ from carrara.serving.transports.base import (
     OVERLOADED,
 )
 from carrara.serving.transports.http1 import Connection, Exchange
+from carrara.serving.transports.known_heads import KnownHeads
 from carrara.serving.transports.lane import Answerer, Lane
 
 _POLL_SECONDS = 0.001
@@ -63,6 +64,7 @@ class HttpTransport:
         self._waiting = self._bytes = 0
         self._draining = False
         self._connections: set[Connection] = set()
+        self._heads = KnownHeads()
         self._most_connections = min(_MOST_CONNECTIONS, int(_SHARE_OF_FILES * limit()))
         self._listener = _listening(host, port, shared)
         self.port = int(self._listener.getsockname()[1])
@@ -158,7 +160,10 @@ class HttpTransport:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         serving = self._loop.create_server(
-            lambda: Connection(self, self._message_bytes), sock=self._listener, ssl=self._encryption, backlog=_BACKLOG
+            lambda: Connection(self, self._message_bytes, self._heads),
+            sock=self._listener,
+            ssl=self._encryption,
+            backlog=_BACKLOG,
         )
         server = self._loop.run_until_complete(serving)
         self._watch()

@@ -14,6 +14,7 @@ from carrara.serving.protocols.http import HttpRequest, Reply
 from carrara.serving.protocols.problem import problem_of
 from carrara.serving.transports.base import address_of
 from carrara.serving.transports.http_requests import RequestReader
+from carrara.serving.transports.known_heads import KnownHeads
 
 _MOST_AHEAD = 16
 """So many requests of one connection may be under way; before one is answered, no more are read."""
@@ -88,11 +89,11 @@ class Front(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One client, whose bodies have at most `most` bytes. It belongs to the event loop's thread."""
+    """One client, whose bodies have at most `most` bytes. It belongs to the event loop's thread, as `heads` do."""
 
-    def __init__(self, front: Front, most: int) -> None:
+    def __init__(self, front: Front, most: int, heads: KnownHeads) -> None:
         self._front = front
-        self._reader = RequestReader(self._came, self._whole, most)
+        self._reader = RequestReader(self._came, self._whole, most, heads)
         self._exchanges: deque[Exchange] = deque()
         self._is_feeding = self._is_paused = self._is_stuck = self._is_ending = self._is_deaf = False
         self._lingering: asyncio.TimerHandle | None = None

@@ -1,4 +1,7 @@
-"""Bytes of HTTP/1.1 as requests: llhttp, the parser of Node.js, reads them in C (httptools); here are its limits."""
+"""Bytes of HTTP/1.1 as requests: llhttp, the parser of Node.js, reads them in C (httptools); here are its limits.
+
+A request that comes in one piece, with a head that llhttp has read before, it need not read again.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from carrara.core.plugins import require
 from carrara.serving.protocols.http import HttpRequest, Reply
 from carrara.serving.protocols.problem import problem_of
+from carrara.serving.transports.known_heads import KnownHead, KnownHeads
 
 _MOST_HEAD_BYTES = 64 << 10
 
@@ -21,17 +25,18 @@ Whole = Callable[[bytes, bool], None]
 class RequestReader:
     """Reads the requests of one connection, one after the other, and tells `head` and `whole` of each.
 
-    A body has at most `most` bytes.
+    A body has at most `most` bytes. `heads` are those that are known, also from other connections.
     """
 
-    def __init__(self, head: Head, whole: Whole, most: int) -> None:
+    def __init__(self, head: Head, whole: Whole, most: int, heads: KnownHeads) -> None:
         self._tools = require("httptools", extra="serve", purpose="REST serving")
-        self._head, self._whole, self._most = head, whole, most
+        self._head, self._whole, self._most, self._heads = head, whole, most, heads
         self._parser = self._tools.HttpRequestParser(self)
         self._refusal: Reply | None = None
-        self._read_bytes = self._head_bytes = 0
+        self._read_bytes = self._head_bytes = self._begun = 0
         self._is_in_head = self.is_within = False
         """Whether a request has begun that is not whole yet."""
+        self._is_over = False
 
     @property
     def refuses(self) -> bool:
@@ -39,6 +44,26 @@ class RequestReader:
 
     def feed(self, data: bytes) -> Reply | None:
         """Read on; what is not taken is answered with the reply, and nothing can be read after it."""
+        if self.is_within or self._is_over or self._refusal is not None:
+            return self._parse(data)
+        found = self._heads.find(data)
+        if found is not None:
+            self._again(data, *found)
+            return None
+        self._begun = 0
+        refusal = self._parse(data)
+        if refusal is None and self._begun == 1 and not self.is_within and not self._is_over:
+            self._heads.learn(data, self._request, self._size)
+        return refusal
+
+    def _again(self, data: bytes, known: KnownHead, start: int) -> None:
+        """A whole request whose head is known."""
+        self.is_within = True
+        is_wanted = self._head(known.request, known.size)
+        self.is_within = False
+        self._whole(data[start:] if is_wanted else b"", True)
+
+    def _parse(self, data: bytes) -> Reply | None:
         rest = data
         self._read_bytes = len(data)
         while rest and self._refusal is None:
@@ -57,6 +82,7 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         self.is_within = self._is_in_head = True
+        self._begun += 1
         # What it begins in may be the end of another's body.
         self._head_bytes = -self._read_bytes
         self._url = b""
@@ -78,8 +104,9 @@ class RequestReader:
         if size > self._most:
             self._refusal, size = self._too_large(), 0
         path, query = _target(self._url)
-        request = HttpRequest(self._parser.get_method().decode(), path, b"", self._headers, query)
-        self._is_wanted = self._head(request, size) and self._refusal is None
+        self._size = size
+        self._request = HttpRequest(self._parser.get_method().decode(), path, b"", self._headers, query)
+        self._is_wanted = self._head(self._request, size) and self._refusal is None
 
     def on_body(self, data: bytes) -> None:
         if not self._is_wanted:
@@ -95,8 +122,9 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         if not self._parser.should_upgrade() and self._refusal is None:
-            self.is_within = False
-            self._whole(bytes(self._body), self._parser.should_keep_alive())
+            self.is_within, keeps = False, self._parser.should_keep_alive()
+            self._is_over = not keeps
+            self._whole(bytes(self._body), keeps)
 
     def _too_large(self) -> Reply:
         return problem_of(413, f"the body has more than {self._most} bytes")

@@ -1,4 +1,5 @@
-"""From an event loop to threads and back: what waits while one batch is answered is the next batch."""
+"""From an event loop to threads and back: what comes in one turn of the loop, or waits while a batch is answered, is
+answered together."""
 
 from __future__ import annotations
 
@@ -29,21 +30,32 @@ class Lane:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, answer: Answerer, name: str) -> None:
         self._loop, self._answer = loop, answer
-        self._waiting: SimpleQueue[Exchange | None] = SimpleQueue()
+        self._coming: list[Exchange] = []
+        self._waiting: SimpleQueue[list[Exchange] | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for _ in range(_THREADS)]
         for thread in self._threads:
             thread.start()
 
     def ask(self, exchange: Exchange) -> None:
         """Settle it later on; called in the event loop."""
-        self._waiting.put(exchange)
+        # A thread that were woken for the first of a turn would take the interpreter from the loop, and with it one
+        # request alone, while those of other connections are still to be read.
+        self._coming.append(exchange)
+        if len(self._coming) == 1:
+            self._loop.call_soon(self._hand_over)
 
     def stop(self) -> None:
         """End the threads, once what waits is answered."""
+        self._hand_over()
         for _ in self._threads:
             self._waiting.put(None)
         for thread in self._threads:
             thread.join()
+
+    def _hand_over(self) -> None:
+        coming, self._coming = self._coming, []
+        for start in range(0, len(coming), _MOST_TOGETHER):
+            self._waiting.put(coming[start : start + _MOST_TOGETHER])
 
     def _work(self) -> None:
         # In a function of its own, so that a thread which waits does not hold what it has answered last.
@@ -63,17 +75,16 @@ class Lane:
             self._loop.call_soon_threadsafe(self._settle, batch, replies)
         return not ended
 
-    def _with_others(self, first: Exchange) -> tuple[list[Exchange], bool]:
+    def _with_others(self, batch: list[Exchange]) -> tuple[list[Exchange], bool]:
         """What waits beside the first, and whether the end came with it."""
-        batch = [first]
         while len(batch) < _MOST_TOGETHER:
             try:
-                one = self._waiting.get_nowait()
+                others = self._waiting.get_nowait()
             except Empty:
                 break
-            if one is None:
+            if others is None:
                 return batch, True
-            batch.append(one)
+            batch += others
         return batch, False
 
     def _settle(self, batch: Sequence[Exchange], replies: Sequence[Reply]) -> None:
