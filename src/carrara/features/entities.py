@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 _SEPARATOR = "\x1f"
@@ -47,8 +48,9 @@ def key_bytes(keys: Mapping[str, Any] | pl.DataFrame, names: tuple[str, ...]) ->
 def _texts(values: Any) -> list[str | None]:
     if isinstance(values, pl.Series):
         return values.cast(pl.String).to_list()
-    if set(map(type, values)) == {str}:
-        return list(values)
+    found = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    if set(map(type, found)) == {str}:
+        return found
     return [None if value is None else str(value) for value in values]
 
 

@@ -39,7 +39,7 @@ class StoredViews:
         packed = side_by_side(self._layouts, rows)
         stamps, now = packed.view("<i8"), at[:, None]
         event_times = stamps[:, self._stamps]
-        known = stamps[:, self._stamps + 1] <= now
+        known = stamps[:, self._known_at] <= now
         fresh = known & (now - event_times <= self._ttls) if self._expire else known
         self._check(known, fresh, policies)
         given = np.where([policy.expired == "stale" for policy in policies], known, fresh) if self._expire else known
@@ -89,6 +89,11 @@ class StoredViews:
         """Where each view's event time is in a row; when it became known is behind it."""
         widths = [layout.fixed // 8 for layout in self._layouts]
         return np.cumsum([0, *widths[:-1]])
+
+    @cached_property
+    def _known_at(self) -> Array:
+        """Where in a row is when each view's row became known."""
+        return self._stamps + 1
 
     @cached_property
     def _ordered(self) -> list[tuple[str, int, int]]:

@@ -79,6 +79,11 @@ class Signature:
         return all(spec.shape and spec.shape[0] is None for spec in (*self.inputs, *self.outputs))
 
     @cached_property
+    def types(self) -> dict[str, str]:
+        """The dtype of each input by its name."""
+        return {spec.name: spec.dtype for spec in self.inputs}
+
+    @cached_property
     def _columns(self) -> frozenset[str]:
         """The names of the inputs where each is one float a row, all of one type; else none."""
         kinds = {(spec.dtype, spec.shape) for spec in self.inputs}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,15 +14,14 @@ from carrara.models.signature import Signature
 from carrara.serving.traffic import Traffic
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """Named output tensors of `row_count` rows; `record` is what the prediction log takes."""
 
     outputs: dict[str, np.ndarray[Any, Any]]
     signature_name: str
     row_count: int
     record: Any = None
-    features: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    features: Mapping[str, np.ndarray[Any, Any]] = MappingProxyType({})
     """What was read for the entity keys of the request, by reference."""
     padding: int = 0
     """Rows that the run was made up with."""
@@ -82,8 +82,7 @@ class Endpoint:
     """What other versions take of the traffic, and which are asked as shadows."""
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """Which version of an endpoint a request asks for: a number, a label, or none, for the primary or the newest.
 
     `drawn` says that the number is the traffic's choice: where it cannot answer, the primary does.

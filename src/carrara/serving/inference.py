@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from carrara.core.errors import CarraraError, RequestError
@@ -52,7 +51,7 @@ class Inference:
     def _of_endpoint(self, request: Request) -> Request:
         """The request; one that asks for a version by its id, as one to the endpoint that serves it."""
         named = self._manager.named(request.choice)
-        return request if named is request.choice else replace(request, choice=named)
+        return request if named is request.choice else request._replace(choice=named)
 
     def _within_limits(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         found: list[Answer | Exception | None] = [
@@ -115,7 +114,7 @@ class Inference:
         if request.calls > 1:
             return None
         version = traffic.version(request.inputs)
-        return choice if version is None else replace(choice, version=version, drawn=True)
+        return choice if version is None else choice._replace(version=version, drawn=True)
 
     def _parts(
         self, groups: Mapping[Any, Sequence[int]], requests: Sequence[Request]
@@ -146,7 +145,7 @@ class Inference:
             return [error] * len(requests)
         if choice.drawn and any(is_fault(answer) for answer in answers):
             # What a version that is being tried cannot answer, the primary does.
-            primary = replace(choice, version=None, drawn=False)
+            primary = choice._replace(version=None, drawn=False)
             return [
                 self._group(primary, [request])[0] if is_fault(answer) else answer
                 for request, answer in zip(requests, answers, strict=True)

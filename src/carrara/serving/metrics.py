@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from carrara.serving.counts import Call, Counts, Histogram
 from carrara.serving.exposition import exposition
@@ -38,26 +39,25 @@ class Metrics:
             requests, latency = self._counts.requests, self._counts.latency
             for call, times in calls.items():
                 requests[call] = requests.get(call, 0) + times
-                key = (call.model, call.method, call.protocol)
-                latency.setdefault(key, Histogram()).add(seconds * 1e6, times)
+                _histogram(latency, (call.model, call.method, call.protocol)).add(seconds * 1e6, times)
 
     def predicted(self, model: str, rows: int, times: int = 1) -> None:
         """Count so many requests of so many rows."""
         with self._lock:
-            self._counts.examples.setdefault(model, Histogram()).add(rows, times)
+            _histogram(self._counts.examples, model).add(rows, times)
 
     def ran(self, model: str, method: str, rows: int, seconds: float, calls: int, padding: int = 0) -> None:
         """Count a run of a model, which so many calls shared, and the rows that it was made up with."""
         with self._lock:
             if padding:
-                self._counts.padding.setdefault(model, Histogram()).add(padding, 1)
-            self._counts.batches.setdefault(model, Histogram()).add(rows, 1)
-            self._counts.runtime.setdefault((model, method), Histogram()).add(seconds * 1e6, calls)
+                _histogram(self._counts.padding, model).add(padding, 1)
+            _histogram(self._counts.batches, model).add(rows, 1)
+            _histogram(self._counts.runtime, (model, method)).add(seconds * 1e6, calls)
 
     def warmed_up(self, path: str, status: str, records: int, seconds: float) -> None:
         """Count that a version was warmed up, or failed at it, and the recorded requests that were run for that."""
         with self._lock:
-            self._counts.warm_ups.setdefault((path, status), Histogram()).add(seconds * 1e6, 1)
+            _histogram(self._counts.warm_ups, (path, status)).add(seconds * 1e6, 1)
             self._counts.warm_up_records[path] = self._counts.warm_up_records.get(path, 0) + records
 
     def loaded(self, endpoint: str, version: int, identifier: str) -> None:
@@ -104,3 +104,11 @@ class Metrics:
                 made.write_bytes(data)
                 made.replace(folder / f"{self._name}.counts")
                 self._published = data
+
+
+def _histogram(histograms: dict[Any, Histogram], key: Any) -> Histogram:
+    """The histogram of a key; one is made only where there is none yet, since each is a list of three dozen counts."""
+    found = histograms.get(key)
+    if found is None:
+        found = histograms[key] = Histogram()
+    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,7 +80,7 @@ class ModelRuns:
         calls = sum(one.calls for one in requests)
         with watched("model.predict", model=predictor.model, version=predictor.version, calls=calls) as run:
             prediction = predictor.predict(inputs, name)
-        return replace(prediction, run=run)
+        return prediction._replace(run=run)
 
     def _alone(self, predictor: Predictor, request: Request) -> Answer | Exception:
         began = time.perf_counter()
@@ -139,7 +138,7 @@ def is_fault(answer: Answer | Exception) -> bool:
 def _joined(predictor: Predictor, requests: Sequence[Request]) -> tuple[str, Mapping[str, Array], list[int]]:
     """The signature and inputs of one run for all requests, and the rows of each; RequestError where there is none."""
     counts = [_rows(request.inputs) for request in requests]
-    name, inputs = _columns(predictor, replace(requests[0], inputs=concatenated([one.inputs for one in requests])))
+    name, inputs = _columns(predictor, requests[0]._replace(inputs=concatenated([one.inputs for one in requests])))
     if not predictor.signatures[name].joins:
         raise RequestError("these requests cannot be joined")
     return name, inputs, counts

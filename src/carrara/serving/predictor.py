@@ -102,7 +102,7 @@ class ModelPredictor:
         rows = len(next(iter(inputs.values()))) if inputs else 0
         full = dict(inputs)
         if EVENT_TIME not in full:
-            full[EVENT_TIME] = np.full(rows, microseconds(self._clock()), dtype="datetime64[us]")
+            full[EVENT_TIME] = self._now(rows).view("datetime64[us]")
         if PREDICTION_ID not in full:
             full[PREDICTION_ID] = np.array(new_ids(rows), dtype=object)
         if self._query is not None and not {self._query, QUERY_ID} & set(full):
@@ -111,6 +111,12 @@ class ModelPredictor:
             if key not in full:
                 raise self._missing(key, inputs)
         return full
+
+    def _now(self, rows: int) -> Array:
+        """This moment for each row, int64 microseconds."""
+        found: Array = np.empty(rows, np.int64)
+        found.fill(microseconds(self._clock()))
+        return found
 
     def _missing(self, key: str, inputs: Mapping[str, Array]) -> RequestError:
         known = [spec.name for spec in self.signatures[ENTITIES_SIGNATURE].inputs]
@@ -136,7 +142,7 @@ class ModelPredictor:
             model=self.model,
             version=self.version,
             ids=list(given[PREDICTION_ID]) if given else new_ids(rows),
-            event_times=given[EVENT_TIME] if given else np.full(rows, microseconds(self._clock()), np.int64),
+            event_times=given[EVENT_TIME] if given else self._now(rows),
             keys=keys,
             request=request,
             features=features,
@@ -170,4 +176,4 @@ def _one_query(rows: int) -> Array:
 
 
 def _times(inputs: Mapping[str, Array]) -> Array:
-    return inputs[EVENT_TIME].astype("datetime64[us]").astype(np.int64)
+    return inputs[EVENT_TIME].astype("datetime64[us]", copy=False).astype(np.int64)

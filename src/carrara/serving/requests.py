@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from carrara.serving.contract import Choice
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A prediction request of any protocol.
 
     It may stand for several `calls` that look alike, with equal numbers of rows. `api` is the method that asked.
@@ -31,8 +29,7 @@ class Request:
     api: str = "Predict"
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """The outputs of one request, from exactly one version, which it names."""
 
     endpoint: str

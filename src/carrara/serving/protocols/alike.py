@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from carrara.serving.protocols.blocks import Block
@@ -37,4 +36,4 @@ def _kind(asking: Asking) -> tuple[Any, ...]:
 def _block(askings: Sequence[Asking], places: Sequence[int]) -> Block:
     requests = [askings[place].request for place in places]
     inputs = concatenated([request.inputs for request in requests])
-    return Block(tuple(places), replace(requests[0], inputs=inputs, calls=len(places)))
+    return Block(tuple(places), requests[0]._replace(inputs=inputs, calls=len(places)))

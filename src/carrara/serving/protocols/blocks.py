@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 from carrara.core.named_columns import Columns
 from carrara.serving.protocols.layouts import Layout
@@ -23,8 +22,7 @@ _MOST_BYTES = 1 << 16
 _INPUTS, _OUTPUTS = 2, 1
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Calls, by their places, that one request stands for: its inputs are theirs, one after the other."""
 
     places: tuple[int, ...]
@@ -32,7 +30,7 @@ class Block:
 
     def parts(self, most_rows: int) -> Iterator[Block]:
         """Blocks of at most so many rows each; a call is never cut."""
-        rows = rows_of(self.request) // len(self.places)
+        rows = rows_of(self.request) // len(self.places) if len(self.places) > 1 else 0
         count = max(1, most_rows // max(1, rows))
         if count >= len(self.places):
             yield self
@@ -40,11 +38,10 @@ class Block:
         for start in range(0, len(self.places), count):
             places = self.places[start : start + count]
             inputs = _cut(self.request.inputs, slice(start * rows, (start + len(places)) * rows))
-            yield Block(places, replace(self.request, inputs=inputs, calls=len(places)))
+            yield Block(places, self.request._replace(inputs=inputs, calls=len(places)))
 
 
-@dataclass(frozen=True)
-class _Known:
+class _Known(NamedTuple):
     layout: Layout
     request: Request
 
@@ -84,7 +81,7 @@ class Blocks:
         if layout is None:
             first = {name: array[:rows] for name, array in answer.outputs.items()}
             try:
-                layout = Layout(self._encode(replace(answer, outputs=first)), _OUTPUTS, first)
+                layout = Layout(self._encode(answer._replace(outputs=first)), _OUTPUTS, first)
             except ValueError:
                 return [self._encode(part) for part in parts_of(answer, count)]
             if layout.has_texts:
@@ -131,7 +128,7 @@ def _cut(inputs: Mapping[str, Array], rows: slice) -> Mapping[str, Array]:
 
 def _block(known: _Known, messages: Sequence[bytes], places: Sequence[int]) -> Block:
     inputs = known.layout.read(messages)
-    return Block(tuple(places), replace(known.request, inputs=inputs, calls=len(places)))
+    return Block(tuple(places), known.request._replace(inputs=inputs, calls=len(places)))
 
 
 def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
@@ -145,9 +142,8 @@ def parts_of(answer: Answer, count: int) -> list[Answer]:
     """The answers to `count` requests of equal numbers of rows, which `answer` has one after the other."""
     rows = len(next(iter(answer.outputs.values()))) // count
     return [
-        replace(
-            answer,
-            outputs={name: array[part * rows : (part + 1) * rows] for name, array in answer.outputs.items()},
+        answer._replace(
+            outputs={name: array[part * rows : (part + 1) * rows] for name, array in answer.outputs.items()}
         )
         for part in range(count)
     ]

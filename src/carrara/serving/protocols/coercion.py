@@ -30,7 +30,7 @@ def coerced(inputs: Mapping[str, Array], signature: Signature) -> Mapping[str, A
         found = None if columns is None else _as_columns(columns, NUMPY_TYPES[signature.inputs[0].dtype])
         if found is not None:
             return found
-    types = {spec.name: spec.dtype for spec in signature.inputs}
+    types = signature.types
     if UNNAMED in inputs:
         inputs = _named(inputs, list(types))
     return {name: _coerce(name, array, types[name]) if name in types else array for name, array in inputs.items()}
@@ -127,33 +127,39 @@ def _numbers(name: str, array: Array) -> Array:
 
 
 def _texts(name: str, array: Array) -> Array:
-    if _are(array, (str,)):
+    kinds = _kinds(array)
+    if _are(kinds, (str,)):
         return array
-    if not _are(array, (bytes, str)):
+    if not _are(kinds, (bytes, str)):
         raise _mismatch(name, "a string", array)
     try:
-        texts = [value if isinstance(value, str) else value.decode() for value in array.flat]
+        texts = [value if isinstance(value, str) else value.decode() for value in array.ravel().tolist()]
     except UnicodeDecodeError as error:
         raise RequestError(f"input '{name}' has bytes that are not UTF-8: {error}", field=name) from error
     return _objects(texts, array.shape)
 
 
 def _bytes(name: str, array: Array) -> Array:
-    if _are(array, (bytes,)):
+    kinds = _kinds(array)
+    if _are(kinds, (bytes,)):
         return array
-    if not _are(array, (bytes, str)):
+    if not _are(kinds, (bytes, str)):
         raise _mismatch(name, "a string", array)
     # A lone surrogate of JSON has no bytes in UTF-8.
     try:
-        texts = [value if isinstance(value, bytes) else value.encode() for value in array.flat]
+        texts = [value if isinstance(value, bytes) else value.encode() for value in array.ravel().tolist()]
     except UnicodeEncodeError as error:
         raise RequestError(f"input '{name}' has a text that is not Unicode: {error}", field=name) from error
     return _objects(texts, array.shape)
 
 
-def _are(array: Array, kinds: tuple[type, ...]) -> bool:
-    """Whether an array has objects of these kinds only."""
-    return array.dtype.kind == "O" and all(issubclass(one, kinds) for one in set(map(type, array.flat)))
+def _kinds(array: Array) -> set[type]:
+    """The types of an array's objects; of an array that has none, what no text is."""
+    return set(map(type, array.ravel().tolist())) if array.dtype.kind == "O" else {type(None)}
+
+
+def _are(kinds: set[type], wanted: tuple[type, ...]) -> bool:
+    return all(issubclass(one, wanted) for one in kinds)
 
 
 def _times(name: str, array: Array) -> Array:

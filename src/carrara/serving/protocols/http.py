@@ -6,8 +6,9 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
@@ -19,14 +20,13 @@ from carrara.serving.requests import Answer, Request
 JSON = "application/json"
 
 
-@dataclass(frozen=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """`due` is the moment of `time.monotonic` at which its client no longer waits."""
 
     method: str
     path: str
     body: bytes = b""
-    headers: Headers = field(default_factory=dict[str, str])
+    headers: Headers = MappingProxyType({})
     query: str = ""
     due: float = math.inf
 
@@ -35,8 +35,7 @@ class HttpRequest:
         return parse_qs(self.query).get(name, [""])[-1]
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     status: int
     body: bytes
     content_type: str = JSON
@@ -46,8 +45,7 @@ class Reply:
     """Whether there is no answer yet because the endpoint is on its way into memory."""
 
 
-@dataclass(frozen=True)
-class Asking:
+class Asking(NamedTuple):
     """A prediction that a reply needs, and what makes the reply of its answer.
 
     With `split` it can be put together with others whose `split` is equal: that makes the replies of the answer to all
@@ -91,6 +89,15 @@ def timeout_of(headers: Headers) -> float:
     return int(found[1]) * _UNITS[found[2]] if found else math.inf
 
 
+def lead(routes: Iterable[Route], method: str, path: str) -> tuple[Route, re.Match[str]] | None:
+    """The first route that a method and a path match, and how."""
+    for route in routes:
+        found = route.pattern.fullmatch(path) if route.method == method else None
+        if found is not None:
+            return route, found
+    return None
+
+
 def allowed(routes: Iterable[Route], path: str) -> list[str]:
     """The methods that a path has."""
     return sorted({route.method for route in routes if route.pattern.fullmatch(path)})
@@ -117,11 +124,11 @@ def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
 
 def compressed(reply: Reply, accepted: str) -> Reply:
     """The reply in gzip, where the client takes that and it is worth it."""
-    if "gzip" not in accepted or len(reply.body) < 1024:
+    if len(reply.body) < 1024 or "gzip" not in accepted:
         return reply
     packing = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
     body = packing.compress(reply.body) + packing.flush()
-    return replace(reply, body=body, headers=(*reply.headers, ("content-encoding", "gzip")))
+    return reply._replace(body=body, headers=(*reply.headers, ("content-encoding", "gzip")))
 
 
 def as_mapping(value: Any, what: str) -> Mapping[str, Any]:

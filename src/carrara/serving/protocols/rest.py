@@ -7,7 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from carrara.core.errors import BeingLoaded, CarraraError, DeadlinePassed, Overloaded, RequestError
@@ -25,6 +26,7 @@ from carrara.serving.protocols.http import (
     allowed,
     compressed,
     decompressed,
+    lead,
     timeout_of,
 )
 from carrara.serving.protocols.problem import problem_of
@@ -33,6 +35,7 @@ from carrara.serving.protocols.tensorflow_rest import failed
 from carrara.serving.requests import Answer, subject_of
 from carrara.serving.transports.base import LONGEST_WAIT_SECONDS, MAX_MESSAGE_BYTES, OVERLOADED
 
+_MOST_PATHS = 1024
 _TENSORFLOW = "/v1/models"
 _PREDICTIONS = re.compile(r"/v[12]/models/([^/:]+).*[:/](predict|classify|regress|infer)$", re.IGNORECASE)
 _METHODS = {"predict": "Predict", "classify": "Classify", "regress": "Regress", "infer": "ModelInfer"}
@@ -63,6 +66,8 @@ class Rest:
         self._message_bytes = message_bytes
         self._inference, self._manager, self._routes = inference, manager, routes
         self._cors, self._told = cors, told
+        # A client asks the same path again and again, and to match it takes as long as to read a short body.
+        self._led = lru_cache(_MOST_PATHS)(partial(lead, routes))
 
     def reply_all(self, requests: Sequence[HttpRequest]) -> list[Reply]:
         """A reply to each of the requests that came in together, whose predictions share their runs; never raises."""
@@ -77,20 +82,20 @@ class Rest:
         reply = compressed(reply, str(request.headers.get("accept-encoding", "") or ""))
         if not self._cors:
             return reply
-        return replace(reply, headers=(*reply.headers, *_CORS))
+        return reply._replace(headers=(*reply.headers, *_CORS))
 
     def _route(self, request: HttpRequest) -> Reply | _Waiting:
-        for route in self._routes:
-            found = route.pattern.fullmatch(request.path) if route.method == request.method else None
-            if found is not None:
-                if request.due <= time.monotonic():
-                    return route.failed(_late(request))
-                try:
-                    answer = route.answer(self._unpacked(request), found)
-                except Exception as error:
-                    return _failed(route, error)
-                return _Waiting(route, answer) if isinstance(answer, Asking) else answer
-        return self._lost(request)
+        led = self._led(request.method, request.path)
+        if led is None:
+            return self._lost(request)
+        route, found = led
+        if request.due <= time.monotonic():
+            return route.failed(_late(request))
+        try:
+            answer = route.answer(self._unpacked(request), found)
+        except Exception as error:
+            return _failed(route, error)
+        return _Waiting(route, answer) if isinstance(answer, Asking) else answer
 
     def _answered(self, waiting: Sequence[_Waiting]) -> list[Reply]:
         """The replies to what is asked: to what looks alike as one, and to all else, and after an error, by itself."""
@@ -122,17 +127,17 @@ class Rest:
         if not self._told:
             return replies
         subject = subject_of(block.request, [answer])
-        return [replace(reply, subject=subject) for reply in replies]
+        return [reply._replace(subject=subject) for reply in replies]
 
     def _count(self, requests: Sequence[HttpRequest], replies: Sequence[Reply], seconds: float) -> None:
         counted: Counter[Call] = Counter()
         asked = zip(requests, replies, strict=True)
         ended = Counter((request.path, reply.status) for request, reply in asked if not reply.loading)
         for (path, status), times in ended.items():
-            found = _PREDICTIONS.match(path)
-            name = self._manager.named(Choice(unquote(found[1]))).endpoint if found else ""
-            if found and self._manager.serves(name):
-                counted[Call(name, _METHODS[found[2].lower()], "REST", _CODES.get(status, 2))] += times
+            choice, method = _predicts(path)
+            name = self._manager.named(choice).endpoint
+            if method and self._manager.serves(name):
+                counted[Call(name, method, "REST", _CODES.get(status, 2))] += times
         if counted:
             self._inference.metrics.answered(counted, seconds)
 
@@ -149,7 +154,7 @@ class Rest:
             return Reply(200, b"")
         if request.method == "HEAD" and "GET" in methods:
             (found,) = self.reply_all([HttpRequest("GET", request.path, b"", request.headers, request.query)])
-            return replace(found, body=b"")
+            return found._replace(body=b"")
         if request.path.lower().startswith(_TENSORFLOW):
             return _malformed(request)
         if methods:
@@ -158,8 +163,7 @@ class Rest:
         return problem_of(404, f"there is nothing at {request.path}; /openapi.json lists what is here")
 
 
-@dataclass(frozen=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     """What a route asks, until it is answered."""
 
     route: Route
@@ -170,7 +174,7 @@ class _Waiting:
         if not told:
             return found
         subject = subject_of(self.asking.request, [answer])
-        return replace(found, subject=subject)
+        return found._replace(subject=subject)
 
     def _encoded(self, answer: Answer | Exception) -> Reply:
         try:
@@ -179,9 +183,16 @@ class _Waiting:
             return self.route.failed(error)
 
 
+@lru_cache(_MOST_PATHS)
+def _predicts(path: str) -> tuple[Choice, str]:
+    """Which endpoint a path has predict, and by which method; none for another path."""
+    found = _PREDICTIONS.match(path)
+    return (Choice(unquote(found[1])), _METHODS[found[2].lower()]) if found else (Choice(""), "")
+
+
 def _failed(route: Route, error: Exception) -> Reply:
     reply = route.failed(error)
-    return replace(reply, loading=True) if isinstance(error, BeingLoaded) else reply
+    return reply._replace(loading=True) if isinstance(error, BeingLoaded) else reply
 
 
 def _late(request: HttpRequest) -> CarraraError:

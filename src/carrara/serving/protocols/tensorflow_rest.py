@@ -136,7 +136,7 @@ def _rows(instances: Any) -> Mapping[str, Array]:
     if not isinstance(instances[0], dict) or is_base64(instances[0]):
         return {UNNAMED: to_array("instances", instances)}
     names = instances[0].keys()
-    for place, row in enumerate(instances):
+    for place, row in enumerate(instances[1:], 1):
         if not isinstance(row, dict) or row.keys() != names:
             raise RequestError(f"row {place} of 'instances' has other names than the first", field="instances")
     return JsonRows(tuple(names), instances)

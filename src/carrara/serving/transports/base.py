@@ -6,8 +6,7 @@ To add one: a class with these members in a file of its own; `server.py` starts 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from carrara.serving.access_log import Subject
 
@@ -23,8 +22,7 @@ CANCELLED, RESOURCE_EXHAUSTED, UNAVAILABLE = 1, 8, 14
 OVERLOADED = "the server is overloaded; ask again in a moment"
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What one call ends with: `data`, or a status `code` other than 0 and its `text`, or what gives that `later`."""
 
     data: bytes = b""
