@@ -7,7 +7,6 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -18,6 +17,7 @@ from carrara.serving.access_log import Headers, Subject
 from carrara.serving.requests import Answer, Request
 
 JSON = "application/json"
+_NO_HEADERS: dict[str, str] = {}
 
 
 class HttpRequest(NamedTuple):
@@ -26,7 +26,7 @@ class HttpRequest(NamedTuple):
     method: str
     path: str
     body: bytes = b""
-    headers: Headers = MappingProxyType({})
+    headers: Headers = _NO_HEADERS
     query: str = ""
     due: float = math.inf
 

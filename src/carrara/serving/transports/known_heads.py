@@ -37,7 +37,7 @@ class KnownHeads:
         start = len(data) - size
         if start > _MOST_BYTES or data.find(_END) + len(_END) != start:
             return
-        if any(name in request.headers for name in _READ_BY_LLHTTP):
+        if any(request.headers.get(name) is not None for name in _READ_BY_LLHTTP):
             return
         if len(self._heads) >= _MOST:
             self._heads.clear()
