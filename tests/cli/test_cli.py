@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from carrara.cli.main import app, asked
 from commands import carrara
 
 
@@ -43,6 +44,15 @@ def test_help_imports_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_of_the_commands_only_the_one_that_is_asked_is_built():
+    groups, commands = app.registered_groups, app.registered_commands
+    assert [one.name for one in asked(["model", "list"]).registered_groups] == ["model"]
+    assert [one.name for one in asked(["serve", "--json"]).registered_commands] == ["serve"]
+    assert len(asked(["version"]).registered_commands) == 1
+    assert asked([]) is asked(["--help"]) is asked(["--help", "serve"]) is asked(["sevre"]) is asked([""]) is app
+    assert (app.registered_groups, app.registered_commands) == (groups, commands)
 
 
 def test_importing_carrara_imports_nothing_else():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
+from collections.abc import Sequence
 
 import typer
+from typer.models import CommandInfo
 
 from carrara import __version__
 from carrara.cli import (
@@ -85,12 +88,29 @@ def options(traceback: bool = typer.Option(False, "--traceback", help="Show wher
     # `run` reads it from the command line: an error in the options themselves needs it too.
 
 
+def asked(words: Sequence[str]) -> typer.Typer:
+    """The application with what a command line begins with alone, where it is there: to build a hundred commands takes
+    longer than most of them run."""
+    first = words[0] if words else ""
+    commands = [one for one in app.registered_commands if first and first == _name(one)]
+    groups = [one for one in app.registered_groups if first and first == one.name]
+    if not commands and not groups:
+        return app
+    made = copy.copy(app)
+    made.registered_commands, made.registered_groups = commands, groups
+    return made
+
+
+def _name(command: CommandInfo) -> str:
+    return command.name or getattr(command.callback, "__name__", "")
+
+
 def run() -> None:
     """The console script: exit codes 0 ok, 1 failed, 2 usage, 3 a check or gate failed."""
     show = "--traceback" in sys.argv or bool(os.environ.get("CARRARA_TRACEBACK"))
     sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--traceback")]
     try:
-        app()
+        asked(sys.argv[1:])()
     except CarraraError as error:
         if show:
             raise

@@ -31,6 +31,10 @@ class Batch(Mapping[str, Array]):
     def followed_by(self, others: Sequence[Any]) -> Self:
         """These rows and those of others, which are of the same class, with the same names in the same order."""
 
+    @abstractmethod
+    def columns(self) -> Columns | None:
+        """The same as columns of one matrix of numbers; None where they are none."""
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
 
@@ -62,6 +66,9 @@ class Columns(Batch):
 
     def followed_by(self, others: Sequence[Columns]) -> Self:
         return type(self)(self.names, np.concatenate([self.matrix, *(other.matrix for other in others)]))
+
+    def columns(self) -> Columns:
+        return self
 
     def ordered(self, names: tuple[str, ...]) -> Array:
         """The matrix with its columns in the order of `names`, which are the same names."""

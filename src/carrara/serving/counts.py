@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,8 +27,7 @@ class Histogram:
         return Histogram([a + b for a, b in zip(self.counts, other.counts, strict=True)], self.total + other.total)
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A request that was answered: of which model, by which method and protocol, and how it ended."""
 
     model: str

@@ -104,8 +104,21 @@ class GrpcCalls:
         results = self._predicted(
             [place for place, (method, _) in enumerate(calls) if method == PREDICT], calls, counted
         )
+        apart = [place for place in range(len(calls)) if place not in results] if len(results) < len(calls) else []
+        if apart:
+            self._answer_apart(apart, calls, results, counted)
+        self._inference.metrics.answered(counted, time.perf_counter() - began)
+        return results, apart
+
+    def _answer_apart(
+        self,
+        apart: Sequence[int],
+        calls: Sequence[tuple[str, bytes]],
+        results: dict[int, Result],
+        counted: Counter[Call],
+    ) -> None:
+        """Add the results of the calls that are in no block."""
         waiting: dict[int, Asked] = {}
-        apart = [place for place in range(len(calls)) if place not in results]
         for place in apart:
             method, data = calls[place]
             if len(data) > self._message_bytes:
@@ -130,8 +143,6 @@ class GrpcCalls:
             results[place] = self._result(asked, [next(answers) for _ in asked.requests])
             if not results[place].loading:
                 counted[self._call(asked.requests[0], calls[place][0], results[place].code)] += 1
-        self._inference.metrics.answered(counted, time.perf_counter() - began)
-        return results, apart
 
     def _call(self, request: Request, method: str, code: int = 0) -> Call:
         # Names that nothing answers are not counted each: there is no end to them.

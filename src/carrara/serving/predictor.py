@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from carrara.core.clock import Clock, microseconds
+from carrara.core.definitions import Definitions
 from carrara.core.errors import NotFoundError, RequestError
 from carrara.core.identity import new_ids
 from carrara.core.stages import stage
@@ -154,18 +155,22 @@ class ModelPredictor:
 
 def open_predictor(stores: Stores, version: ModelVersion) -> ModelPredictor:
     """Load a registered version; DataError when features that it reads were never materialised."""
-    retriever = retriever_of(stores, version)
+    definitions = recorded_definitions(stores, version)
+    retriever = _retriever(stores, version, definitions)
     retriever.check()
     files = stores.artifacts.manifest(version.manifest)
     size = sum(int(one["bytes"]) for name, one in files.items() if name.startswith(SERVABLE))
-    label = recorded_definitions(stores, version).of_kind("model")[version.model].label
+    label = definitions.of_kind("model")[version.model].label
     query = getattr(label, "group", None)
     return ModelPredictor(version, open_version(stores, version), retriever, stores.clock, size, query=query)
 
 
 def retriever_of(stores: Stores, version: ModelVersion) -> Retriever:
     """What reads a version's features, by the definitions that were recorded with it."""
-    definitions = recorded_definitions(stores, version)
+    return _retriever(stores, version, recorded_definitions(stores, version))
+
+
+def _retriever(stores: Stores, version: ModelVersion, definitions: Definitions) -> Retriever:
     model = definitions.of_kind("model")[version.model]
     return Retriever(features_of_model(definitions, model, where=f"model '{version}'"), stores.online)
 

@@ -44,7 +44,7 @@ def rows_of(request: Request) -> int:
     """The rows of a request."""
     if isinstance(request.inputs, Batch):
         return request.inputs.height
-    rows = (len(array) for array in request.inputs.values() if array.ndim)
+    rows = [len(array) for array in request.inputs.values() if array.ndim]
     return max(rows, default=min(len(request.inputs), 1))
 
 

@@ -9,10 +9,8 @@ import numpy as np
 
 from carrara.core.clock import microseconds, parse_time
 from carrara.core.errors import CarraraError, RequestError
-from carrara.core.named_columns import Columns
+from carrara.core.named_columns import Batch, Columns
 from carrara.models.signature import NUMPY_TYPES, Signature
-from carrara.serving.protocols.json_columns import JsonColumns
-from carrara.serving.protocols.json_rows import JsonRows
 
 Array = np.ndarray[Any, Any]
 
@@ -25,8 +23,8 @@ UNNAMED = ""
 
 def coerced(inputs: Mapping[str, Array], signature: Signature) -> Mapping[str, Array]:
     """The inputs with the signature's dtypes; unknown names pass, for the signature's own check to name."""
-    if isinstance(inputs, JsonRows | JsonColumns | Columns) and signature.takes_columns(inputs.names):
-        columns = inputs if isinstance(inputs, Columns) else inputs.columns()
+    if isinstance(inputs, Batch) and signature.takes_columns(inputs.names):
+        columns = inputs.columns()
         found = None if columns is None else _as_columns(columns, NUMPY_TYPES[signature.inputs[0].dtype])
         if found is not None:
             return found

@@ -43,7 +43,7 @@ def encode_json(data: Any, *, finite: bool) -> bytes:
 
 
 def is_base64(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {_BASE64}
+    return isinstance(value, dict) and len(value) == 1 and _BASE64 in value
 
 
 def to_array(name: str, value: Any) -> Array:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
@@ -71,8 +70,7 @@ def _choice(name: str, version: str | None, label: str | None) -> Choice:
     return Choice(unquote(name), int(version) if version else None, unquote(label or ""))
 
 
-@dataclass(frozen=True)
-class Predict:
+class Predict(NamedTuple):
     """The body of a predict request; `row_format` says in which form the answer goes back."""
 
     inputs: Mapping[str, Array]
@@ -116,7 +114,7 @@ def predict_body(data: Mapping[str, Any]) -> Predict:
     if "instances" not in data and "inputs" not in data:
         raise RequestError("Missing 'inputs' or 'instances' key")
     wanted = data.get("output_filter", [])
-    if not isinstance(wanted, list) or not all(isinstance(one, str) for one in wanted):
+    if not isinstance(wanted, list) or (wanted and not all(isinstance(one, str) for one in wanted)):
         raise RequestError("'output_filter' must be a list of strings", field="output_filter")
     rows = "instances" in data
     inputs = _rows(data["instances"]) if rows else _columns(data["inputs"])
