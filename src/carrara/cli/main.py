@@ -92,7 +92,7 @@ def asked(words: Sequence[str]) -> typer.Typer:
     """The application with what a command line begins with alone, where it is there: to build a hundred commands takes
     longer than most of them run."""
     first = words[0] if words else ""
-    commands = [one for one in app.registered_commands if first and first == _name(one)]
+    commands = [one for one in app.registered_commands if first and first in (one.name, _function(one))]
     groups = [one for one in app.registered_groups if first and first == one.name]
     if not commands and not groups:
         return app
@@ -101,8 +101,9 @@ def asked(words: Sequence[str]) -> typer.Typer:
     return made
 
 
-def _name(command: CommandInfo) -> str:
-    return command.name or getattr(command.callback, "__name__", "")
+def _function(command: CommandInfo) -> str:
+    """The name of a command that has no other."""
+    return "" if command.name else str(getattr(command.callback, "__name__", ""))
 
 
 def run() -> None:

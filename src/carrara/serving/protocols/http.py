@@ -85,7 +85,8 @@ def timeout_of(headers: Headers) -> float:
     >>> timeout_of({"grpc-timeout": "250m"})
     0.25
     """
-    found = _TIMEOUT.fullmatch(str(headers.get("grpc-timeout") or ""))
+    said = headers.get("grpc-timeout")
+    found = _TIMEOUT.fullmatch(str(said)) if said else None
     return int(found[1]) * _UNITS[found[2]] if found else math.inf
 
 
@@ -122,9 +123,9 @@ def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
     return found
 
 
-def compressed(reply: Reply, accepted: str) -> Reply:
-    """The reply in gzip, where the client takes that and it is worth it."""
-    if len(reply.body) < 1024 or "gzip" not in accepted:
+def compressed(reply: Reply, headers: Headers) -> Reply:
+    """The reply in gzip, where the client takes that by its headers and it is worth it."""
+    if len(reply.body) < 1024 or "gzip" not in str(headers.get("accept-encoding") or ""):
         return reply
     packing = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
     body = packing.compress(reply.body) + packing.flush()

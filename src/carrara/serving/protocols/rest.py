@@ -79,7 +79,7 @@ class Rest:
         return [self._finished(request, reply) for request, reply in zip(requests, replies, strict=True)]
 
     def _finished(self, request: HttpRequest, reply: Reply) -> Reply:
-        reply = compressed(reply, str(request.headers.get("accept-encoding", "") or ""))
+        reply = compressed(reply, request.headers)
         if not self._cors:
             return reply
         return reply._replace(headers=(*reply.headers, *_CORS))
@@ -142,9 +142,10 @@ class Rest:
             self._inference.metrics.answered(counted, seconds)
 
     def _unpacked(self, request: HttpRequest) -> HttpRequest:
-        encoding = str(request.headers.get("content-encoding", "") or "").strip().lower()
+        encoding = request.headers.get("content-encoding")
         if not encoding:
             return request
+        encoding = str(encoding).strip().lower()
         body = decompressed(request.body, encoding, self._message_bytes)
         return HttpRequest(request.method, request.path, body, request.headers, request.query)
 
