@@ -15,6 +15,10 @@ from .data.splits import (
     StratifiedSplit as StratifiedSplit,
     TimeSplit as TimeSplit,
 )
+from .evaluation.flip_gates import (
+    flips_at_most as flips_at_most,
+    flips_from_champion_at_most as flips_from_champion_at_most,
+)
 from .evaluation.gap_gates import (
     gap_at_most as gap_at_most,
     gap_not_wider_than_champion as gap_not_wider_than_champion,

@@ -31,6 +31,14 @@ BINARY = RANDOM.random(ROWS).round(2)
 TRUE = (RANDOM.random(ROWS) < BINARY).astype(int)
 
 
+def recall_at(curve, precision):
+    return max(curve[1][curve[0] >= precision], default=0.0)
+
+
+def precision_at(curve, recall):
+    return max(curve[0][curve[1] >= recall])
+
+
 def brier(y, s, w):
     return np.average(((s - np.eye(4)[y]) ** 2).sum(axis=1), weights=w)
 
@@ -71,6 +79,9 @@ REGRESSION = {
     "r2": lambda w: judge.r2_score(NUMBERS, GUESSES, sample_weight=w),
     "mape": lambda w: judge.mean_absolute_percentage_error(NUMBERS, GUESSES, sample_weight=w),
     "quantile_loss@0.9": lambda w: judge.mean_pinball_loss(NUMBERS, GUESSES, alpha=0.9, sample_weight=w),
+    "correlation": lambda w: (
+        np.cov(NUMBERS, GUESSES, aweights=w)[0, 1] / np.sqrt(np.prod(np.diag(np.cov(NUMBERS, GUESSES, aweights=w))))
+    ),
     "wape": lambda w: np.average(abs(GUESSES - NUMBERS), weights=w) / np.average(NUMBERS, weights=w),
     "smape": lambda w: np.average(2 * abs(GUESSES - NUMBERS) / (GUESSES + NUMBERS), weights=w),
 }
@@ -84,6 +95,10 @@ BINARY_JUDGES = {
     "recall@0.7": lambda w: judge.recall_score(TRUE, BINARY >= 0.7, sample_weight=w),
     "f1@0.7": lambda w: judge.f1_score(TRUE, BINARY >= 0.7, sample_weight=w),
     "balanced_accuracy": lambda w: judge.balanced_accuracy_score(TRUE, BINARY >= 0.5, sample_weight=w),
+    "specificity@0.3": lambda w: judge.recall_score(1 - TRUE, BINARY < 0.3, sample_weight=w),
+    "negative_predictive_value": lambda w: judge.precision_score(1 - TRUE, BINARY < 0.5, sample_weight=w),
+    "recall_at_precision@0.8": lambda w: recall_at(judge.precision_recall_curve(TRUE, BINARY, sample_weight=w), 0.8),
+    "precision_at_recall@0.6": lambda w: precision_at(judge.precision_recall_curve(TRUE, BINARY, sample_weight=w), 0.6),
     "mcc": lambda w: judge.matthews_corrcoef(TRUE, BINARY >= 0.5, sample_weight=w),
 }
 ALL = [
@@ -125,6 +140,14 @@ def test_map_is_the_mean_average_precision_of_scikit_learn():
     assert found.value == pytest.approx(np.mean(expected), rel=1e-9)
 
 
+def test_the_first_places_of_a_ranking_are_counted():
+    labels, scores, groups = [0, 1, 1, 1, 0, 0, 0], [4, 3, 2, 1, 3, 2, 1], [1, 1, 1, 1, 2, 2, 2]
+    found = measure(
+        labels, scores, ["precision@2", "recall@2", "hit_rate@2", "hit_rate@1"], kind="ranking", groups=groups
+    )
+    assert [one.value for one in found.values()] == pytest.approx([0.25, 1 / 3, 0.5, 0.0])
+
+
 def test_mrr_is_one_over_the_first_relevant_place():
     found = measure([0, 1, 0, 1, 0], [3, 2, 1, 2, 1], ["mrr"], kind="ranking", groups=[1, 1, 1, 2, 2])
     assert found["mrr"].value == pytest.approx((1 / 2 + 1) / 2)
@@ -158,6 +181,7 @@ def test_a_resample_of_many_at_once_is_that_of_each_alone(kind):
         "regression": (NUMBERS, GUESSES, {}),
         "ranking": (TRUE, BINARY, {"groups": np.arange(ROWS) // 5}),
         "clustering": (CLASS, np.abs(CLASSES), {}),
+        "flips": (BINARY, BINARY[::-1], {}),
         "text": (["a cat sat on a mat", "dogs run"] * 9, ["a cat sat on it", "a dog runs"] * 9, {}),
         "segmentation": (CLASS.reshape(30, -1), PREDICTED.reshape(30, -1), {}),
         "detection": (

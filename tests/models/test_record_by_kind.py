@@ -26,7 +26,8 @@ BINARY = {
     "lift",
     "gain",
 }
-NUMBER = {"predicted_actual", "residuals", "residuals_by_prediction"}
+NUMBER = {"predicted_actual", "residuals", "residuals_by_prediction", "over_time"}
+SERIES = {*NUMBER, "series_over_time", "error_by_horizon"}
 EXPECTED = {
     # The metrics, the charts of the kind, the answers, the loss of its segments, and what it has learned.
     "binary": ({"roc_auc", "pr_auc", "log_loss", "brier"}, BINARY, ["probability"], "log loss", "trees"),
@@ -35,7 +36,7 @@ EXPECTED = {
     "multilabel": ({"macro_roc_auc", "micro_f1"}, {"labels", "roc_curves"}, ["probabilities"], "log loss", "trees"),
     "ranking": ({"ndcg", "map"}, {"ndcg_by_places", "queries_by_ndcg"}, ["score"], None, "trees"),
     "clustering": ({"silhouette"}, {"cluster_sizes"}, ["distances", "cluster", "distance"], None, "clusters"),
-    "series": ({"rmse", "mae", "r2"}, NUMBER, ["prediction"], "absolute error", "trees"),
+    "series": ({"rmse", "mae", "r2"}, SERIES, ["prediction"], "absolute error", "trees"),
     "partitioned": ({"rmse", "mae", "r2"}, NUMBER, ["prediction", "node"], "absolute error", "linear"),
     "net": ({"roc_auc", "log_loss"}, BINARY, ["probability"], "log loss", "net"),
 }
@@ -72,6 +73,7 @@ def test_every_item_of_the_record_is_there_for_each_kind(kinds, kind):
     assert record["metrics"]["slices"]
     assert record["metrics"]["loss"] == loss
     assert bool(record["metrics"]["segments"]) == (loss is not None)
+    assert bool(record["metrics"]["mistakes"]) == (loss is not None)
     assert charts | {"feature_importance", "slice_bars"} <= set(record["charts"])
     assert record["summary"]["scores"]
     own = record["signature"]["serving_default"]

@@ -145,6 +145,8 @@ def test_every_gate_is_made_again_of_what_it_says_of_itself():
         "no_slice_worse_than_champion": ("f1", 0.1),
         "gap_at_most": ("recall", 0.1, "depot"),
         "gap_not_wider_than_champion": ("recall", "depot", 0.1),
+        "flips_at_most": (0.1, {"trip:far": (True, False)}, True),
+        "flips_from_champion_at_most": (0.1, True),
         "safe_to_serve": ("30s",),
         "latency_at_most": (20,),
         "size_at_most": (50,),

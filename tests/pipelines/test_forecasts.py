@@ -126,6 +126,13 @@ def test_a_backtest_trains_on_what_was_known_at_each_origin(workspace):
         assert fold.against["mae"].value / fold.against["mase"].value == pytest.approx(ratio)
     sold = workspace.datasets.read("ahead").collect()
     assert 0.2 * sold["sold"].std() < ratio < 3 * sold["sold"].std()
+    charts = found.as_dict()["charts"]
+    assert list(charts) == ["backtest", "error_by_horizon", "metric_by_fold"]
+    drawn = charts["error_by_horizon"]["data"]["values"]
+    weights = [len(fold.forecasts.steps) for fold in found.folds]
+    assert np.mean([one["y"] for one in drawn]) == pytest.approx(
+        np.average([fold.metrics["mae"].value for fold in found.folds], weights=weights), rel=0.02
+    )
     run = workspace.runs("backtest")[0]
     assert (run.state, run.id) == ("complete", found.run_id)
     assert [step for step, _ in workspace.run_metrics(run.id)["mae"]] == [1, 2, 3]
@@ -135,6 +142,27 @@ def test_a_backtest_trains_on_what_was_known_at_each_origin(workspace):
 
 
 def test_a_backtest_is_told_on_the_command_line(workspace):
-    done = carrara("model", "backtest", "demand", "--origins", "2", "--every", "21d", "-w", workspace.root)
+    words = ("model", "backtest", "demand", "--origins", "2", "--every", "21d", "-w", workspace.root)
+    page = workspace.root / "backtest.svg"
+    done = carrara(*words, "-o", page)
     assert done.returncode == 0, done.stderr
     assert "mean: rmse" in done.stdout
+    assert "Steps ahead" in page.read_text()
+    refused = carrara(*words, "-o", "backtest.docx")
+    assert "docx" in refused.stderr
+    assert "origin 2024" not in refused.stdout  # nothing was trained for it
+
+
+def test_a_series_is_drawn_as_it_came_and_as_it_was_forecast(workspace):
+    charts = workspace.models.record("demand@1")["charts"]
+    sold = workspace.datasets.read("ahead").collect()
+    actual = [one for one in charts["series_over_time"]["data"]["values"] if one["sort"] == "actual"]
+    assert {one["series"] for one in actual} == {"s1", "s2"}
+    came = {(r["store"], r["known_at"].timestamp() * 1000): r["sold"] for r in sold.iter_rows(named=True)}
+    for one in actual:
+        assert one["value"] == pytest.approx(came[one["series"], one["time"]], abs=1e-4)
+    errors = charts["error_by_horizon"]["data"]["values"]
+    assert [one["x"] for one in errors] == [1, 2, 3]
+    mae = workspace.models.record("demand@1")["metrics"]["test"]["mae"]["value"]
+    assert np.mean([one["y"] for one in errors]) == pytest.approx(mae, rel=0.05)
+    assert next(iter(workspace.models.evaluate("demand@1").evaluation.charts)) == "series_over_time"

@@ -8,7 +8,8 @@ import polars as pl
 from carrara.data.rows import BATCH_ROWS, StoredRows
 from carrara.evaluation.evaluate import evaluate
 from carrara.evaluation.slicing import Slicing
-from carrara.pipelines.evaluate_step import compact, scores_of
+from carrara.pipelines.evaluate_step import compact
+from carrara.pipelines.scoring import scores_of
 
 
 class Halves:

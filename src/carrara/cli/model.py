@@ -13,6 +13,8 @@ from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspac
 from carrara.cli.model_chart import chart, parameters
 from carrara.cli.model_compare import compare
 from carrara.cli.model_evaluate import evaluate
+from carrara.cli.model_flips import flips
+from carrara.cli.model_mistakes import mistakes
 from carrara.cli.model_safety import safety
 from carrara.cli.model_scorecard import scorecard
 from carrara.cli.model_tree import tree
@@ -27,6 +29,8 @@ app.command("chart")(chart)
 app.command("parameters")(parameters)
 app.command("compare")(compare)
 app.command("evaluate")(evaluate)
+app.command("flips")(flips)
+app.command("mistakes")(mistakes)
 app.command("scorecard")(scorecard)
 app.command("safety")(safety)
 model_registry.add_to(app)
@@ -123,13 +127,23 @@ def backtest(
     origins: Annotated[int, typer.Option(min=1, help="At how many past moments to train.")] = 5,
     every: Annotated[str, typer.Option(help="How far they are apart, and how far each looks ahead.")] = "7d",
     against: Annotated[str | None, typer.Option(help="A feature that is taken for the forecast as it is.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Draw it there: a .svg, .png, .html or .json.")
+    ] = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
     """Train at several past moments on what was known then, and judge by what came next; nothing is registered."""
+    from carrara.models.drawing import drawn, form_of
+
+    form = form_of(output) if output is not None else ""
     with open_workspace(workspace) as ws:
         progress = TerminalProgress(quiet=as_json)
         found = ws.backtest(model, origins=origins, every=every, against=against, progress=progress)
+    if output is not None:
+        from carrara.evaluation.charts.vega import stacked
+
+        output.write_bytes(drawn(stacked(found.charts.values()), form))
     if as_json:
         print_json(found.as_dict())
         return
@@ -146,6 +160,8 @@ def backtest(
     ]
     print_table(["origin", "train", "test", *found.mean, *([f"{first} of {against}"] if against else [])], rows)
     say("mean: " + ", ".join(f"{name} {value:.4g}" for name, value in found.mean.items()))
+    if output is not None:
+        say(f"\n{output}")
 
 
 def _values(metrics: Mapping[str, MetricValue]) -> list[float]:

@@ -23,7 +23,7 @@ def chart(
     as_json: JsonOption = False,
 ) -> None:
     """A chart of a version, drawn offline: ROC, calibration, thresholds, slices, contributions, dependence."""
-    from carrara.models.drawing import chart_named, drawn
+    from carrara.models.drawing import chart_named, drawn, form_of
 
     with open_workspace(workspace) as ws:
         charts = ws.models.charts(address, feature=feature)
@@ -37,7 +37,7 @@ def chart(
     if output is None:
         print_json(spec)
         return
-    data = drawn(spec, output.suffix.removeprefix(".").lower())
+    data = drawn(spec, form_of(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(data)
     print_json({"chart": str(output)}) if as_json else say(str(output))

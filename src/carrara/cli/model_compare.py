@@ -29,6 +29,8 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Metrics with intervals of their differences, answers, slices that win and lose, and what made them differ."""
+    from carrara.evaluation.disagreement import FLIPS
+
     with open_workspace(workspace) as ws:
         found = ws.models.compare(first, *others, slices=[*(slices or ()), {sql: sql for sql in where or ()}])
         if output is not None:
@@ -48,6 +50,12 @@ def compare(
             [(name, *_figures(paired)) for name, paired in other.metrics.items()],
         )
         answers = other.answers
+        if other.flips:
+            rate, away, back = (other.flips[name] for name in FLIPS)
+            say(
+                f"{rate.value:.2%} [{rate.low:.2%}, {rate.high:.2%}] of the answers turn:"
+                f" {away.value:.2%} from positive to negative, {back.value:.2%} from negative to positive"
+            )
         say(
             f"{answers.other_answers:,} rows are answered otherwise: only {found.first} is right for"
             f" {answers.only_one_right:,}, only {other.version} for {answers.only_other_right:,}"

@@ -82,3 +82,18 @@ def short(value: Any, most: int = 80) -> str:
     """
     text = str(value)
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def cell(value: Any) -> str:
+    """A value of a row of data in a table for people: figures to four digits, times without what all of them share.
+
+    >>> cell(0.123456), cell("2024-01-20T06:30:00+00:00"), cell([0.25, 0.75]), cell(2013)
+    ('0.1235', '2024-01-20 06:30:00', '0.25, 0.75', '2013')
+    """
+    if isinstance(value, list | tuple):
+        return short(", ".join(map(cell, value)), 60)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and value[:4].isdigit() and "T" in value and (time := as_time(value)) is not None:
+        return when(time)
+    return short(number(value), 60)

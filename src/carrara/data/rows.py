@@ -75,6 +75,17 @@ def batches(rows: Rows, names: Sequence[str]) -> Iterator[pl.DataFrame]:
     return rows.batches(names) if isinstance(rows, StoredRows) else rows.select(names).iter_slices(BATCH_ROWS)
 
 
+def rows_at(rows: Rows, names: Sequence[str], places: Sequence[int]) -> pl.DataFrame:
+    """Some columns of the rows at some places, in that order; of a table in the lake the others are not kept."""
+    wanted, order = np.unique(np.asarray(places, np.int64), return_inverse=True)
+    found, read = [pl.DataFrame(schema={name: rows.schema[name] for name in names})], 0
+    for batch in batches(rows, names):
+        here = wanted[np.searchsorted(wanted, read) : np.searchsorted(wanted, read + batch.height)]
+        found.append(batch[here - read])
+        read += batch.height
+    return pl.concat(found)[order]
+
+
 def every_nth(table: pl.LazyFrame, n: int) -> pl.DataFrame:
     """Every n-th row, from the first.
 

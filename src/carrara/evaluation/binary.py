@@ -77,6 +77,33 @@ def false_positive_rate(rows: RankedRows, weights: Floats, threshold: float | No
     return ratio(alarms, alarms + rejected)
 
 
+def specificity(rows: RankedRows, weights: Floats, threshold: float | None = None) -> Any:
+    """Share of the negative rows that are below the threshold."""
+    _, alarms, _, rejected = at_threshold(rows, weights, threshold)
+    return ratio(rejected, rejected + alarms)
+
+
+def negative_predictive_value(rows: RankedRows, weights: Floats, threshold: float | None = None) -> Any:
+    """Share of the rows below the threshold that are negative."""
+    _, _, missed, rejected = at_threshold(rows, weights, threshold)
+    return ratio(rejected, rejected + missed)
+
+
+def recall_at_precision(rows: RankedRows, weights: Floats, precision: float = 0.9) -> Any:
+    """The highest recall of a threshold at which the precision is at least this, 0 where there is none."""
+    hits, alarms = rows.curve(weights)
+    there = hits >= precision * (hits + alarms) - 1e-12
+    return ratio(np.where(there, hits, 0.0).max(axis=-1), hits[..., -1])
+
+
+def precision_at_recall(rows: RankedRows, weights: Floats, recall: float = 0.9) -> Any:
+    """The highest precision of a threshold at which the recall is at least this."""
+    hits, alarms = rows.curve(weights)
+    there = hits >= recall * hits[..., -1:] - 1e-12
+    found = np.where(there, ratio(hits, hits + alarms), 0.0).max(axis=-1)
+    return np.where(hits[..., -1] > 0, found, np.nan)[()]
+
+
 def balanced_accuracy(rows: RankedRows, weights: Floats, threshold: float | None = None) -> Any:
     """The mean of both labels' shares of rows on the right side of the threshold."""
     hits, alarms, missed, rejected = at_threshold(rows, weights, threshold)

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from carrara.evaluation.jackknife import Method
 from carrara.evaluation.losses import LOSS_OF, row_losses
-from carrara.evaluation.metrics import Kind
+from carrara.evaluation.metrics import Kind, MetricValue, measure
 
 MOST_EXAMPLES = 10
+
+FLIPS = ("flip_rate", "positive_to_negative", "negative_to_positive")
+"""How often answers turn, and in which direction; shares of all rows."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,25 @@ def disagreement(
         mean_distance=float(distance.mean()) if len(distance) else 0.0,
         farthest=tuple(int(place) for place in farthest if distance[place] > 0),
     )
+
+
+def flips_between(
+    one: npt.NDArray[Any],
+    other: npt.NDArray[Any],
+    *,
+    thresholds: tuple[float, float],
+    weights: npt.NDArray[Any] | None = None,
+    seed: int = 0,
+    intervals: Method = "bootstrap",
+) -> dict[str, MetricValue]:
+    """How often a binary model's answer is not another's, each at its own threshold, with intervals.
+
+    >>> found = flips_between(np.array([0.2, 0.6]), np.array([0.7, 0.6]), thresholds=(0.5, 0.5))
+    >>> found["flip_rate"].value, found["negative_to_positive"].value
+    (0.5, 0.5)
+    """
+    before, after = ((scores >= cut).astype(np.float64) for scores, cut in zip((one, other), thresholds, strict=True))
+    return measure(before, after, FLIPS, kind="flips", weights=weights, seed=seed, intervals=intervals)
 
 
 def _right(

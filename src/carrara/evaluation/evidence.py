@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from carrara.evaluation.counterfactual import Swap
 from carrara.evaluation.evaluate import Evaluation
+from carrara.evaluation.metrics import MetricValue
 from carrara.evaluation.paired import PairedDifference
 from carrara.evaluation.trial import Trial
 
@@ -17,7 +19,8 @@ Champion = Mapping[str, Mapping[str, Any]]
 @dataclass(frozen=True)
 class Evidence:
     """`champion` is None when no version is champion yet; `paired` and `paired_slices` are the differences to it on
-    the same rows, None where it could not be asked; `trial` and `anomalies` are None where nobody looked."""
+    the same rows, and `paired_flips` how many of its answers are others, None where it could not be asked; `trial`,
+    `anomalies` and `flips`, how many answers turn by a swap, are None where nobody looked."""
 
     evaluation: Evaluation
     champion: Champion | None = None
@@ -25,3 +28,5 @@ class Evidence:
     trial: Trial | None = None
     anomalies: Sequence[str] | None = None
     paired_slices: Mapping[str, Mapping[str, PairedDifference]] | None = None
+    flips: Mapping[Swap, Mapping[str, MetricValue]] | None = None
+    paired_flips: Mapping[str, MetricValue] | None = None

@@ -17,6 +17,7 @@ from carrara.evaluation import (
     binary,
     clustering,
     detection,
+    flips,
     multiclass,
     multilabel,
     ranking,
@@ -24,6 +25,7 @@ from carrara.evaluation import (
     segmentation,
     text,
 )
+from carrara.evaluation.combiner import Combiner
 from carrara.evaluation.intervals import RESAMPLES, Kernel, Resamples
 from carrara.evaluation.jackknife import Jackknife, Method, intervals_by
 from carrara.evaluation.ranked import rank
@@ -39,9 +41,11 @@ Kind = Literal[
     "text",
     "segmentation",
     "detection",
+    "flips",
 ]
 """What is predicted: true or false, one of several classes, a number, several of true or false, an order, or, without a
-label, a cluster. Texts, a class for each pixel and boxes in images are measured where they were predicted elsewhere."""
+label, a cluster. Texts, a class for each pixel and boxes in images are measured where they were predicted elsewhere;
+flips are of two scores of the same row."""
 
 _ROWS: Mapping[Kind, Callable[..., Any]] = MappingProxyType(
     {
@@ -54,6 +58,7 @@ _ROWS: Mapping[Kind, Callable[..., Any]] = MappingProxyType(
         "text": text.text_rows,
         "segmentation": segmentation.segmented_rows,
         "detection": detection.detected_rows,
+        "flips": flips.turned_rows,
     }
 )
 
@@ -62,7 +67,8 @@ _ROWS: Mapping[Kind, Callable[..., Any]] = MappingProxyType(
 class Metric:
     """A named figure of labels and scores; `greater_is_better` is None where it only describes.
 
-    `kind` is None where it can be measured of every kind; `digest` is that of the user's function behind it.
+    `kind` is None where it can be measured of every kind; `digest` is that of the user's function behind it, and
+    `combiner` the user's own, whose parts may be computed anywhere and merged.
     """
 
     name: str
@@ -71,6 +77,7 @@ class Metric:
     greater_is_better: bool | None
     description: str
     digest: str | None = None
+    combiner: Combiner | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -111,6 +118,10 @@ METRICS_OF: Mapping[Kind, Mapping[str, Metric]] = MappingProxyType(
             f1=(binary.f1, True),
             mcc=(binary.mcc, True),
             false_positive_rate=(binary.false_positive_rate, False),
+            specificity=(binary.specificity, True),
+            negative_predictive_value=(binary.negative_predictive_value, True),
+            recall_at_precision=(binary.recall_at_precision, True),
+            precision_at_recall=(binary.precision_at_recall, True),
             calibration_error=(binary.calibration_error, False),
             predicted_rate=(binary.predicted_rate, None),
             positive_rate=(binary.positive_rate, None),
@@ -141,6 +152,7 @@ METRICS_OF: Mapping[Kind, Mapping[str, Metric]] = MappingProxyType(
             rmse=(regression.rmse, False),
             rmsle=(regression.rmsle, False),
             r2=(regression.r2, True),
+            correlation=(regression.correlation, True),
             mape=(regression.mape, False),
             smape=(regression.smape, False),
             wape=(regression.wape, False),
@@ -167,6 +179,9 @@ METRICS_OF: Mapping[Kind, Mapping[str, Metric]] = MappingProxyType(
             ndcg=(ranking.ndcg, True),
             map=(ranking.average_precision, True),
             mrr=(ranking.reciprocal_rank, True),
+            precision=(ranking.precision, True),
+            recall=(ranking.recall, True),
+            hit_rate=(ranking.hit_rate, True),
         ),
         "clustering": _metrics(
             "clustering",
@@ -199,6 +214,15 @@ METRICS_OF: Mapping[Kind, Mapping[str, Metric]] = MappingProxyType(
             average_precision=(detection.average_precision, True),
             average_recall=(detection.average_recall, True),
         ),
+        "flips": _metrics(
+            "flips",
+            flip_rate=(flips.flip_rate, False),
+            positive_to_negative=(flips.positive_to_negative, False),
+            negative_to_positive=(flips.negative_to_positive, False),
+            positive_to_positive=(flips.positive_to_positive, None),
+            negative_to_negative=(flips.negative_to_negative, None),
+            mean_shift=(flips.mean_shift, None),
+        ),
     }
 )
 
@@ -218,6 +242,7 @@ MAIN_METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         "text": ("rouge_l", "bleu", "exact_match"),
         "segmentation": ("mean_iou", "pixel_accuracy"),
         "detection": ("mean_average_precision", "average_precision"),
+        "flips": ("flip_rate", "positive_to_negative", "negative_to_positive"),
     }
 )
 """What a model is measured by that names no metrics; the first is the one that it is compared by."""
@@ -317,8 +342,9 @@ def measure(
 
     Of a binary label `labels` (0/1 or bool) and `scores` (0..1) have shape (rows,), of a regression numbers; of
     several classes `labels` are places and `scores` have shape (rows, classes); of several labels both have shape
-    (rows, outputs); of a ranking `labels` are relevances and `groups` names each row's query; of texts, masks and boxes
-    see `text_rows`, `segmented_rows` and `detected_rows`. `weights` say how much each row counts. A metric that is
+    (rows, outputs); of a ranking `labels` are relevances and `groups` names each row's query; of flips `labels` are the
+    scores before and `scores` those after; of texts, masks and boxes see `text_rows`, `segmented_rows` and
+    `detected_rows`. `weights` say how much each row counts. A metric that is
     undefined on these rows is NaN; resamples on which it is undefined are left out of its interval, and an interval
     always holds its value. `bootstrap` is how many resamples, or groups that are left out, there are; 0 gives no
     interval.

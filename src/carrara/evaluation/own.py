@@ -1,4 +1,4 @@
-"""Metrics of your own: by a function, or by what each kind of mistake costs."""
+"""Metrics of your own: by a function, by a combiner, or by what each kind of mistake costs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import numpy as np
 from carrara.core.digests import digest_data, digest_function
 from carrara.core.errors import DataError, DefinitionError
 from carrara.evaluation.binary import at_threshold
+from carrara.evaluation.combiner import Combiner, batches_of, combined, combiner_of, digest_combiner
 from carrara.evaluation.intervals import Kernel
 from carrara.evaluation.metrics import Metric
 from carrara.evaluation.weighing import Floats, mean, ratio
 
 
 def metric(*, greater_is_better: bool | None, per_row: bool = False) -> Callable[[Callable[..., Any]], Metric]:
-    """Declare a metric by its function, `(labels, scores) -> float`, or `(labels, scores, weights)`.
+    """Declare a metric by its function, `(labels, scores) -> float`, or `(labels, scores, weights)`, or by a class that
+    is a combiner (see `evaluation.combiner`), which sees a batch of rows at a time.
 
     With `per_row` the function gives a value per row, of shape (rows,), and the metric is their mean: that is measured
     in one pass, however many rows and resamples there are. `greater_is_better` is None where it only describes.
@@ -30,6 +32,9 @@ def metric(*, greater_is_better: bool | None, per_row: bool = False) -> Callable
     """
 
     def declared(function: Callable[..., Any]) -> Metric:
+        combiner = combiner_of(function)
+        if combiner is not None:
+            return _combiner_metric(combiner, greater_is_better, per_row)
         parameters = len(signature(function).parameters)
         if parameters not in (2, 3) or (per_row and parameters != 2):
             raise DefinitionError(
@@ -81,9 +86,22 @@ def cost(
     )
 
 
+def _combiner_metric(combiner: Combiner, greater_is_better: bool | None, per_row: bool) -> Metric:
+    name = str(getattr(combiner, "name", type(combiner).__name__))
+    if per_row:
+        raise DefinitionError(f"the metric '{name}' is a combiner, and gives no value per row")
+
+    def once(rows: Any, weights: Floats) -> float:
+        return _number(name, lambda: combiner.result(combined(combiner, batches_of(rows, weights))))
+
+    said = (type(combiner).__doc__ or "").strip()
+    digest = digest_combiner(combiner)
+    return Metric(name, None, _of_each(once), greater_is_better, said, digest, combiner)
+
+
 def _per_row(function: Callable[..., Any]) -> Kernel:
     def kernel(rows: Any, weights: Floats) -> Any:
-        values = np.asarray(_asked(function, rows.labels, rows.scores), np.float64)
+        values = np.asarray(_asked(function.__name__, function, rows.labels, rows.scores), np.float64)
         if values.shape != (len(rows),):
             raise DataError(f"the metric '{function.__name__}' gave shape {values.shape} for {len(rows):,} rows")
         return mean(values, weights)
@@ -93,7 +111,7 @@ def _per_row(function: Callable[..., Any]) -> Kernel:
 
 def _weighted(function: Callable[..., Any]) -> Kernel:
     def once(rows: Any, weights: Floats) -> float:
-        return _number(function, rows.labels, rows.scores, weights)
+        return _number(function.__name__, function, rows.labels, rows.scores, weights)
 
     return _of_each(once)
 
@@ -108,7 +126,9 @@ def _repeated(function: Callable[..., Any]) -> Kernel:
                 f"the metric '{function.__name__}' takes no weights, and the rows have some",
                 hint="Let the function take (labels, scores, weights).",
             )
-        return _number(function, *(np.repeat(values, times, axis=0) for values in (rows.labels, rows.scores)))
+        return _number(
+            function.__name__, function, *(np.repeat(values, times, axis=0) for values in (rows.labels, rows.scores))
+        )
 
     return _of_each(once)
 
@@ -128,16 +148,16 @@ def _of_each(once: Callable[[Any, Floats], float]) -> Kernel:
     return kernel
 
 
-def _number(function: Callable[..., Any], *arguments: Any) -> float:
-    found = _asked(function, *arguments)
+def _number(name: str, function: Callable[..., Any], *arguments: Any) -> float:
+    found = _asked(name, function, *arguments)
     try:
         return float(found)
     except (TypeError, ValueError):
-        raise DataError(f"the metric '{function.__name__}' gave {found!r}, which is no number") from None
+        raise DataError(f"the metric '{name}' gave {found!r}, which is no number") from None
 
 
-def _asked(function: Callable[..., Any], *arguments: Any) -> Any:
+def _asked(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except Exception as error:
-        raise DataError(f"the metric '{function.__name__}' failed: {type(error).__name__}: {error}") from error
+        raise DataError(f"the metric '{name}' failed: {type(error).__name__}: {error}") from error

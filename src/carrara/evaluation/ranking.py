@@ -95,6 +95,28 @@ def average_precision(rows: QueryRows, weights: Floats, k: int | None = None) ->
     return mean(values[there], weights[..., there])
 
 
+def precision(rows: QueryRows, weights: Floats, k: int = 10) -> Any:
+    """The share of the first `k` places that hold a relevant item."""
+    return mean(_hits(rows, k) / k, weights)
+
+
+def recall(rows: QueryRows, weights: Floats, k: int = 10) -> Any:
+    """The share of a query's relevant items that are among its first `k`; queries without one are left out."""
+    relevant = np.bincount(rows.query, weights=rows.labels > 0, minlength=len(rows))
+    there = relevant > 0
+    return mean(_hits(rows, k)[there] / relevant[there], weights[..., there])
+
+
+def hit_rate(rows: QueryRows, weights: Floats, k: int = 10) -> Any:
+    """The share of the queries with a relevant item among the first `k`."""
+    return mean((_hits(rows, k) > 0).astype(np.float64), weights)
+
+
+def _hits(rows: QueryRows, k: int) -> Floats:
+    found = np.bincount(rows.query, weights=(rows.labels > 0) & (rows.place < k), minlength=len(rows))
+    return np.asarray(found, np.float64)
+
+
 def reciprocal_rank(rows: QueryRows, weights: Floats) -> Any:
     """MRR: one over the place of the first relevant item, 0 where there is none."""
     first = np.full(len(rows), np.inf)

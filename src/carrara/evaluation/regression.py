@@ -91,6 +91,16 @@ def r2(rows: PredictedRows, weights: Floats) -> Any:
     return 1 - ratio(mean(rows.squared_error, weights), np.where(spread > tiny, spread, 0.0))
 
 
+def correlation(rows: PredictedRows, weights: Floats) -> Any:
+    """Pearson's correlation of label and prediction, NaN where one of them does not vary."""
+    labels, scores = rows.labels - rows.labels.mean(), rows.scores - rows.scores.mean()
+    means = [mean(one, weights) for one in (labels, scores, labels * scores, labels**2, scores**2)]
+    spreads = [means[3] - means[0] ** 2, means[4] - means[1] ** 2]
+    tiny = [1e-14 * float((one**2).max()) for one in (labels, scores)]
+    varied = [np.where(spread > least, spread, 0.0) for spread, least in zip(spreads, tiny, strict=True)]
+    return ratio(means[2] - means[0] * means[1], np.sqrt(varied[0] * varied[1]))
+
+
 def mape(rows: PredictedRows, weights: Floats) -> Any:
     """Mean absolute error as a share of the label, over the rows whose label is not 0."""
     there = ~np.isnan(rows.relative_error)

@@ -71,15 +71,20 @@ def training_rows(
     keep: tuple[str, ...],
 ) -> pl.DataFrame:
     """The rows of a training set from a version of its labels and of each view's table."""
-    frame = read_dataset(stores, labels.name, labels.version).collect()
-    _check_labels(frame, f"dataset '{labels.name}'", time)
-    joined = join_features(stores, service, frame, time, where=f"dataset '{labels.name}'", tables=tables)
-    carried = [c for c in dict.fromkeys((*service.keys, *service.request, time, *keep)) if c not in joined.columns]
+    where, table = f"dataset '{labels.name}'", read_dataset(stores, labels.name, labels.version)
+    schema = table.collect_schema()
+    require_time(schema, time, where)
+    carried = [c for c in dict.fromkeys((*service.keys, *service.request, time, *keep)) if c not in service.features]
     for column in carried:
-        require_column(frame.schema, column, f"dataset '{labels.name}'")
-    # A total order, so that equal rows train the same model whatever order an engine read them in.
-    order = [time, *(column for column in carried if column != time)]
-    return pl.concat([frame.select(carried), joined], how="horizontal").sort(order, nulls_last=True)
+        require_column(schema, column, where)
+    frame = table.select(carried).collect()
+    _check_labels(frame, where, time)
+    # A total order, so that equal rows train the same model whatever order an engine read them in. Features are a
+    # function of what is carried, and there are many more of them: they are never sorted, which would copy them all.
+    frame = frame.sort([time, *(column for column in carried if column != time)], nulls_last=True)
+    joined = join_features(stores, service, frame, time, where=where, tables=tables)
+    # In one piece: delta-rs (1.x) writes several batches in an order of its own.
+    return pl.concat([frame, joined], how="horizontal").rechunk()
 
 
 def join_features(
@@ -164,7 +169,6 @@ def as_numpy(values: pl.Series) -> Any:
 
 
 def _check_labels(frame: pl.DataFrame, where: str, time: str) -> None:
-    require_time(frame.schema, time, where)
     missing = frame[time].null_count()
     if missing:
         raise DataError(

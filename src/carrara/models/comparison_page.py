@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
+from carrara.core.figures import cell, short
 from carrara.core.plugins import require
-from carrara.models.figures import exact, number, when, words
+from carrara.models.figures import exact, number, share, when, words
 from carrara.models.inline_chart import inline_markup
 
 _MOST_FIELDS = 60
@@ -18,10 +19,15 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
     jinja2 = require("jinja2", extra="report", purpose="the page of a comparison")
     loader = jinja2.FunctionLoader(lambda name: files("carrara.models").joinpath(name).read_text("utf-8"))
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(number=number, exact=exact, when=when, words=words)
+    environment.filters.update(number=number, exact=exact, share=share, when=when, words=words, cell=cell, short=short)
+    # Their metrics stand above, with intervals.
+    changed = {
+        other["version"]: [one for one in other["configuration"] if not one["field"].startswith("metrics")]
+        for other in comparison["others"]
+    }
     charts = {other["version"]: inline_markup(other["version"], _forest(other)) for other in comparison["others"]}
     page: str = environment.get_template("comparison.html.j2").render(
-        comparison=comparison, charts=charts, most_fields=_MOST_FIELDS
+        comparison=comparison, charts=charts, changed=changed, most_fields=_MOST_FIELDS
     )
     return page
 
@@ -30,7 +36,7 @@ def _forest(other: Mapping[str, Any]) -> dict[str, Any]:
     """Each metric's difference relative to its interval's own size, so that all fit one axis."""
     values = [
         {
-            "metric": name,
+            "metric": words(name),
             "difference": pair["difference"],
             "low": pair["low"],
             "high": pair["high"],
@@ -65,5 +71,11 @@ def _forest(other: Mapping[str, Any]) -> dict[str, Any]:
                 },
             ],
         },
-        "config": {"view": {"stroke": None}, "font": "Helvetica, Arial, sans-serif", "background": "#ffffff"},
+        "config": {
+            "view": {"stroke": None},
+            "font": "Helvetica, Arial, sans-serif",
+            "background": "#ffffff",
+            "axis": {"labelColor": "#52606d", "domainColor": "#cbd2d9", "gridColor": "#eceff2", "ticks": False},
+            "header": {"labelColor": "#323f4b"},
+        },
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +21,14 @@ def chart_named(charts: Mapping[str, dict[str, Any]], name: str) -> dict[str, An
         hint = f"--feature NAME draws the {name} of one." if name in ("dependence", "distribution") else ""
         raise NotFoundError("chart", name, charts, hint=hint)
     return charts[fitting[0]]
+
+
+def form_of(path: Path) -> str:
+    """One of FORMATS, by the end of a file's name; NotFoundError for another."""
+    form = path.suffix.removeprefix(".").lower()
+    if form not in FORMATS:
+        raise NotFoundError("format of charts", form or path.name, FORMATS, hint="-o chart.svg, .png, .html or .json")
+    return form
 
 
 def drawn(spec: Mapping[str, Any], form: str) -> bytes:

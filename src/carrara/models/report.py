@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from carrara.core.figures import cell
 from carrara.core.plugins import require
 from carrara.data.distances import jensen_shannon
 from carrara.models.figures import exact, number, share, time_of, when, words
@@ -32,6 +33,7 @@ _SECTIONS = (
     ("slices", "Slices", "slices"),
     ("fairness", "Groups", "fairness"),
     ("segments", "Segments", "segments"),
+    ("mistakes", "Mistakes", "mistakes"),
     ("features", "Features", "features"),
     ("nodes", "Nodes", "nodes"),
     ("learned", "Learned", "learned"),
@@ -62,7 +64,7 @@ def render_report(
     environment.filters.update(
         number=number, exact=exact, share=share, when=when, words=words, entries=_entries, kind=_kind, bars=_bars
     )
-    environment.filters.update(span=_span, curves=_curves, from_zero=_from_zero)
+    environment.filters.update(cell=cell, span=_span, curves=_curves, from_zero=_from_zero)
     view = {**_view(record), **_learned(learned), **_champion(record, champion), "trees": trees}
     sections = [(id, title) for id, title, key in _SECTIONS if view.get(key) or record.get(key)]
     page: str = environment.get_template("report.html.j2").render(view, sections=sections)
@@ -94,6 +96,7 @@ def _view(record: Mapping[str, Any]) -> dict[str, Any]:
         "weak_slices": metrics.get("weak_slices") or [],
         "fairness": metrics.get("fairness") or [],
         "segments": metrics.get("segments") or [],
+        "mistakes": metrics.get("mistakes") or [],
         "loss": str(metrics.get("loss") or "loss").capitalize(),
         "permuted": next((f["permutation"]["metric"] for f in features if f.get("permutation")), None),
         "shap": summary.get("shap") if any(feature.get("shap") for feature in features) else None,

@@ -14,15 +14,18 @@ from carrara.core.clock import duration
 from carrara.core.columns import require_column
 from carrara.core.definitions import Definitions
 from carrara.core.errors import DataError, TrainingError
-from carrara.core.html import html_table
+from carrara.core.html import card, html_table
 from carrara.core.progress import Progress, Step
 from carrara.data.rows import StoredRows, split_table
 from carrara.data.splits import RollingSplit, TimeSplit
+from carrara.evaluation.charts.forecasts import error_by_horizon, folds_over_time, metric_by_fold
 from carrara.evaluation.metrics import Metric, MetricValue, measure, scaled_error
 from carrara.features.model_features import features_of_model
 from carrara.features.training_set import TrainingSet
 from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.runs import run
+from carrara.models.notebook import charts_drawn
+from carrara.pipelines.forecasts import Forecasts
 from carrara.pipelines.out_of_fold import folds_until
 from carrara.pipelines.run_log import logged
 from carrara.pipelines.scores import out_of_sample, stages_of
@@ -40,7 +43,8 @@ from carrara.training.partitions import inner_features
 class Fold:
     """One moment: trained on what was known at `origin`, judged by the rows from there until `end`.
 
-    `against` is what was measured of a feature that was taken for the forecast; empty where none was asked for.
+    `against` is what was measured of a feature that was taken for the forecast; empty where none was asked for;
+    `forecasts`, of numbers, are drawn.
     """
 
     origin: datetime
@@ -49,6 +53,7 @@ class Fold:
     test_rows: int
     metrics: Mapping[str, MetricValue]
     against: Mapping[str, MetricValue]
+    forecasts: Forecasts | None
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -76,16 +81,37 @@ class Backtest:
             name: float(np.mean([fold.metrics[name].value for fold in self.folds])) for name in self.folds[0].metrics
         }
 
+    @property
+    def charts(self) -> dict[str, Any]:
+        """What was forecast from each origin and what came, by steps ahead too where it is a series; the first metric
+        of each fold."""
+        origins = [round(fold.origin.timestamp() * 1_000_000) for fold in self.folds]
+        drawn = [fold.forecasts for fold in self.folds if fold.forecasts is not None]
+        charts = {}
+        if drawn:
+            each = ((one.times, one.labels, one.scores) for one in drawn)
+            charts["backtest"] = folds_over_time([(o, *rows) for o, rows in zip(origins, each, strict=True)])
+        if steps := [one.steps for one in drawn if one.steps is not None]:
+            labels, scores = (np.concatenate([getattr(one, name) for one in drawn]) for name in ("labels", "scores"))
+            charts["error_by_horizon"] = error_by_horizon(labels, scores, np.concatenate(steps))
+        first = next(iter(self.folds[0].metrics))
+        values = [fold.metrics[first] for fold in self.folds]
+        held = [fold.against[first].value for fold in self.folds if fold.against]
+        charts["metric_by_fold"] = metric_by_fold(origins, first, [(v.value, v.low, v.high) for v in values], held)
+        return charts
+
     def as_dict(self) -> dict[str, Any]:
         folds = [fold.as_dict() for fold in self.folds]
-        return {"model": self.model, "run": self.run_id, "mean": self.mean, "folds": folds}
+        told = {"model": self.model, "run": self.run_id, "mean": self.mean, "folds": folds}
+        return {**told, "charts": self.charts}
 
     def _repr_html_(self) -> str:
         rows = [
             (f"{f.origin:%Y-%m-%d %H:%M}", f.train_rows, f.test_rows, *(v.value for v in f.metrics.values()))
             for f in self.folds
         ]
-        return html_table(f"{self.model}, backtest", ["origin", "train", "test", *self.mean], rows)
+        told = html_table(f"{self.model}, backtest", ["origin", "train", "test", *self.mean], rows)
+        return told + card("", charts_drawn(self.charts))
 
 
 def backtest(
@@ -173,7 +199,8 @@ def _fold(
     step.said = f"{named} {found[named].value:.4g} on {parts['test'].height:,} rows"
     if compared:
         step.said += f", {against} {compared[named].value:.4g}"
-    return Fold(origin, end, learned_from["train"].height, parts["test"].height, found, compared)
+    forecasts = Forecasts.of(label, parts["test"], truth, scores) if label.kind == "regression" else None
+    return Fold(origin, end, learned_from["train"].height, parts["test"].height, found, compared, forecasts)
 
 
 def _split_at(model: Model, origin: datetime, end: datetime) -> TimeSplit:

@@ -17,19 +17,19 @@ from carrara.core.errors import CarraraError
 from carrara.core.figures import short, words
 from carrara.core.html import card, note, section, state, table
 from carrara.core.svg import interval_bar
-from carrara.data.rows import StoredRows
-from carrara.evaluation.disagreement import Disagreement, disagreement
+from carrara.data.rows import StoredRows, rows_at
+from carrara.evaluation.disagreement import Disagreement, disagreement, flips_between
 from carrara.evaluation.losses import LOSS_OF, row_losses
-from carrara.evaluation.metrics import Metric, metric
+from carrara.evaluation.metrics import Metric, MetricValue, metric
 from carrara.evaluation.paired import PairedDifference, paired_differences
 from carrara.evaluation.paired_slices import largest_slices
 from carrara.evaluation.segments import segments
 from carrara.evaluation.slicing import Sliced, Slicing
 from carrara.features.service import ResolvedFeatures
 from carrara.models.registry import ModelVersion, opened, read_record
-from carrara.pipelines.evaluate_step import metric_weights, scores_of
+from carrara.pipelines.evaluate_step import metric_weights
 from carrara.pipelines.reproduce import diff_versions
-from carrara.pipelines.scoring import recorded_model, row_columns, test_rows, version_scores
+from carrara.pipelines.scoring import recorded_model, row_columns, scores_of, test_rows, version_scores
 from carrara.storage.stores import Stores
 from carrara.training.labels import encoded, queries
 from carrara.training.model import Model
@@ -57,11 +57,13 @@ class SliceDifference:
 
 @dataclass(frozen=True)
 class Beside:
-    """A version beside the first: `configuration` are (field, the first's, its), `examples` rows that differ most."""
+    """A version beside the first: `configuration` are (field, the first's, its), `examples` rows that differ most,
+    `flips` how often the answer of a binary model is another one (empty of other kinds)."""
 
     version: str
     metrics: Mapping[str, PairedDifference]
     answers: Disagreement
+    flips: Mapping[str, MetricValue]
     examples: Sequence[Mapping[str, Any]]
     slices: Sequence[SliceDifference]
     configuration: Sequence[tuple[str, Any, Any]]
@@ -72,6 +74,7 @@ class Beside:
             "version": self.version,
             "metrics": {name: pair.as_dict() for name, pair in self.metrics.items()},
             "answers": self.answers.as_dict(),
+            "flips": {name: value.as_dict() for name, value in self.flips.items()},
             "examples": list(self.examples),
             "slices": [one.as_dict() for one in self.slices],
             "configuration": [{"field": f, "one": a, "other": b} for f, a, b in self.configuration],
@@ -221,10 +224,14 @@ def _beside(
     )
     thresholds = (one.model.threshold, other.model.threshold)
     answers = disagreement(labels, one.scores, other.scores, kind=kind, thresholds=thresholds)
-    shown = rows.select([*row_columns(service, one.model.label.time), *one.model.label.columns])
+    flips = {}
+    if kind == "binary":
+        drawn: dict[str, Any] = {"weights": weights, "seed": one.model.seed, "intervals": one.model.intervals}
+        flips = flips_between(one.scores, other.scores, thresholds=thresholds, **drawn)
+    shown = rows_at(rows, [*row_columns(service, one.model.label.time), *one.model.label.columns], answers.farthest)
     examples = [
-        {**shown.row(place, named=True), "one": _plain(one.scores[place]), "other": _plain(other.scores[place])}
-        for place in answers.farthest
+        {**row, "one": _plain(one.scores[place]), "other": _plain(other.scores[place])}
+        for place, row in zip(answers.farthest, shown.iter_rows(named=True), strict=True)
     ]
     slices = sorted(
         _slices(one, other, slicing, rows, labels, {"weights": weights, "groups": groups}, options),
@@ -232,7 +239,14 @@ def _beside(
     )
     configuration = diff_versions(stores, one.version, other.version)
     return Beside(
-        str(other.version), metrics, answers, examples, slices, configuration, list(_warnings(other, rows, one))
+        version=str(other.version),
+        metrics=metrics,
+        answers=answers,
+        flips=flips,
+        examples=examples,
+        slices=slices,
+        configuration=configuration,
+        warnings=list(_warnings(other, rows, one)),
     )
 
 

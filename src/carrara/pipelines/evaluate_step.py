@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import polars as pl
 
 from carrara.core.digests import digest_data
 from carrara.core.progress import Step
-from carrara.data.rows import Rows, batches
+from carrara.data.rows import Rows
 from carrara.evaluation.baseline import RateBaseline
 from carrara.evaluation.evaluate import Evaluation, evaluate
 from carrara.evaluation.metrics import measure
@@ -25,7 +26,10 @@ from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import Signature
 from carrara.monitoring.drift import ReferenceDistribution, one_score
 from carrara.pipelines.explain import explained
+from carrara.pipelines.forecasts import forecast_charts
+from carrara.pipelines.mistakes import mistaken_rows, personal_columns
 from carrara.pipelines.scores import judgeable
+from carrara.pipelines.scoring import scores_of
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage.stores import Stores
 from carrara.training.labels import encoded, queries
@@ -61,6 +65,16 @@ def evaluate_step(
         finally:
             servable.close()
         evaluation = evaluated(model, work.service, parts, labels, scores["test"], groups["test"], classes)
+        wrong = mistaken_rows(
+            stores,
+            model,
+            work.service,
+            parts["test"],
+            labels["test"],
+            scores["test"],
+            classes=classes,
+            importance=fitted["importance"],
+        )
         validation = {}
         if "validation" in scored:
             validation = measure(
@@ -77,6 +91,7 @@ def evaluate_step(
             "evaluation": evaluation.as_dict(),
             "validation": {name: value.as_dict() for name, value in validation.items()},
             "explanations": explanations,
+            "mistakes": wrong,
             "overlap": overlap_of(model, work.service, parts),
             "scores": ReferenceDistribution.from_values(one_score(scores["test"])).as_dict(),
         }
@@ -84,7 +99,8 @@ def evaluate_step(
 
     asked = ("label", "split", "metrics", "metric_weight", "slices", "baseline", "threshold", "seed")
     spec = {name: value for name, value in model.spec().items() if name in (*asked, "intervals")}
-    key = digest_data(["evaluate 4", training_set.digest, fitted["servable"], fitted["signature"], spec])
+    personal = sorted(personal_columns(stores, model, work.service))
+    key = digest_data(["evaluate 5", training_set.digest, fitted["servable"], fitted["signature"], spec, personal])
     outputs = remembered(stores, work.run_id, step, key, judge)
     result = msgspec.json.decode(stores.artifacts.get(outputs["result"], name="evaluation"))
     return Evaluation.from_dict(result["evaluation"]), result
@@ -102,7 +118,7 @@ def evaluated(
     """The scores of the test part, measured as a model's definition says; a baseline learns from the train part."""
     rows = parts["test"]
     step_of_rows, has_baseline = max(1, rows.height // _MOST_SEARCHED), bool(model.baseline) and "train" in parts
-    return evaluate(
+    found = evaluate(
         labels["test"],
         scores,
         kind=model.label.kind,
@@ -119,6 +135,8 @@ def evaluated(
         seed=model.seed,
         intervals=model.intervals,
     )
+    over_time = forecast_charts(model, service.keys, rows, labels["test"], scores)
+    return replace(found, charts={**over_time, **found.charts})
 
 
 def overlap_of(model: Model, service: ResolvedFeatures, parts: Mapping[str, Rows]) -> dict[str, Any]:
@@ -140,19 +158,6 @@ def open_fitted(stores: Stores, fitted: Mapping[str, Any]) -> Servable:
     with tempfile.TemporaryDirectory(prefix="carrara-") as folder:
         stores.artifacts.unpack(fitted["servable"], Path(folder))
         return open_servable(fitted["format"], Path(folder), Signature.from_dict(fitted["signature"]))
-
-
-def scores_of(servable: Servable, rows: Rows) -> Any:
-    """The first output for every row, some at a time."""
-    signature = servable.signature
-    found, done = np.empty(0), 0
-    for one in batches(rows, [spec.name for spec in signature.inputs]):
-        answers = servable.run(signature.tensors(one))[signature.outputs[0].name]
-        if not done:
-            found = np.empty((rows.height, *answers.shape[1:]), answers.dtype)
-        found[done : done + one.height] = answers
-        done += one.height
-    return found
 
 
 def compact(labels: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from carrara.core.errors import CarraraError, DataError
 from carrara.data.rows import Rows, split_table
 from carrara.data.versions import read_dataset
 from carrara.evaluation.evaluate import Evaluation
+from carrara.evaluation.evidence import Evidence
 from carrara.evaluation.gates import judge_gates
 from carrara.evaluation.losses import LOSS_OF
 from carrara.evaluation.trial import Trial
@@ -21,11 +22,14 @@ from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import join_features, read_training_set
 from carrara.models.address import BLESSED, ModelAddress, parse_address
 from carrara.models.registry import ModelVersion, champion, find_blessed, opened, read_record, resolve
-from carrara.pipelines.evaluate_step import evaluated, overlap_of, scores_of
+from carrara.pipelines.counterfactual import flips_of_gates
+from carrara.pipelines.evaluate_step import evaluated, overlap_of
 from carrara.pipelines.evaluation_config import EvaluationConfig
 from carrara.pipelines.judge_step import Paired, differences_to, gather
+from carrara.pipelines.judged_columns import check_swaps
+from carrara.pipelines.mistakes import mistaken_rows
 from carrara.pipelines.record import overlap_warnings
-from carrara.pipelines.scoring import recorded_model
+from carrara.pipelines.scoring import recorded_model, scores_of
 from carrara.storage.stores import Stores
 from carrara.training.labels import encoded, queries
 from carrara.training.model import Model
@@ -39,6 +43,7 @@ class VersionEvaluation:
     rows: Mapping[str, Any]
     configuration: Mapping[str, Any]
     evaluation: Evaluation
+    mistakes: Sequence[Mapping[str, Any]]
     loss: str | None
     gates: Mapping[str, Any]
     baseline: str | None
@@ -60,7 +65,12 @@ class VersionEvaluation:
         return {
             "model": model,
             "version": int(number),
-            "metrics": {"test": found["metrics"], **{part: found[part] for part in parts}, "loss": self.loss},
+            "metrics": {
+                "test": found["metrics"],
+                **{part: found[part] for part in parts},
+                "mistakes": self.mistakes,
+                "loss": self.loss,
+            },
             "charts": found["charts"],
             "gates": self.gates,
             "summary": {"warnings": list(self.warnings)},
@@ -80,10 +90,12 @@ def evaluate_version(stores: Stores, config: EvaluationConfig) -> VersionEvaluat
     parts = _parts(stores, version, model, service, record, config)
     rows, where = parts["test"], f"the rows that {version} is evaluated on"
     _check(model, rows, where)
+    check_swaps(model, service)
     classes = tuple(record["parameters"].get("classes", ()))
     labels = {name: encoded(model.label, part, classes, where) for name, part in parts.items()}
     with opened(stores, version) as servable:
         scores = scores_of(servable, rows)
+        flips = flips_of_gates(servable, model, rows)
     groups = queries(model.label, rows, where)
     evaluation = evaluated(model, service, parts, labels, scores, groups, classes)
     baseline = _baseline(stores, version, config)
@@ -94,12 +106,22 @@ def evaluate_version(stores: Stores, config: EvaluationConfig) -> VersionEvaluat
     def beside(other: ModelVersion) -> Paired:
         return differences_to(stores, other, model, rows, labels["test"], scores, classes)
 
-    gathered = gather(stores, model, service, evaluation, trial, baseline, beside)
+    gathered = gather(stores, model, service, Evidence(evaluation, trial=trial, flips=flips), baseline, beside)
     return VersionEvaluation(
         version=str(version),
         rows=_told(model, rows, config),
         configuration={**model.spec(), "threshold": model.threshold},
         evaluation=evaluation,
+        mistakes=mistaken_rows(
+            stores,
+            model,
+            service,
+            rows,
+            labels["test"],
+            scores,
+            classes=classes,
+            importance={one["name"]: one["importance"] for one in record["features"]},
+        ),
         loss=LOSS_OF.get(model.label.kind),
         gates={**judge_gates(model.gates, gathered.evidence), "unasked": gathered.unasked},
         baseline=str(baseline) if baseline is not None else None,

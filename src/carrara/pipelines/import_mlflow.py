@@ -194,7 +194,7 @@ def _unmeasured(
         features=[_feature(spec.name, imported) for spec in own.inputs],
         metrics={
             **{part: {} for part in ("test", "validation", "baseline")},
-            **{part: [] for part in ("slices", "weak_slices", "fairness", "segments")},
+            **{part: [] for part in ("slices", "weak_slices", "fairness", "segments", "mistakes")},
             "loss": None,
         },
         charts={},

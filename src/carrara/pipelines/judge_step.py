@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -12,10 +12,14 @@ from carrara.core.clock import duration
 from carrara.core.errors import CarraraError
 from carrara.data.rows import Rows
 from carrara.data.versions import dataset_version
+from carrara.evaluation.counterfactual import Swap
+from carrara.evaluation.disagreement import flips_between
 from carrara.evaluation.evaluate import Evaluation
 from carrara.evaluation.evidence import Evidence
+from carrara.evaluation.flip_gates import FlipsAtMost, FlipsFromChampionAtMost
 from carrara.evaluation.gap_gates import GapNotWiderThanChampion
 from carrara.evaluation.gates import NotWorseThanChampion, judge_gates
+from carrara.evaluation.metrics import MetricValue
 from carrara.evaluation.paired import PairedDifference, paired_differences
 from carrara.evaluation.paired_slices import NoSliceWorseThanChampion, paired_slices
 from carrara.evaluation.serving_gates import TRIED, DataValidated, SafeToServe
@@ -23,8 +27,9 @@ from carrara.evaluation.trial import Trial
 from carrara.features.service import ResolvedFeatures
 from carrara.models.registry import ModelVersion, champion, written_record
 from carrara.models.signature import Signature
-from carrara.pipelines.evaluate_step import metric_weights, open_fitted, scores_of
-from carrara.pipelines.scoring import recorded_model, row_columns, version_scores
+from carrara.pipelines.counterfactual import flips_of_gates
+from carrara.pipelines.evaluate_step import metric_weights, open_fitted
+from carrara.pipelines.scoring import recorded_model, row_columns, scores_of, version_scores
 from carrara.pipelines.steps import TrainingWork
 from carrara.serving.trial import MOST_ROWS, try_to_serve
 from carrara.storage.stores import Stores
@@ -32,15 +37,17 @@ from carrara.training.labels import encoded, queries
 from carrara.training.model import Model
 
 _BY_SLICE = (NoSliceWorseThanChampion, GapNotWiderThanChampion)
-_BESIDE = (NotWorseThanChampion, *_BY_SLICE)
+_BESIDE = (NotWorseThanChampion, FlipsFromChampionAtMost, *_BY_SLICE)
 
 
 @dataclass(frozen=True)
 class Paired:
-    """The differences to the champion, of all rows and slice by slice where a gate asks for it."""
+    """The differences to the champion, of all rows and slice by slice where a gate asks for it; `flips` are how many of
+    its answers are others, of a binary model."""
 
     whole: dict[str, PairedDifference]
     slices: dict[str, dict[str, PairedDifference]]
+    flips: dict[str, MetricValue]
 
 
 def judge_step(
@@ -54,12 +61,16 @@ def judge_step(
     def beside(other: ModelVersion) -> Paired:
         return _beside(work, fitted, parts["test"], other)
 
-    gathered = gather(stores, work.model, work.service, evaluation, trial, current, beside)
+    flips = _flips(work, fitted, parts["test"])
+    gathered = gather(stores, work.model, work.service, Evidence(evaluation, trial=trial, flips=flips), current, beside)
+    evidence = gathered.evidence
     return {
-        **judge_gates(gates, gathered.evidence),
+        **judge_gates(gates, evidence),
         "champion": str(current) if current is not None else None,
         "unasked": gathered.unasked,
-        "paired": {name: pair.as_dict() for name, pair in (gathered.evidence.paired or {}).items()},
+        "paired": {name: pair.as_dict() for name, pair in (evidence.paired or {}).items()},
+        "paired_flips": _plain(evidence.paired_flips or {}),
+        "flips": [{"swap": swap.spec(), "metrics": _plain(found)} for swap, found in flips.items()],
         "trial": trial.as_dict() if trial is not None else None,
     }
 
@@ -76,13 +87,12 @@ def gather(
     stores: Stores,
     model: Model,
     service: ResolvedFeatures,
-    evaluation: Evaluation,
-    trial: Trial | None,
+    found: Evidence,
     other: ModelVersion | None,
     beside: Callable[[ModelVersion], Paired],
 ) -> Gathered:
-    """The evidence for a model's gates, as far as one of them asks for it; `beside` asks the `other` version, which
-    gates on the champion are held against."""
+    """What was `found` of a model itself, and further evidence as far as one of its gates asks for it; `beside` asks
+    the `other` version, which gates on the champion are held against."""
     paired, unasked = None, ""
     if other is not None and any(isinstance(gate, _BESIDE) for gate in model.gates):
         try:
@@ -90,14 +100,15 @@ def gather(
         except CarraraError as error:
             unasked = f"{other} could not be asked on these rows: {error.message}"
     looked = any(isinstance(gate, DataValidated) for gate in model.gates)
-    evidence = Evidence(
-        evaluation,
-        written_record(stores, other)["metrics"]["test"] if other is not None else None,
-        paired.whole if paired is not None else None,
-        trial,
-        anomalies(stores, model, service) if looked else None,
-        paired.slices if paired is not None else None,
+    evidence = replace(
+        found,
+        champion=written_record(stores, other)["metrics"]["test"] if other is not None else None,
+        anomalies=anomalies(stores, model, service) if looked else None,
     )
+    if paired is not None:
+        evidence = replace(
+            evidence, paired=paired.whole, paired_slices=paired.slices, paired_flips=paired.flips or None
+        )
     return Gathered(evidence, unasked)
 
 
@@ -126,7 +137,7 @@ def differences_to(
     asked."""
     if list(classes) != list(written_record(stores, current)["parameters"].get("classes", [])):
         raise CarraraError("it knows other classes")
-    _, service = recorded_model(stores, current)
+    their_model, service = recorded_model(stores, current)
     time = model.label.time
     theirs = version_scores(stores, current, service, rows.select(row_columns(service, time)), time)
     options: dict[str, Any] = {"kind": model.label.kind, "threshold": model.threshold, "seed": model.seed}
@@ -134,14 +145,32 @@ def differences_to(
     options["weights"] = metric_weights(model, rows)
     options["groups"] = queries(model.label, rows, f"the test part of '{model.name}'")
     whole = paired_differences(labels, theirs, ours, model.measured, **options)
+    flips = {}
+    if any(isinstance(gate, FlipsFromChampionAtMost) for gate in model.gates):
+        drawn = {name: options[name] for name in ("weights", "seed", "intervals")}
+        flips = flips_between(theirs, ours, thresholds=(their_model.threshold, model.threshold), **drawn)
     by_slice = [gate for gate in model.gates if isinstance(gate, _BY_SLICE)]
     if not by_slice:
-        return Paired(whole, {})
+        return Paired(whole, {}, flips)
     columns, crosses = model.slicing.cells(rows), model.slicing.crosses
     metrics = list({str(gate.metric): gate.metric for gate in by_slice}.values())
     fewest = min(gate.min_rows for gate in by_slice)
     found = paired_slices(labels, theirs, ours, columns, metrics, crosses=crosses, min_rows=fewest, **options)
-    return Paired(whole, found)
+    return Paired(whole, found, flips)
+
+
+def _flips(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> dict[Swap, dict[str, MetricValue]]:
+    if not any(isinstance(gate, FlipsAtMost) for gate in work.model.gates):
+        return {}
+    servable = open_fitted(work.stores, fitted)
+    try:
+        return flips_of_gates(servable, work.model, rows)
+    finally:
+        servable.close()
+
+
+def _plain(values: Mapping[str, MetricValue]) -> dict[str, Any]:
+    return {name: value.as_dict() for name, value in values.items()}
 
 
 def _tried(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> Trial:

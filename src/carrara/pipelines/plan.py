@@ -17,7 +17,7 @@ from carrara.features.views import FeatureView
 from carrara.metadata.applied import applied_specs, replace_applied
 from carrara.metadata.versions import names
 from carrara.models.address import parse_address
-from carrara.pipelines.slices import check_slices
+from carrara.pipelines.judged_columns import check_judged_columns
 from carrara.storage.stores import Stores
 
 _MISSING = object()
@@ -53,7 +53,7 @@ def plan(stores: Stores, definitions: Definitions, *, require: Sequence[str] = (
     """
     check(definitions)
     for name, model in definitions.of_kind("model").items():
-        check_slices(stores, model, resolve_features(definitions, model.features, where=f"model '{name}'"))
+        check_judged_columns(stores, model, resolve_features(definitions, model.features, where=f"model '{name}'"))
     _require(definitions, require)
     registered = names(stores.metadata, "model")  # an imported model is declared by no file
     for kind in ("monitor", "agreement"):

@@ -61,6 +61,7 @@ def model_record(
             "weak_slices": measured["weak_slices"],
             "fairness": measured["fairness"],
             "segments": measured["segments"],
+            "mistakes": judged["mistakes"],
             "loss": LOSS_OF.get(model.label.kind),
         },
         charts=charts,

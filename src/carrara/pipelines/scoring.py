@@ -1,19 +1,21 @@
-"""Scores of a registered version on labelled rows that it was not trained with: its own features, as known then."""
+"""Scores of an opened model, and of a registered version on labelled rows that it was not trained with: its own
+features, as known then."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from carrara.core.errors import CarraraError
-from carrara.data.rows import StoredRows, split_table
+from carrara.data.rows import Rows, StoredRows, batches, split_table
 from carrara.features.model_features import features_of_model
 from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import join_features, read_training_set
 from carrara.models.registry import ModelVersion, opened, recorded_definitions
-from carrara.pipelines.evaluate_step import scores_of
+from carrara.models.runtimes.base import Servable
 from carrara.storage.stores import Stores
 from carrara.training.model import Model
 
@@ -47,3 +49,17 @@ def version_scores(
     features = join_features(stores, service, rows, time, where=f"the rows that {version} is asked")
     with opened(stores, version) as servable:
         return scores_of(servable, features)
+
+
+def scores_of(servable: Servable, rows: Rows, changed: Callable[[pl.DataFrame], pl.DataFrame] | None = None) -> Any:
+    """The first output for every row, some at a time; each as it is, or as it is `changed` first."""
+    signature = servable.signature
+    found, done = np.empty(0), 0
+    for one in batches(rows, [spec.name for spec in signature.inputs]):
+        asked = one if changed is None else changed(one)
+        answers = servable.run(signature.tensors(asked))[signature.outputs[0].name]
+        if not done:
+            found = np.empty((rows.height, *answers.shape[1:]), answers.dtype)
+        found[done : done + one.height] = answers
+        done += one.height
+    return found

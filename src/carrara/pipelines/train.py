@@ -26,12 +26,12 @@ from carrara.pipelines.continued import last_learned, unseen, version_to_go_on_f
 from carrara.pipelines.evaluate_step import evaluate_step
 from carrara.pipelines.fit_step import fit_said, fit_step, tune_step
 from carrara.pipelines.judge_step import judge_step
+from carrara.pipelines.judged_columns import check_judged_columns
 from carrara.pipelines.out_of_fold import folds_step
 from carrara.pipelines.prepare import compute_features, ingest_for
 from carrara.pipelines.record import model_record, overlap_warnings
 from carrara.pipelines.run_log import logged
 from carrara.pipelines.scores import described, out_of_sample, stages_of
-from carrara.pipelines.slices import check_slices
 from carrara.pipelines.steps import TrainingWork, remembered
 from carrara.storage.stores import Stores
 from carrara.training.cluster.team import Team
@@ -162,7 +162,7 @@ def assembled(work: TrainingWork, progress: Progress) -> TrainingSet:
     views = [view for view, _ in service.stored]
     with progress.step("datasets") as step:
         ingested = ingest_for(stores, definitions, [work.model.label.dataset, *(view.source for view in views)])
-        check_slices(stores, work.model, service)
+        check_judged_columns(stores, work.model, service)
         step.reused = all(one.reused for one in ingested)
         step.said = f"{len(ingested)} datasets, {sum(one.version.rows for one in ingested):,} rows"
     with progress.step("features") as step:

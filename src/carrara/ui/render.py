@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from carrara.core.drawings import bars
-from carrara.core.figures import ago, number, share, short, when, words
+from carrara.core.figures import ago, cell, number, share, short, when, words
 from carrara.core.plugins import require
 from carrara.core.svg import bar, lines, signed_bar, spark
 from carrara.ui.page import address
@@ -60,6 +60,7 @@ class Renderer:
             tail=tail,
             mark=mark,
             plain=plain,
+            cell=cell,
         )
         drawings = {"bars": bars, "bar": bar, "lines": lines, "signed_bar": signed_bar, "spark": spark}
         self._environment.globals.update(address=address, **drawings)

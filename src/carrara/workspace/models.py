@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from carrara.monitoring.safety import Safety
     from carrara.monitoring.scorecard import Scorecard
     from carrara.pipelines.comparison import Comparison
+    from carrara.pipelines.counterfactual import Counterfactual
     from carrara.pipelines.evaluate_version import VersionEvaluation
     from carrara.pipelines.evaluation_config import EvaluationConfig
     from carrara.pipelines.reproduce import Reproduction
@@ -103,6 +104,15 @@ class Models:
             config = {"model": config}
         read = config if isinstance(config, EvaluationConfig) else EvaluationConfig.of(config)
         return evaluate_version(self.workspace.stores, read)
+
+    def flips(self, address: str, swap: Mapping[str, Sequence[Any]]) -> Counterfactual:
+        """How often a binary version's answers turn when two values of a feature, or of several, stand for each other:
+        `{"driver:sex": ("f", "m")}`."""
+
+        from carrara.evaluation.counterfactual import Swap
+        from carrara.pipelines.counterfactual import counterfactual
+
+        return counterfactual(self.workspace.stores, self.get(address), Swap.of(swap))
 
     def trees(self, address: str, *, node: str | None = None, seen: bool = True) -> Trees:
         """The trees of a version of XGBoost, LightGBM or scikit-learn, with its training rows at their nodes; of a

@@ -228,7 +228,13 @@ def class_confusion(rows: ClassifiedRows, names: Sequence[str]) -> Spec:
             cell_text("rows", ",", fontSize=11),
         ],
         {
-            "x": {"field": "predicted", "type": "nominal", "title": "Predicted", "sort": None},
+            "x": {
+                "field": "predicted",
+                "type": "nominal",
+                "title": "Predicted",
+                "sort": None,
+                "axis": {"labelAngle": 0 if len(drawn) * max(len(str(names[one])) for one in drawn) < 40 else -60},
+            },
             "y": {"field": "label", "type": "nominal", "title": "Label", "sort": None},
         },
         data={"values": cells},

@@ -69,6 +69,14 @@ def chart(title: str, subtitle: str, layers: Sequence[Spec], encoding: Spec, **m
     }
 
 
+def stacked(charts: Iterable[Spec]) -> Spec:
+    """Several charts as one, below each other."""
+    parts = [{key: value for key, value in one.items() if key not in ("$schema", "config")} for one in charts]
+    schema = "https://vega.github.io/schema/vega-lite/v6.json"
+    own = {"legend": {"color": "independent"}, "scale": {"color": "independent"}}
+    return {"$schema": schema, "vconcat": parts, "spacing": 40, "resolve": own, "config": theme()}
+
+
 def line(points: Iterable[Spec], *, color: str = BLUE) -> Spec:
     return {"data": {"values": list(points)}, "mark": {"type": "line", "color": color, "strokeWidth": 2}}
 

@@ -52,7 +52,7 @@ def _on_the_same_rows(desk: Desk, asked: Asked, sides: Sequence[ModelVersion]) -
     except CarraraError as error:
         return {"same": None, "why_not": str(error)}
     (beside,) = found.pop("others")
-    told = {name: beside[name] for name in ("metrics", "answers", "slices", "warnings")}
+    told = {name: beside[name] for name in ("metrics", "answers", "flips", "slices", "warnings")}
     return {"same": {**found, **told, "asked": [*slices, *where]}, "why_not": ""}
 
 

@@ -83,6 +83,7 @@ def version(desk: Desk, asked: Asked) -> Page:
     drawn = {
         "metric_names": list(record["metrics"]["test"]),
         "slices": slices[:_MOST_SLICES],
+        "mistakes": record["metrics"].get("mistakes") or [],
         "slice_metrics": list(dict.fromkeys(name for one in slices for name in one.get("metrics") or {}))[:4],
         "most_important": max((f.get("importance") or 0.0 for f in features), default=0.0),
         "has_trees": record["configuration"]["trainer"].get("name") in _WITH_TREES,
