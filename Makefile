@@ -14,6 +14,9 @@ FLIGHTS ?= flights
 # One more than the two cores that it is measured on: tests wait for servers, brokers, browsers and disks.
 PYTEST_ARGS ?= -n 3 --dist worksteal
 
+# Whoever may not keep what he compiles does it again in each process, and the suite starts hundreds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-all check format clean
 
 $(BIN)/uv:

@@ -9,9 +9,14 @@ from carrara.core.errors import DataError, NotFoundError, RequestError
 from carrara.models.runtimes.base import open_folder, open_servable
 from carrara.models.signature import CLASSIFY, NUMPY_TYPES, Signature, TensorSpec
 
-tf = pytest.importorskip("tensorflow")
-
 NUMBERS = [name for name in NUMPY_TYPES if name not in ("string", "bytes", "datetime")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tensorflow():
+    """Imported by the process that tests it, and not by each that collects the tests: it takes seconds."""
+    global tf
+    tf = pytest.importorskip("tensorflow")
 
 
 def spec(dtype, *shape):
