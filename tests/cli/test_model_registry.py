@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from carrara.cli.main import app
 from carrara.core.errors import CarraraError, CheckFailed
+from carrara.core.tfrecords import read_records
 from carrara.serving.folder import VersionFolder
 from carrara.serving.version_sources import version_source
-from carrara.serving.warm_up import WARM_UP_FILE, read_records
+from carrara.serving.warm_up import WARM_UP_FILE
 from carrara.workspace.workspace import Workspace
 
 

@@ -16,7 +16,7 @@ from carrara.core.config import read_configuration
 from carrara.core.errors import ConfigurationError, NotFoundError
 from carrara.metadata.alerts import add_silence, move_alert
 from carrara.metadata.monitor_windows import SPAN, WindowKey, claim_window, finish_window, list_windows, record_span
-from carrara.metadata.run_metrics import LiveMetric, read_metrics
+from carrara.metadata.run_metrics import LiveMetrics, read_metrics
 from carrara.metadata.runs import get_run, run
 from carrara.metadata.store import Metadata
 from carrara.metadata.tables import audit
@@ -140,8 +140,8 @@ def test_windows_stay_for_an_open_alert_a_silence_and_the_monitor(trained):
 def test_a_run_goes_with_its_log_and_metrics_unless_a_version_is_of_it(trained):
     metadata = trained.stores.metadata
     with run(metadata, "train", "late", {}) as old, run(metadata, "train", "late", {}) as running:
-        live = LiveMetric(metadata, old, "loss")
-        live.add(1, 0.5)
+        live = LiveMetrics(metadata, old)
+        live.add("loss", 1, 0.5)
         live.flush()
     log = trained.root / ".carrara" / "runs" / f"{old}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

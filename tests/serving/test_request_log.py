@@ -13,6 +13,7 @@ from doubling import Doubling, endpoint
 from servers import publish, served
 
 from carrara.core.errors import ConfigurationError
+from carrara.core.tfrecords import read_records
 from carrara.serving.contract import Choice
 from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager
@@ -23,7 +24,6 @@ from carrara.serving.protocols.messages import message
 from carrara.serving.protocols.tensors import from_tensor
 from carrara.serving.request_log import Logging, RequestLog
 from carrara.serving.requests import Request
-from carrara.serving.warm_up import read_records
 
 CONFIG = """model_config_list {{ config {{ name: "m" base_path: "{base}/m" {more} }} }}"""
 KEPT = 'logging_config {{ log_collector_config {{ type: "any" filename_prefix: "{base}/kept" }} {more} }}'

@@ -8,6 +8,7 @@ import pytest
 from servers import publish
 
 from carrara.core.errors import DataError
+from carrara.core.tfrecords import write_record
 from carrara.serving.contract import Choice, Endpoint, Target
 from carrara.serving.folder import VersionFolder
 from carrara.serving.manager import ModelManager
@@ -17,7 +18,6 @@ from carrara.serving.protocols.messages import message
 from carrara.serving.slots import AVAILABLE, LOADING
 from carrara.serving.version_assets import session_settings
 from carrara.serving.version_sources import LocalVersions
-from carrara.serving.warm_up import write_record
 
 
 def extra(folder, name: str, data: bytes) -> None:

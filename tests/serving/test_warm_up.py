@@ -7,9 +7,10 @@ import pytest
 from doubling import Doubling
 
 from carrara.core.errors import DataError, RequestError
+from carrara.core.tfrecords import write_record
 from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.protocols.messages import message
-from carrara.serving.warm_up import MOST_RECORDS, warm_up, write_record
+from carrara.serving.warm_up import MOST_RECORDS, warm_up
 
 
 def record(rows: int = 1, **inputs) -> bytes:

@@ -203,16 +203,16 @@ def serious(browser) -> list[str]:
 
 def test_a_run_is_seen_to_end_without_loading_the_page_again(signed_in, served):
     """Live parts come by server-sent events."""
-    from carrara.metadata.run_metrics import LiveMetric
+    from carrara.metadata.run_metrics import LiveMetrics
     from carrara.metadata.runs import run
 
     with run(served.workspace.stores.metadata, "train", "late", {}) as run_id:
-        metric = LiveMetric(served.workspace.stores.metadata, run_id, "loss")
-        metric.add(1, 0.5)
+        metric = LiveMetrics(served.workspace.stores.metadata, run_id)
+        metric.add("loss", 1, 0.5)
         signed_in.get(f"{served.url}/runs/{run_id}")
         assert "running" in text(signed_in)
         page = signed_in.find_element(By.TAG_NAME, "body")
-        metric.add(2, 0.25)
+        metric.add("loss", 2, 0.25)
         metric.flush()
         wait(signed_in, lambda: "0.25" in text(signed_in))
     wait(signed_in, lambda: "complete" in text(signed_in))

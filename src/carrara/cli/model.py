@@ -59,6 +59,9 @@ def train(
     evaluator: Annotated[
         bool, typer.Option("--evaluator", help="Measure each epoch in a task of its own, beside parameter servers.")
     ] = False,
+    min_workers: Annotated[
+        int, typer.Option(min=0, help="Go on with so many workers, where others are lost for good; 0: with all.")
+    ] = 0,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,6 +80,7 @@ def train(
             servers=servers,
             cluster=cluster,
             evaluator=evaluator,
+            min_workers=min_workers,
             progress=progress,
         )
         if as_json:

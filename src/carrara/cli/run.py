@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -40,7 +41,9 @@ def show(run: RunArgument, workspace: WorkspaceOption = HERE, as_json: JsonOptio
         found = ws.run(run)
         metrics, made = ws.run_metrics(found.id), ws.made_by(found.id)
     if as_json:
-        print_json({**found.as_dict(), "metrics": metrics, "made": made})
+        slowest = metrics.slowest()
+        told = {"metrics": metrics, "slowest": asdict(slowest) if slowest else None, "made": made}
+        print_json({**found.as_dict(), **told})
         return
     for name, value in found.as_dict().items():
         if name != "parameters" and value is not None:
@@ -55,7 +58,9 @@ def show(run: RunArgument, workspace: WorkspaceOption = HERE, as_json: JsonOptio
             continue
         step, value = values[-1]
         best = min(one for _, one in values)
-        say(f"  {name:<12}{value:.5g} after {step:,} rounds, {best:.5g} at best")
+        say(f"  {name:<19} {value:.5g} after {step:,} rounds, {best:.5g} at best")
+    if (slowest := metrics.slowest()) is not None:
+        say(f"  {slowest}")
 
 
 @app.command()

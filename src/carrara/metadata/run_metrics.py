@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from statistics import fmean, median
 
 from sqlalchemy import insert, select
 
@@ -16,16 +18,16 @@ from carrara.metadata.tables import run_metrics
 _SECONDS = 1.0
 
 
-class LiveMetric:
+class LiveMetrics:
     """Takes values as they come, and writes those of a second together."""
 
-    def __init__(self, metadata: Metadata, run_id: str, name: str) -> None:
-        self._metadata, self._run_id, self._name = metadata, run_id, name
-        self._waiting: dict[int, float] = {}
+    def __init__(self, metadata: Metadata, run_id: str) -> None:
+        self._metadata, self._run_id = metadata, run_id
+        self._waiting: dict[str, dict[int, float]] = {}
         self._written = time.monotonic() - _SECONDS
 
-    def add(self, step: int, value: float) -> None:
-        self._waiting[step] = value
+    def add(self, name: str, step: int, value: float) -> None:
+        self._waiting.setdefault(name, {})[step] = value
         if time.monotonic() - self._written >= _SECONDS:
             self.flush()
 
@@ -33,13 +35,29 @@ class LiveMetric:
         """Write what waits; a step that was measured before, by a run that went on, keeps its last value."""
         if not self._waiting:
             return
-        key = {"run_id": self._run_id, "name": self._name, "at": microseconds(now())}
-        rows = [{**key, "step": step, "value": value} for step, value in self._waiting.items()]
-        these = (run_metrics.c.run_id == self._run_id) & (run_metrics.c.name == self._name)
+        at, ours = microseconds(now()), run_metrics.c.run_id == self._run_id
         with self._metadata.begin() as connection:
-            connection.execute(run_metrics.delete().where(these & run_metrics.c.step.in_(list(self._waiting))))
-            connection.execute(insert(run_metrics), rows)
+            for name, values in self._waiting.items():
+                these = (run_metrics.c.name == name) & run_metrics.c.step.in_(list(values))
+                connection.execute(run_metrics.delete().where(ours & these))
+                key = {"run_id": self._run_id, "name": name, "at": at}
+                rows = [{**key, "step": step, "value": value} for step, value in values.items()]
+                connection.execute(insert(run_metrics), rows)
         self._waiting, self._written = {}, time.monotonic()
+
+
+@dataclass(frozen=True)
+class Slowest:
+    """The process of a fit for which the others wait: how much it works, in a `unit`, and how many `times` the median
+    of the others that is."""
+
+    process: str
+    works: float
+    unit: str
+    times: float
+
+    def __str__(self) -> str:
+        return f"{self.process} is the slowest: {self.works:.3g} {self.unit}, {self.times:.2f} times the others"
 
 
 class RunMetrics(dict[str, list[tuple[int, float]]]):
@@ -54,12 +72,34 @@ class RunMetrics(dict[str, list[tuple[int, float]]]):
                 found.setdefault(name.rpartition(" ")[2], RunMetrics())[name] = points
         return list(found.values())
 
+    def slowest(self) -> Slowest | None:
+        """The worker that works the longest for a step, without what it waits for others; where they cannot see that,
+        the one that has used its processor the most. None where there is one alone."""
+        workers = sorted({name.rpartition(" ")[0] for name in self if name.startswith("worker:")})
+        if all(f"{one} wait_ms" in self for one in workers):
+            works, unit = (
+                {one: self._mean(f"{one} step_ms") - self._mean(f"{one} wait_ms") for one in workers},
+                "ms a step",
+            )
+        else:
+            used = {one: [value for _, value in self.get(f"{one} cpu_s", [])] for one in workers}
+            works, unit = {one: sum(values) for one, values in used.items()}, "s of a processor"
+        if len(works) < 2 or not any(works.values()):
+            return None
+        name = max(works, key=lambda one: works[one])
+        others = median(value for one, value in works.items() if one != name)
+        return Slowest(name, works[name], unit, works[name] / max(others, 1e-9))
+
+    def _mean(self, name: str) -> float:
+        return fmean(value for _, value in self[name])
+
     def _repr_html_(self) -> str:
         drawn = [curves(some, height=160, said=", ".join(some)) for some in self.together()]
         pictures = [lines(one, alone=True) for one in drawn if one is not None]
         last = [(name, points[-1][0], points[-1][1]) for name, points in self.items()]
         held = table(["metric", "round", "last"], last) if last else note("Nothing yet.")
-        return card("What a run measures", *pictures, held)
+        slowest = [note(str(one))] if (one := self.slowest()) is not None else []
+        return card("What a run measures", *slowest, *pictures, held)
 
 
 def read_metrics(metadata: Metadata, run_id: str) -> RunMetrics:

@@ -22,7 +22,7 @@ from carrara.evaluation.charts.forecasts import error_by_horizon, folds_over_tim
 from carrara.evaluation.metrics import Metric, MetricValue, measure, scaled_error
 from carrara.features.model_features import features_of_model
 from carrara.features.training_set import TrainingSet
-from carrara.metadata.run_metrics import LiveMetric
+from carrara.metadata.run_metrics import LiveMetrics
 from carrara.metadata.runs import run
 from carrara.models.notebook import charts_drawn
 from carrara.pipelines.forecasts import Forecasts
@@ -234,7 +234,7 @@ def _against(
 
 
 def _kept(stores: Stores, run_id: str, number: int, fold: Fold) -> None:
+    live = LiveMetrics(stores.metadata, run_id)
     for name, value in fold.metrics.items():
-        live = LiveMetric(stores.metadata, run_id, name)
-        live.add(number, value.value)
-        live.flush()
+        live.add(name, number, value.value)
+    live.flush()

@@ -13,10 +13,10 @@ from carrara.core.environment import environment, installed
 from carrara.core.progress import Step
 from carrara.data.rows import Rows
 from carrara.features.training_set import TrainingSet
-from carrara.metadata.run_metrics import LiveMetric
 from carrara.metadata.trials import add_trial, list_trials
 from carrara.pipelines.continued import begun_with, former_of
 from carrara.pipelines.limits import Limits
+from carrara.pipelines.measures import Measures
 from carrara.pipelines.scores import described
 from carrara.pipelines.steps import TrainingWork, on_engine, remembered
 from carrara.storage.stores import Stores
@@ -104,7 +104,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
     checkpoint = FileCheckpoint(stores.root / ".carrara" / "checkpoints" / key)
 
     def fit() -> dict[str, Any]:
-        started, live = now(), LiveMetric(stores.metadata, work.run_id, "validation loss")
+        started, measures = now(), Measures(stores, work.run_id)
         features = work.service.features
         inner = inner_features(model, features)
         limits = Limits(model, stores.metadata, work.run_id)
@@ -115,7 +115,8 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
                 prepared = prepare(model, inner, parts, step.advance, checkpoint, _scratch(stores), former, work.stages)
                 if work.start is not None:
                     prepared = begun_with(stores, prepared, work.start, former)
-                task = replace(on_engine(stores, prepared).task, report=limits.checked(live.add), team=work.team)
+                task = replace(on_engine(stores, prepared).task, report=limits.checked(measures.report), team=work.team)
+                task = replace(task, measured=measures.add, paced=measures.paced, logs=measures.logs)
                 task = replace(task, tell=step.tell, log=step.log, computed=device.update)
                 prepared = replace(prepared, task=task)
                 if model.partition_by:
@@ -123,7 +124,7 @@ def fit_step(work: TrainingWork, training_set: TrainingSet, parts: Mapping[str, 
                 else:
                     made = fit_prepared(model, prepared)
         finally:
-            live.flush()
+            measures.flush()
         return {
             **_described(made),
             "warnings": [*made.warnings, *checkpoint.notes],

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from carrara.core.clock import duration, now
 from carrara.core.errors import TrainingError
 from carrara.core.memory import bytes_of, resident_bytes, watched
-from carrara.metadata.run_metrics import LiveMetric
+from carrara.metadata.run_metrics import LiveMetrics
 from carrara.metadata.runs import fail_run
 from carrara.metadata.store import Metadata
 from carrara.training.model import Model
@@ -32,7 +32,7 @@ class Limits:
         self._deadline = now() + duration(model.time_limit) if model.time_limit is not None else None
         self._limit = bytes_of(model.memory_limit) if model.memory_limit is not None else None
         self._before, self._over, self._told = resident_bytes(), 0, 0.0
-        self._live = LiveMetric(metadata, run_id, MEMORY)
+        self._live = LiveMetrics(metadata, run_id)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -78,7 +78,7 @@ class Limits:
         taken = held - self._before
         if taken > self._told * _GROWN:
             self._told = float(taken)
-            self._live.add(0, taken / 1e6)
+            self._live.add(MEMORY, 0, taken / 1e6)
         if self._limit is None or taken <= self._limit:
             return
         self._over = max(self._over, taken)

@@ -12,6 +12,7 @@ from carrara.core.clock import now
 from carrara.core.errors import NotFoundError
 from carrara.core.progress import Progress, Step
 from carrara.metadata.runs import run_ids
+from carrara.pipelines.event_files import delete_events_of_no_run
 from carrara.storage.stores import Stores
 
 
@@ -51,8 +52,10 @@ def read_log_of_run(stores: Stores, run_id: str) -> str:
 
 
 def delete_logs_of_no_run(stores: Stores, before: datetime) -> None:
-    """Delete what is older than a moment and of a run that is not known any more, on this machine."""
+    """Delete what is older than a moment and of a run that is not known any more, on this machine: its log, and what it
+    wrote for TensorBoard."""
     known = run_ids(stores.metadata)
+    delete_events_of_no_run(stores, known, before)
     for path in _path(stores, "any").parent.glob("*.log"):
         if path.stem not in known and path.stat().st_mtime < before.timestamp():
             path.unlink(missing_ok=True)

@@ -140,7 +140,8 @@ def team_of(stores: Stores, model: Model, asked: Team | None) -> Team:
     own = model.compute or Compute()
     if asked is not None:
         return replace(asked, gpus=own.gpus)
-    return Team.of(own.workers, own.servers, None, stores.engines.training, own.evaluator, own.gpus)
+    engine = stores.engines.training
+    return Team.of(own.workers, own.servers, None, engine, own.evaluator, own.gpus, own.min_workers)
 
 
 def _check_team(model: Model, team: Team) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from carrara.core.errors import DataError
+from carrara.core.tfrecords import read_records, write_record
 from carrara.serving.client.base import Refused
 from carrara.serving.client.client import Client
 from carrara.serving.client.columns import columns_of
 from carrara.serving.protocols.prediction_logs import LoggedCall, decode_log, encode_log
-from carrara.serving.warm_up import read_records, write_record
 
 Array = np.ndarray[Any, Any]
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from carrara.core.tfrecords import write_record
 from carrara.serving.contract import Prediction
 from carrara.serving.metrics import Metrics
 from carrara.serving.outbox import Outbox
 from carrara.serving.protocols.prediction_logs import LoggedCall, encode_log
 from carrara.serving.requests import Request, rows_of
-from carrara.serving.warm_up import write_record
 
 Array = np.ndarray[Any, Any]
 

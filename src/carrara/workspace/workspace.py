@@ -185,6 +185,7 @@ class Workspace:
         servers: int | None = None,
         cluster: str | Path | None = None,
         evaluator: bool = False,
+        min_workers: int = 0,
         progress: Progress | None = None,
     ) -> Trained:
         """Train, evaluate, judge and register a model; steps that nothing has changed for are reused.
@@ -193,16 +194,17 @@ class Workspace:
         is the address of a version whose learned parameters training begins with (a warm start); with `new_rows` it
         goes on from that, or the champion, or the newest version, on the rows alone that it has not seen. `workers`
         processes share the fit, where the trainer can, with so many parameter `servers`; `cluster` is a cluster.toml
-        whose servers run; an `evaluator` beside them measures each epoch while the next one is trained. Where none of
-        these is given, the model's `compute` says it.
+        whose servers run; an `evaluator` beside them measures each epoch while the next one is trained; `min_workers`
+        are enough where others are lost for good. Where none of these is given, the model's `compute` says it.
         """
 
         from carrara.pipelines.train import train
         from carrara.training.cluster.team import Team
 
         team = None
-        if evaluator or any(one is not None for one in (workers, servers, cluster)):
-            team = Team.of(workers or 1, servers or 0, cluster, self.stores.engines.training, evaluator)
+        if evaluator or min_workers or any(one is not None for one in (workers, servers, cluster)):
+            engine = self.stores.engines.training
+            team = Team.of(workers or 1, servers or 0, cluster, engine, evaluator, min_workers=min_workers)
         return train(
             self.stores,
             self.definitions,
@@ -386,7 +388,7 @@ class Workspace:
             )
         if found.state == "running":
             raise UnavailableError(f"run {found.id} is running", hint=f"carrara run stop {found.id}")
-        names = ("trials", "jobs", "start", "new_rows", "workers", "servers", "cluster", "evaluator")
+        names = ("trials", "jobs", "start", "new_rows", "workers", "servers", "cluster", "evaluator", "min_workers")
         asked = {name: found.parameters[name] for name in names if name in found.parameters}
         return self.train(found.name, **asked, progress=progress)
 

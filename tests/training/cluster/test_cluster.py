@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from carrara.training.cluster.processes import local_cluster
 from carrara.training.cluster.spec import ClusterSpec
 from carrara.training.cluster.team import Team
 from carrara.workspace.workspace import Workspace
+from commands import carrara as command
 
 CLUSTER = ClusterSpec({"ps": ["a:1"], "worker": {0: "b:1", 3: "c:22"}})
 
@@ -115,6 +117,24 @@ def test_a_trainer_of_one_process_refuses_workers_and_others_servers(fresh):
     (fresh.root / "definitions.py").write_text(text.replace("carrara.XGBoost(trees=40, depth=3)", "carrara.LightGBM()"))
     with Workspace(fresh.root) as workspace, pytest.raises(TrainingError, match="'lightgbm' runs in one process"):
         workspace.train("late", workers=2)
+
+
+def test_a_run_whose_cluster_never_comes_up_is_recorded_with_the_task_that_is_missing(fresh, monkeypatch):
+    monkeypatch.setattr("carrara.training.cluster.reach.COMING_UP_SECONDS", 0.1)
+    path = fresh.root / "definitions.py"
+    path.write_text(path.read_text().replace("carrara.XGBoost(trees=40, depth=3)", "carrara.Keras()"))
+    with socket.create_server(("127.0.0.1", 0)) as here:
+        up, gone = f"127.0.0.1:{here.getsockname()[1]}", local_cluster({"worker": 1}).task_address("worker", 0)
+        (fresh.root / "cluster.toml").write_text(f'[jobs]\nps = ["{up}"]\nworker = ["{gone}"]\n')
+        done = command("train", "late", "-w", fresh.root, "--cluster", fresh.root / "cluster.toml")
+    said = f"worker:0 ({gone}) did not come up within 0 s"
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "carrara cluster server" in done.stderr
+    (run,) = fresh.runs("train")
+    assert (run.state, said in run.error) == ("failed", True)
+    assert said in fresh.run_log(run.id)
+    assert fresh.models.count() == 0
 
 
 def test_a_definition_says_which_processes_share_a_fit_and_whoever_trains_it_may_say_others(fresh):

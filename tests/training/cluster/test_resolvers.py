@@ -1,4 +1,4 @@
-"""Who a process is, by what its environment says, as Slurm and Kubernetes write it."""
+"""Who a process is, by what its environment says, as Slurm, Kubernetes and the hosts of a TPU write it."""
 
 from __future__ import annotations
 
@@ -52,6 +52,20 @@ def test_the_pods_of_an_indexed_job_find_one_another_by_their_service():
     assert (place.job, place.number) == ("worker", 1)
 
 
+def test_the_hosts_of_a_tpu_are_workers():
+    place = resolve({"TPU_WORKER_ID": "1", "TPU_WORKER_HOSTNAMES": "t1v-w-0,t1v-w-1", "TPU_SKIP_MDS_QUERY": "true"})
+    assert place.cluster.as_dict() == {"worker": ["t1v-w-0:2222", "t1v-w-1:2222"]}
+    assert (place.job, place.number) == ("worker", 1)
+
+
+@pytest.mark.parametrize("more", [{"HOSTNAME": "b.zone.internal"}, {"HOSTNAME": "b"}, {"CARRARA_CLUSTER_TASK": "1"}])
+def test_a_machine_finds_itself_in_a_list_of_hosts(more):
+    listed = {"CARRARA_CLUSTER_HOSTS": "a, b.zone.internal,c:7000", "CARRARA_CLUSTER_JOBS": "ps=1,worker=2"}
+    place = resolve({**SLURM, **listed, **more})
+    assert place.cluster.as_dict() == {"ps": ["a:2222"], "worker": ["b.zone.internal:2222", "c:7000"]}
+    assert (place.job, place.number) == ("worker", 0)
+
+
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
@@ -59,6 +73,12 @@ def test_the_pods_of_an_indexed_job_find_one_another_by_their_service():
         ({**SLURM, "SLURM_TASKS_PER_NODE": "2,1"}, "Slurm names 4 nodes"),
         ({**SLURM, "CARRARA_CLUSTER_JOBS": "ps=1,worker=2"}, "counts 3 tasks, and there are 5 processes"),
         ({**SLURM, "CARRARA_CLUSTER_JOBS": "two"}, "is 'two', and such as ps=1,worker=3 is expected"),
+        ({"CARRARA_CLUSTER_HOSTS": "a,b", "HOSTNAME": "c"}, "names a, b, and this machine is c"),
+        (
+            {"CARRARA_CLUSTER_HOSTS": "a", "CARRARA_CLUSTER_TASK": "1"},
+            "this process is number 1, and there are 1, from 0",
+        ),
+        ({"TPU_WORKER_HOSTNAMES": "a,b", "TPU_WORKER_ID": ""}, "TPU_WORKER_ID is '', and the number"),
         ({"JOB_COMPLETION_INDEX": "0", "HOSTNAME": "late-0"}, "needs CARRARA_CLUSTER_JOBS"),
     ],
 )

@@ -9,14 +9,17 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from test_trainers import FEATURES_OF, PARTS, model
 
 from carrara.core.errors import ConfigurationError, TrainingError, UnavailableError
+from carrara.metadata.run_metrics import RunMetrics
 from carrara.training.checkpoints import FileCheckpoint
-from carrara.training.cluster import evaluator, hosts, processes, supervisor
+from carrara.training.cluster import evaluator, hosts, losses, processes, supervisor
+from carrara.training.cluster.losses import Losses, Lost, NoRoom
 from carrara.training.cluster.team import ALONE, Team
 from carrara.training.fit import fit_prepared, prepare
 from carrara.training.trainers.keras import Keras
@@ -30,6 +33,8 @@ SLOW_KINDS = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("multiclas
 LONG = Torch(epochs=6, early_stopping=6, batch_rows=200, dropout=0.0, layers=(16,))
 MANY_TREES = XGBoost(trees=600, depth=2, early_stopping=600, learning_rate=0.01)
 KILLED = "was killed by signal 9"
+ENDED = SimpleNamespace(returncode=-9)
+"""What of a process is asked for when it is gone."""
 
 
 def prepared_for(trainer, kind="binary", **more):
@@ -69,12 +74,17 @@ def test_two_workers_learn_what_one_does(kind):
     made, prepared = prepared_for(Torch(epochs=3, batch_rows=100, dropout=0.0, layers=(16,)), kind)
     one = fit_prepared(made, prepared)
     told: dict[str, str] = {}
+    measured: dict[str, list[int]] = {}
     task = replace(prepared.task, team=Team(2), computed=told.update)
+    task = replace(task, measured=lambda name, step, value: measured.setdefault(name, []).append(step))
     two = fit_prepared(made, replace(prepared, task=task))
     np.testing.assert_allclose(one.curve["validation"], two.curve["validation"], rtol=1e-4)
     assert two.export["equal"]
     assert told["precision"] == "float32"
     assert told["backend"] in ("gloo", "nccl")
+    of_workers = [f"worker:{n} {figure}" for n in range(2) for figure in ("cpu_s", "input_ms", "step_ms", "wait_ms")]
+    assert sorted(measured) == ["train loss", *of_workers]
+    assert measured["worker:1 step_ms"] == measured["train loss"] == [1, 2, 3]
 
 
 @pytest.mark.slow
@@ -131,6 +141,69 @@ def test_a_process_that_is_killed_again_and_again_ends_the_fit_by_its_name_and_n
     assert checkpoint.read() is not None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", [LONG, XGBoost(trees=2_000, depth=3, early_stopping=2_000, learning_rate=0.01)])
+def test_a_worker_that_is_lost_again_is_gone_on_without_where_fewer_are_enough(started, trainer):
+    told: list[str] = []
+    rounds: list[int] = []
+    least = 20 if trainer is not LONG else 1
+
+    def kill(number: int, loss: float) -> None:
+        rounds.append(number)
+        if number > least and len(started) < 6 and started[-1].status is None and not started[-1].stopped:
+            os.kill(started[-1].process.pid, signal.SIGKILL)
+
+    made, prepared = prepared_for(trainer, report=kill, tell=told.append)
+    task = replace(prepared.task, team=Team(3, min_workers=2))
+    found = fit_prepared(made, replace(prepared, task=task))
+    again, without = f"worker:2 {KILLED}; all go on", f"worker:2 {KILLED}; 2 workers go on"
+    assert told == [f"{again} from the last checkpoint", f"{without} from the last checkpoint without it"]
+    assert [one.name for one in started] == ["worker:0", "worker:1", "worker:2"] * 2 + ["worker:0", "worker:1"]
+    assert rounds[-1] == len(found.curve["validation"]) == (trainer.epochs if trainer is LONG else 2_000)
+    assert rounds.count(1) == 1
+    if trainer is LONG:
+        alone = replace(prepared.task, report=lambda number, loss: None)
+        whole = fit_prepared(made, replace(prepared, task=alone))
+        np.testing.assert_allclose(found.curve["validation"], whole.curve["validation"], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_parameter_servers_go_on_without_a_worker_that_is_lost_again(started):
+    told: list[str] = []
+    rounds: list[int] = []
+
+    def kill(number: int, loss: float) -> None:
+        rounds.append(number)
+        if number in (2, 4):
+            (last,) = [one for one in started if one.name == "worker:1"][-1:]
+            os.kill(last.process.pid, signal.SIGKILL)
+
+    trainer = Keras(epochs=8, early_stopping=8, batch_rows=50, layers=(16,), learning_rate=0.01)
+    made, prepared = prepared_for(trainer, report=kill, tell=told.append)
+    fit_prepared(made, replace(prepared, task=replace(prepared.task, team=Team(2, servers=1, min_workers=1))))
+    assert told[1:] == [
+        f"worker:1 {KILLED}; it was started again, and the others go on",
+        f"worker:1 {KILLED}; the others go on without it",
+    ]
+    assert rounds == list(range(1, 9))
+
+
+def test_what_is_lost_is_started_again_then_gone_on_without_and_then_the_end():
+    gone = Losses(Team(3, min_workers=2))
+    assert gone.followed_by(NoRoom("no room for 3")) == "2 workers go on from the last checkpoint without it"
+    lost = Lost(processes.Process("worker", 1, ENDED), "was killed by signal 9", restarts=True)
+    assert [gone.followed_by(lost) for _ in range(losses.RESTARTS)] == ["all go on from the last checkpoint"] * 3
+    with pytest.raises(TrainingError, match=r"worker:1 was killed .* after 3 restarts"):
+        gone.followed_by(lost)
+    assert gone.team == Team(2, min_workers=2)
+    other = Losses(Team(2, min_workers=1))
+    assert "all go on" in other.followed_by(lost)
+    assert other.followed_by(lost) == "1 worker goes on from the last checkpoint without it"
+    by_itself = Losses(Team(2, min_workers=1))
+    with pytest.raises(TrainingError, match="ended with status 1 in the middle of training"):
+        by_itself.followed_by(replace(lost, what="ended with status 1", restarts=False))
+
+
 def test_a_process_that_fails_by_itself_ends_the_fit_with_what_it_said(started, monkeypatch):
     made, prepared = prepared_for(Torch(epochs=1), team=Team(2))
     monkeypatch.setattr(hosts.sys, "executable", "/bin/false")
@@ -152,11 +225,36 @@ def test_the_log_of_a_fit_tells_how_much_each_process_has_worked():
 
 
 @pytest.mark.slow
+def test_the_slow_one_of_two_workers_is_named(tmp_path, monkeypatch):
+    (tmp_path / "slow_one.py").write_text(
+        "import os, time, torch\n\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, width, outputs):\n"
+        "        super().__init__()\n"
+        "        self.layer = torch.nn.Linear(width, outputs)\n"
+        "    def forward(self, inputs):\n"
+        "        time.sleep(0.02 if os.environ.get('RANK') == '1' else 0.0)\n"
+        "        return self.layer(inputs['numbers'])\n\n"
+        "def build(shapes, task):\n"
+        "    return Net(shapes['numbers'][0], task.outputs)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    build = importlib.import_module("slow_one").build
+    measured = RunMetrics()
+    made, prepared = prepared_for(Torch(build=build, epochs=2, batch_rows=50), team=Team(2))
+    task = replace(prepared.task, measured=lambda name, *point: measured.setdefault(name, []).append(point))
+    fit_prepared(made, replace(prepared, task=task))
+    slowest = measured.slowest()
+    assert (slowest.process, slowest.unit) == ("worker:1", "ms a step")
+    assert slowest.works > 20
+
+
+@pytest.mark.slow
 def test_processes_that_wait_for_one_another_in_vain_end_within_the_timeout_and_the_log_has_what_they_said(
     started, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(supervisor, "STUCK_SECONDS", 20.0)
-    monkeypatch.setattr(supervisor, "RESTARTS", 0)
+    monkeypatch.setattr(losses, "RESTARTS", 0)
     (tmp_path / "waits.py").write_text(
         "import time\n\ndef build(shapes, task):\n    print('here it waits')\n    time.sleep(600)\n"
     )

@@ -9,31 +9,29 @@ from __future__ import annotations
 
 import queue
 import secrets
-import signal
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from carrara.core.errors import TrainingError
+from carrara.core.errors import TrainingError, UnavailableError
 from carrara.training.checkpoints import FileCheckpoint, Held
 from carrara.training.cluster.evaluator import ADDRESS, KEY
 from carrara.training.cluster.hosts import host_of
+from carrara.training.cluster.losses import Losses, Lost, NoRoom
 from carrara.training.cluster.messages import MARK, PEER_LOST
 from carrara.training.cluster.processes import EVALUATOR, Process, Processes, task_variables
-from carrara.training.cluster.profile import Profile
+from carrara.training.cluster.profile import Profile, line
 from carrara.training.cluster.reach import require_up
 from carrara.training.cluster.spec import ClusterSpec
 from carrara.training.cluster.team import ALONE
 from carrara.training.cluster.work import CHECKPOINT, write_work
 from carrara.training.trainers.base import Part, Task
-
-RESTARTS = 3
-"""How often a fit is gone on with after a process was lost."""
 
 SILENT_SECONDS = 60.0
 """A process that has not said for so long that it is alive stands still."""
@@ -54,15 +52,6 @@ _SETTLING_SECONDS = 1.0
 _SPINNING_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
-class Lost:
-    """A process that is no longer there, and what became of it; `restarts` where another try may go better."""
-
-    process: Process
-    what: str
-    restarts: bool
-
-
 def fit_together(trainer: Any, train: Part, validation: Part, task: Task) -> Task:
     """Train by the task's processes, and return the task as one goes on with: its checkpoint is the end.
 
@@ -70,34 +59,23 @@ def fit_together(trainer: Any, train: Part, validation: Part, task: Task) -> Tas
     were lost more often than RESTARTS times.
     """
     with tempfile.TemporaryDirectory(dir=task.folder, prefix="work-") as name:
-        folder, restarts = Path(name), 0
+        folder, losses = Path(name), Losses(task.team)
         write_work(folder, trainer, train, validation, task)
-        while (lost := _Try(folder, task, RESTARTS - restarts).run()) is not None:
-            if not lost.restarts or restarts == RESTARTS:
-                raise _explained(lost, restarts)
-            restarts += 1
-            task.tell(f"{lost.process.name} {lost.what}; all go on from the last checkpoint")
+        while (lost := _Try(folder, replace(task, team=losses.team), losses).run()) is not None:
+            task.tell(f"{lost.said}; {losses.followed_by(lost)}")
         done = Held(FileCheckpoint(folder / CHECKPOINT).read())
         return replace(task, team=ALONE, checkpoint=done, trained=True, computed=lambda device: None)
-
-
-def _explained(lost: Lost, restarts: int) -> TrainingError:
-    said = "\n  ".join(line for line in lost.process.said[-5:] if MARK not in line) or "It said nothing."
-    if lost.process.process.returncode == -signal.SIGKILL:
-        said += "\nSomebody killed it, or the system for want of memory."
-    after = f", after {restarts} restarts" if restarts else ""
-    return TrainingError(f"{lost.process.name} {lost.what} in the middle of training{after}", hint=said)
 
 
 class _Try:
     """The processes of one try."""
 
-    def __init__(self, folder: Path, task: Task, restarts: int) -> None:
-        self._folder, self._task, self._team, self._restarts = folder, task, task.team, restarts
+    def __init__(self, folder: Path, task: Task, losses: Losses) -> None:
+        self._folder, self._task, self._team, self._losses = folder, task, task.team, losses
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._heard: dict[str, float] = {}
         self._used: dict[str, float] = {}
-        self._profile = Profile()
+        self._profile, self._round = Profile(), 0
         self._logged: Counter[str] = Counter()
         self._moved = time.monotonic()
         self._complete: float | None = None
@@ -105,10 +83,15 @@ class _Try:
         self._host = host_of(self._team.engine, folder, self._team.gpus)
         self._variables: dict[tuple[str, int], dict[str, str]] = {}
 
-    def run(self) -> Lost | None:
-        """Until all have ended, or one is lost, which is returned."""
+    def run(self) -> Lost | NoRoom | None:
+        """Until all have ended, or one is lost or has no place, which is returned."""
         try:
-            cluster, master = self._cluster()
+            try:
+                cluster, master = self._cluster()
+            except UnavailableError as error:
+                if self._team.fewer() is None:
+                    raise
+                return NoRoom(error.message)
             self._variables = task_variables(cluster, master)
             if self._team.evaluator:
                 told = {ADDRESS: cluster.task_address(EVALUATOR, 0), KEY: secrets.token_hex(32)}
@@ -124,7 +107,8 @@ class _Try:
                 self._pass_on()
                 if (lost := self._lost()) is not None and not self._replaced(lost):
                     return lost
-            self._task.log(self._profile.whole())
+            self._tell_profile(self._profile.since(0.0))
+            self._task.log(line("in all", self._profile.whole()))
             return None
         finally:
             self._processes.stop()
@@ -177,7 +161,7 @@ class _Try:
     def _pass_on(self) -> None:
         """Tell what rank 0 has told, and keep its checkpoint."""
         try:
-            message = self._messages.get(timeout=_SPINNING_SECONDS)[1]
+            process, message = self._messages.get(timeout=_SPINNING_SECONDS)
             while True:
                 if "error" in message:
                     raise TrainingError(message["error"], hint=message["hint"])
@@ -185,8 +169,13 @@ class _Try:
                     if (saved := FileCheckpoint(self._folder / CHECKPOINT).read()) is not None:
                         self._task.checkpoint.write(saved)
                     self._task.report(message["round"], message["loss"])
-                    if (told := self._profile.since(message["round"])) is not None:
-                        self._task.log(told)
+                    self._round = message["round"]
+                    self._tell_profile(self._profile.since())
+                elif "measured" in message:
+                    self._task.measured(message["measured"], message["step"], message["value"])
+                elif "paced" in message:
+                    for name, value in message["figures"].items():
+                        self._task.measured(f"{process.name} {name}", message["paced"], value)
                 elif "complete" in message:
                     self._complete = time.monotonic()
                 elif "computed" in message:
@@ -195,9 +184,15 @@ class _Try:
                     self._task.tell(message["told"])
                 elif "done" in message:
                     self._task.advance(message["done"], message["total"])
-                message = self._messages.get_nowait()[1]
+                process, message = self._messages.get_nowait()
         except queue.Empty:
             return
+
+    def _tell_profile(self, spent: Mapping[str, float]) -> None:
+        if spent:
+            self._task.log(line(f"until round {self._round}", spent))
+        for name, seconds in spent.items():
+            self._task.measured(f"{name} cpu_s", self._round, seconds)
 
     def _lost(self) -> Lost | None:
         now = time.monotonic()
@@ -222,12 +217,19 @@ class _Try:
         return Lost(process, process.ended, restarts=status < 0)
 
     def _replaced(self, lost: Lost) -> bool:
-        """Whether a worker of parameter servers was started again, and the others need not be."""
+        """Whether the others need not be started again: of parameter servers a worker is, or they go on without it."""
         process = lost.process
-        if not (self._team.servers and process.job == "worker" and lost.restarts and self._restarts):
+        if not (self._team.servers and process.job == "worker" and lost.restarts):
             return False
-        self._restarts -= 1
+        if self._losses.gives_up(lost):
+            self._losses.give_up()
+            self._processes.tasks.remove(process)
+            self._task.tell(f"{lost.said}; the others go on without it")
+            return True
+        if not self._losses.restarts_left:
+            return False
+        self._losses.restart(lost)
         self._processes.tasks.remove(process)
         self._start(process.job, process.number)
-        self._task.tell(f"{process.name} {lost.what}; it was started again, and the others go on")
+        self._task.tell(f"{lost.said}; it was started again, and the others go on")
         return True

@@ -41,12 +41,14 @@ def main(folder: Path) -> None:
     trainer, train, validation, task = read_work(folder)
     measures = "RANK" not in os.environ
     rank = int(os.environ.get("RANK", "1"))
+    task = replace(task, paced=lambda number, figures: tell(paced=number, figures=figures))
     if rank:
         # Rank 0 alone writes the next checkpoints, and tells how far all are.
         task = replace(task, checkpoint=ReadOnly(task.checkpoint))
     else:
         task = replace(task, report=lambda number, loss: tell(round=number, loss=float(loss)))
         task = replace(task, advance=lambda done, total: tell(done=done, total=total))
+        task = replace(task, measured=lambda name, step, value: tell(measured=name, step=step, value=float(value)))
         task = replace(task, tell=lambda text: tell(told=text), computed=lambda device: tell(computed=device))
     try:
         (trainer.measure if measures else trainer.join)(train, validation, task)

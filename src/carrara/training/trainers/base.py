@@ -63,6 +63,8 @@ class Task:
     embed them. `advance(done, total)` tells how far a fit is, `report(round, loss)` the validation loss after a round;
     it raises Pruned where the fit is not worth its end, and a trainer lets that through. `checkpoint` keeps the state
     of long fits; `start` is what an earlier version has learned, to go on from, and empty where there is none.
+    `measured(name, step, value)` takes whatever else a fit measures, `paced(round, figures)` how long its steps took;
+    a trainer may write into the folder `logs` what TensorBoard is to show.
     The processes of `team` share the work, where a trainer is a `DistributedTrainer`; `tell` says to people what
     happened meanwhile, `log` takes what the processes say. In `folder` there is room for large files. `shapes` are
     those of the features that are arrays: each is as many columns, row by row. `computed` takes what a record tells of
@@ -77,12 +79,15 @@ class Task:
     seed: int = 0
     advance: Callable[[int, int], None] = lambda done, total: None
     report: Callable[[int, float], None] = lambda number, loss: None
+    measured: Callable[[str, int, float], None] = lambda name, step, value: None
+    paced: Callable[[int, Mapping[str, float]], None] = lambda number, figures: None
     checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
     start: Mapping[str, bytes] = field(default_factory=dict)
     team: Team = ALONE
     tell: Callable[[str], None] = lambda text: None
     log: Callable[[str], None] = lambda text: None
     folder: Path | None = None
+    logs: Path | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     computed: Callable[[Mapping[str, Any]], None] = lambda device: None
     trained: bool = False

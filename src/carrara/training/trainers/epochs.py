@@ -15,6 +15,7 @@ import numpy as np
 
 from carrara.core.errors import TrainingError
 from carrara.training.feeds import batches
+from carrara.training.stopwatch import Stopwatch
 from carrara.training.trainers.base import Array, Part, Task, started
 from carrara.training.trainers.shape import Shape
 
@@ -38,11 +39,12 @@ class Epochs(Protocol):
 
 
 class Net(Protocol):
-    """A net in a framework, with its optimiser; `shape` is that of dense layers, or None, and `format` the runtime of
-    its native form."""
+    """A net in a framework, with its optimiser; `shape` is that of dense layers, or None, `format` the runtime of its
+    native form, and `watch` takes the time of its steps."""
 
     shape: Shape | None
     format: str
+    watch: Stopwatch
 
     def begin(self, epoch: int) -> None:
         """Seed what is random in an epoch, so that one that is begun again is the same."""
@@ -123,6 +125,7 @@ def run_epochs(
             break
         net.begin(epoch)
         net.learn(train, batches(train, trainer.batch_rows, seed=task.seed, epoch=epoch))
+        task.paced(epoch, net.watch.taken())
         if evaluator is None:
             losses = net.loss(train), net.loss(validation)
             course.take(epoch, net.state(), losses)
@@ -174,6 +177,7 @@ class _Course:
             self.best = list(state)
         self._task.checkpoint.write(_saved(epoch, self.curve, state, self.best))
         self._task.advance(epoch, self._trainer.epochs)
+        self._task.measured("train loss", epoch, losses[0])
         self._task.report(epoch, loss)
 
 

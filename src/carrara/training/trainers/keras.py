@@ -17,11 +17,13 @@ from carrara.models.signature import TensorSpec
 from carrara.training.cluster.cores import cores
 from carrara.training.cluster.devices import placement
 from carrara.training.cluster.evaluator import Evaluator, measure_states
+from carrara.training.stopwatch import Stopwatch
 from carrara.training.trainers.base import FEATURES, Array, Fitted, Part, Task, refuse_missing
 from carrara.training.trainers.blocks import NUMBERS, blocks_of
 from carrara.training.trainers.device import described, tensorflow_devices
 from carrara.training.trainers.epochs import MARGINS, Scale, run_epochs, scaled
 from carrara.training.trainers.keras_strategies import Alone, Coordinated, MirroredHere, Strategy, joined_strategy
+from carrara.training.trainers.keras_tables import Whole, shards_of, table
 from carrara.training.trainers.net_graph import dense_graph
 from carrara.training.trainers.nets import NetTrainer, fit_net
 from carrara.training.trainers.saved_model import frozen, saved_model
@@ -136,12 +138,13 @@ class _KerasNet:
 
     def __init__(self, tensorflow: Any, keras: Any, trainer: Keras, task: Task, strategy: Strategy) -> None:
         self._tensorflow, self._keras, self._task, self._strategy = tensorflow, keras, task, strategy
+        self.watch = Stopwatch()
         self.shape = Shape.of(trainer.layers, task) if trainer.build is None else None
         self._parts, self._policy = trainer.accumulate, _PRECISIONS[trainer.precision]
         keras.utils.set_random_seed(task.seed)
         with strategy.scope():
             if self.shape is not None:
-                self._model = _dense(keras, trainer.dropout, self.shape, len(task.names))
+                self._model = _dense(tensorflow, keras, trainer.dropout, self.shape, len(task.names), strategy.servers)
             else:
                 self._model = _built(keras, trainer.build, task)
             self._optimiser = keras.optimizers.AdamW(trainer.learning_rate, weight_decay=trainer.weight_decay)
@@ -163,11 +166,10 @@ class _KerasNet:
         """The dropout's seeds are in the state, and move with each step."""
 
     def learn(self, part: Part, orders: Iterable[Array]) -> None:
-        for rows in orders:
-            weights = np.ones(len(rows), np.float32) if part.weights is None else part.weights[rows]
-            mine, total = self._strategy.mine(rows), np.float32(weights.sum())
-            given = (part.features[mine], part.labels[mine], self._strategy.mine(weights))
-            self._strategy.run(self._step, *given, total)
+        with self.watch.running():
+            for given in self.watch.fed(self._gathered(part, rows) for rows in orders):
+                self._strategy.run(self._step, *given)
+            self._strategy.settle()
 
     def loss(self, part: Part) -> float:
         weights = np.ones(len(part.labels), np.float32) if part.weights is None else part.weights
@@ -187,23 +189,21 @@ class _KerasNet:
         return [variable.value.device for variable in self._variables()]
 
     def weights(self) -> list[Array]:
-        return [variable.numpy().copy() for variable in self._learned()]
+        return Whole(self._learned()).read()
 
     def names(self) -> list[str]:
-        return [str(variable.path) for variable in self._learned()]
+        return Whole(self._learned()).names()
 
     def begin_with(self, weights: Sequence[Array]) -> None:
-        for variable, values in zip(self._learned(), weights, strict=True):
-            variable.assign(values)
+        Whole(self._learned()).write(weights)
 
     def state(self) -> list[Array]:
         self._strategy.settle()
-        return [np.array(variable.numpy()) for variable in self._variables()]
+        return Whole(self._variables()).read()
 
     def restore(self, state: Sequence[Array]) -> None:
         self._strategy.settle()
-        for variable, values in zip(self._variables(), state, strict=True):
-            variable.assign(values)
+        Whole(self._variables()).write(state)
 
     def graph(self) -> bytes:
         if self.shape is not None:
@@ -227,6 +227,12 @@ class _KerasNet:
 
     def _variables(self) -> list[Any]:
         return [*self._model.variables, *self._optimiser.variables]
+
+    def _gathered(self, part: Part, rows: Array) -> tuple[Any, ...]:
+        """This process's rows of a batch, and the total of the whole batch's weights."""
+        weights = np.ones(len(rows), np.float32) if part.weights is None else part.weights[rows]
+        mine = self._strategy.mine(rows)
+        return part.features[mine], part.labels[mine], self._strategy.mine(weights), np.float32(weights.sum())
 
     def _chunks(self, part: Part, weights: Array) -> Iterator[tuple[Array, ...]]:
         for start in range(0, len(part.labels), _ROWS_AT_ONCE):
@@ -280,13 +286,13 @@ def _sum(tensorflow: Any, gradients: Sequence[Any]) -> Any:
     return tensorflow.IndexedSlices(tensorflow.concat(values, 0), tensorflow.concat(rows, 0), gradients[0].dense_shape)
 
 
-def _dense(keras: Any, dropout: float, shape: Shape, columns: int) -> Any:
+def _dense(tensorflow: Any, keras: Any, dropout: float, shape: Shape, columns: int, servers: int) -> Any:
     layers, ops = keras.layers, keras.ops
     features = keras.Input((columns,))
     parts = [ops.take(features, list(shape.numbers), axis=1)] if shape.numbers else []
     for (place, size), width in zip(shape.categories, shape.dimensions, strict=True):
         places = ops.clip(ops.cast(features[:, place], "int32"), 0, size - 1)
-        parts.append(layers.Embedding(size, width)(places))
+        parts.append(table(tensorflow, keras, size, width, shards_of(size, width, servers))(places))
     flow = layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
     for width in shape.layers:
         flow = layers.Dropout(dropout)(layers.Dense(width, "relu")(flow))

@@ -14,7 +14,9 @@ _AHEAD = 64
 
 
 class Strategy(Protocol):
-    """Where variables are, and who takes steps."""
+    """Where variables are, and who takes steps; `servers` are those that large tables are shared among."""
+
+    servers: int
 
     def scope(self) -> Any:
         """A context in which variables are made."""
@@ -40,6 +42,8 @@ class Strategy(Protocol):
 
 class Alone:
     """One process, with all cores."""
+
+    servers = 1
 
     def __init__(self, tensorflow: Any) -> None:
         self._strategy = tensorflow.distribute.get_strategy()
@@ -116,6 +120,7 @@ class Coordinated(Alone):
         self._strategy = distribute.ParameterServerStrategy(resolver)
         self._coordinator = distribute.coordinator.ClusterCoordinator(self._strategy)
         self._ahead, self._most = 0, _AHEAD * cluster.num_tasks("worker")
+        self.servers = cluster.num_tasks("ps")
 
     def wrapped(self, function: Callable[..., None]) -> Callable[..., None]:
         return lambda *arguments: self._strategy.run(function, args=arguments)

@@ -13,6 +13,7 @@ import numpy as np
 
 from carrara.core.errors import NotFoundError, TrainingError
 from carrara.core.plugins import require
+from carrara.training.stopwatch import Stopwatch
 from carrara.training.trainers.base import Array, Fitted, Part, Task, refuse_missing
 from carrara.training.trainers.device import described, torch_device
 from carrara.training.trainers.epochs import Scale, run_epochs
@@ -122,6 +123,7 @@ class _TorchNet:
 
     def __init__(self, torch: Any, trainer: Torch, task: Task, group: Group) -> None:
         self._torch, self._task, self._group = torch, task, group
+        self.watch = Stopwatch()
         self.shape = Shape.of(trainer.layers, task) if trainer.build is None else None
         torch.manual_seed(task.seed)
         # Made on the CPU, so that a seed gives the same first weights everywhere.
@@ -149,8 +151,9 @@ class _TorchNet:
 
     def learn(self, part: Part, orders: Iterable[Array]) -> None:
         self._module.train()
-        for batch in self._feed.batches(part, orders):
-            self._step(batch)
+        with self.watch.running():
+            for batch in self.watch.fed(self._feed.batches(part, orders)):
+                self._step(batch)
 
     def _step(self, batch: Batch) -> None:
         self._optimiser.zero_grad()
@@ -266,6 +269,8 @@ class _TorchNet:
             return
         for one in self._parameters:
             one.grad = self._torch.zeros_like(one) if one.grad is None else one.grad
-        flat = self._group.sum(self._torch.cat([one.grad.ravel() for one in self._parameters]))
+        flat = self._torch.cat([one.grad.ravel() for one in self._parameters])
+        with self.watch.waiting():
+            self._group.sum(flat)
         for one, summed in zip(self._parameters, flat.split([o.numel() for o in self._parameters]), strict=True):
             one.grad.copy_(summed.view_as(one))

@@ -17,6 +17,9 @@ _MOST = 10_000
 CHECKPOINT_SECONDS = 10.0
 """How much of a fit is lost at most when it is killed, and a little more: a checkpoint is written after a round."""
 
+_PACED_SECONDS = 1.0
+"""How often it is told how long a tree takes."""
+
 
 class Rounds:
     """The rounds of a fit, from the checkpoint on where there is one: `model` is what had been grown, as its library
@@ -25,6 +28,7 @@ class Rounds:
     def __init__(self, task: Task, trees: int, patience: int) -> None:
         self._task, self._trees, self._patience = task, trees, patience
         self._written = time.monotonic()
+        self._paced: tuple[int, float] | None = None
         self.model: bytes | None = None
         self.curve: dict[str, list[float]] = {"train": [], "validation": []}
         if (saved := task.checkpoint.read()) is not None:
@@ -61,13 +65,27 @@ class Rounds:
         if time.monotonic() - self._written >= CHECKPOINT_SECONDS:
             self.keep(model())
         self._task.advance(number, self._trees)
+        self._task.measured("train loss", number, float(train))
         self._task.report(number, float(validation))
-        return self._has_stopped()
+        over = self._has_stopped()
+        self._tell_pace(number, over or number == self._trees)
+        return over
 
     def keep(self, model: bytes) -> None:
         """Write down what has been grown, to go on from it."""
         self._task.checkpoint.write(msgspec.msgpack.encode({"model": model, "curve": self.curve}))
         self._written = time.monotonic()
+
+    def _tell_pace(self, number: int, over: bool) -> None:
+        """How long a tree takes, from the first one on: before it the data are made ready."""
+        now = time.perf_counter()
+        if self._paced is None:
+            self._paced = number, now
+            return
+        told, then = self._paced
+        if over or now - then >= _PACED_SECONDS:
+            self._task.paced(number, {"step_ms": 1_000 * (now - then) / (number - told)})
+            self._paced = number, now
 
     def _has_stopped(self) -> bool:
         losses = self.curve["validation"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from carrara.core.drawings import curves
@@ -43,6 +44,7 @@ def show(desk: Desk, asked: Asked) -> Page:
     data: dict[str, Any] = {
         "run": _told(run),
         "metrics": {name: [list(point) for point in thin(points)] for name, points in metrics.items()},
+        "slowest": asdict(slowest) if (slowest := metrics.slowest()) else None,
         "log": log,
         "made": made_by(stores.metadata, run.id)[:20],
         "can_stop": run.state == "running" and run.process is not None and run.process.is_here,
@@ -54,7 +56,7 @@ def show(desk: Desk, asked: Asked) -> Page:
     ]
     title = f"{run.kind} {run.name}"
     said = _said(run.parameters)
-    drawn = {"charts": charts, "definition": said.pop("definition", None), "said": said}
+    drawn = {"charts": charts, "slow": slowest, "definition": said.pop("definition", None), "said": said}
     return Page("run.html.j2", title, data, drawn, live=run.state == "running")
 
 
