@@ -37,6 +37,9 @@ def test_a_cluster_is_told_by_jobs_and_tasks_as_tensorflows_is():
     tensorflow = pytest.importorskip("tensorflow")
     theirs = tensorflow.train.ClusterSpec(CLUSTER.as_dict())
     assert [theirs.task_address("worker", n) for n in theirs.task_indices("worker")] == ["b:1", "c:22"]
+    back = ClusterSpec.from_cluster_def(theirs.as_cluster_def())
+    assert (back.task_indices("worker"), back.task_address("worker", 3)) == ([0, 3], "c:22")
+    assert ClusterSpec(theirs.as_dict()).task_address("ps", 0) == "a:1"
 
 
 def test_what_is_no_cluster_is_said():

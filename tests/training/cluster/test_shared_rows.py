@@ -7,10 +7,15 @@ import subprocess
 import sys
 
 import msgspec
+import numpy as np
 import pytest
 
 from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.cluster.processes import local_cluster
+from carrara.training.feeds import batches
+from carrara.training.trainers.base import Part
+from carrara.training.trainers.torch_feed import Feed
+from carrara.training.trainers.xgboost_collective import share
 
 WORKER = """
 import sys
@@ -29,6 +34,23 @@ y = (x[:, 0] + random.normal(size=4_000) > 0).astype(np.float32)
 task = Task("binary", tuple("abcde"), checkpoint=FileCheckpoint(Path(sys.argv[2])))
 XGBoost(trees=10, depth=3).join(Part(x[:3_000], y[:3_000]), Part(x[3_000:], y[3_000:]), task)
 """
+
+
+@pytest.mark.parametrize("workers", [1, 3, 7])
+def test_each_row_of_an_epoch_is_the_share_of_one_worker(workers):
+    torch = pytest.importorskip("torch")
+    rows = 1_000
+    part = Part(np.arange(rows, dtype=np.float32)[:, None], np.zeros(rows, np.float32))
+    cpu = torch.device("cpu")
+    by_batches, by_slices, by_share = [], [], []
+    for rank in range(workers):
+        feed = Feed(torch, cpu, rank, workers)
+        orders = batches(part, 64, seed=1, epoch=1)
+        by_batches += [batch.features.numpy().ravel() for batch in feed.batches(part, orders)]
+        by_slices += [batch.features.numpy().ravel() for batch in feed.slices(part)]
+        by_share.append(share(part, rank, workers).features.ravel())
+    for found in (by_batches, by_slices, by_share):
+        np.testing.assert_array_equal(np.sort(np.concatenate(found)), part.features.ravel())
 
 
 @pytest.mark.slow

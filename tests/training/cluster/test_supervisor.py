@@ -168,6 +168,34 @@ def test_a_worker_that_is_lost_again_is_gone_on_without_where_fewer_are_enough(s
 
 
 @pytest.mark.slow
+def test_a_slow_worker_of_parameter_servers_does_less_and_holds_nobody_up(started):
+    measured = RunMetrics()
+    over = threading.Event()
+
+    def slow_down() -> None:
+        """Nine tenths of the time it stands still."""
+        while not over.is_set():
+            for what, seconds in ((signal.SIGSTOP, 0.9), (signal.SIGCONT, 0.1)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(next(one for one in started if one.name == "worker:1").process.pid, what)
+                over.wait(seconds)
+
+    brake = threading.Thread(target=slow_down)
+    report, rounds = once(1, brake.start)
+    trainer = Keras(epochs=30, early_stopping=30, batch_rows=10, layers=(64, 64))
+    made, prepared = prepared_for(trainer, team=Team(2, servers=1), report=report)
+    task = replace(prepared.task, measured=lambda name, *point: measured.setdefault(name, []).append(point))
+    try:
+        fit_prepared(made, replace(prepared, task=task))
+    finally:
+        over.set()
+        brake.join()
+    assert rounds == list(range(1, 31))
+    works = {name: sum(value for _, value in measured[f"worker:{name} cpu_s"]) for name in (0, 1)}
+    assert works[1] < works[0]
+
+
+@pytest.mark.slow
 def test_parameter_servers_go_on_without_a_worker_that_is_lost_again(started):
     told: list[str] = []
     rounds: list[int] = []

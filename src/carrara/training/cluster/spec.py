@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from carrara.core.errors import ConfigurationError, DefinitionError, NotFoundError
 
@@ -63,6 +64,11 @@ class ClusterSpec:
             return cls(jobs), str(task["type"]), int(task["index"])
         except (ValueError, KeyError, TypeError) as error:
             raise DefinitionError(f"TF_CONFIG is not what a task of a cluster is told by: {error!r}") from error
+
+    @classmethod
+    def from_cluster_def(cls, message: Any) -> ClusterSpec:
+        """The cluster of TensorFlow's message `ClusterDef`, as its `ClusterSpec.as_cluster_def` gives it."""
+        return cls({job.name: {int(task): str(address) for task, address in job.tasks.items()} for job in message.job})
 
     def _tasks(self, job: str) -> dict[int, str]:
         if job not in self.jobs:

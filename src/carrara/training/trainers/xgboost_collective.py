@@ -41,14 +41,14 @@ def communicator() -> Iterator[Callable[[Part], Part]]:
             dmlc_timeout=_PATIENCE_SECONDS,
         ),
     ):
-        yield lambda part: _share(part, rank, workers)
+        yield lambda part: share(part, rank, workers)
     if rank == 0:
         # The others ask the tracker to let them go; it ends with this process, and they would ask for half an hour.
         with suppress(library.core.XGBoostError):
             tracker.wait_for(_PATIENCE_SECONDS)
 
 
-def _share(part: Part, rank: int, workers: int) -> Part:
+def share(part: Part, rank: int, workers: int) -> Part:
     """The rows of a rank, where they are: those of a matrix in a file stay there."""
 
     def mine(values: Array) -> Array:
