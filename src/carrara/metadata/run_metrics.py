@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -16,6 +17,7 @@ from carrara.metadata.store import Metadata
 from carrara.metadata.tables import run_metrics
 
 _SECONDS = 1.0
+_MOST_LETTERS = 100
 
 
 class LiveMetrics:
@@ -27,7 +29,9 @@ class LiveMetrics:
         self._written = time.monotonic() - _SECONDS
 
     def add(self, name: str, step: int, value: float) -> None:
-        self._waiting.setdefault(name, {})[step] = value
+        """Take a value; what is no number is no point of a line."""
+        if not math.isnan(value):
+            self._waiting.setdefault(name[:_MOST_LETTERS], {})[step] = value
         if time.monotonic() - self._written >= _SECONDS:
             self.flush()
 
@@ -77,13 +81,11 @@ class RunMetrics(dict[str, list[tuple[int, float]]]):
         the one that has used its processor the most. None where there is one alone."""
         workers = sorted({name.rpartition(" ")[0] for name in self if name.startswith("worker:")})
         if all(f"{one} wait_ms" in self for one in workers):
-            works, unit = (
-                {one: self._mean(f"{one} step_ms") - self._mean(f"{one} wait_ms") for one in workers},
-                "ms a step",
-            )
+            unit = "ms a step"
+            works = {one: self._mean(f"{one} step_ms") - self._mean(f"{one} wait_ms") for one in workers}
         else:
-            used = {one: [value for _, value in self.get(f"{one} cpu_s", [])] for one in workers}
-            works, unit = {one: sum(values) for one, values in used.items()}, "s of a processor"
+            unit = "s of a processor"
+            works = {one: sum(value for _, value in self.get(f"{one} cpu_s", [])) for one in workers}
         if len(works) < 2 or not any(works.values()):
             return None
         name = max(works, key=lambda one: works[one])

@@ -200,7 +200,10 @@ class Workspace:
 
         from carrara.pipelines.train import train
         from carrara.training.cluster.team import Team
+        from carrara.training.model import Model
 
+        if min_workers and workers is None and (own := self.definitions.get("model", model, Model).compute) is not None:
+            workers, servers = own.workers, own.servers if servers is None else servers
         team = None
         if evaluator or min_workers or any(one is not None for one in (workers, servers, cluster)):
             engine = self.stores.engines.training
