@@ -18,6 +18,14 @@ def launch(
     ps: Annotated[int, typer.Option(min=0, help="How many parameter servers.")] = 0,
     chief: Annotated[bool, typer.Option(help="A chief beside the workers.")] = False,
     evaluator: Annotated[bool, typer.Option(help="An evaluator, which ends by itself.")] = False,
+    restarts: Annotated[
+        int,
+        typer.Option(min=0, help="How often all are started again, when one has failed."),
+    ] = 0,
+    min_workers: Annotated[
+        int,
+        typer.Option(min=0, help="So many are enough, without one that has failed twice; 0: all."),
+    ] = 0,
 ) -> None:
     """Run a script as every task of a cluster on this machine; when one fails, it is named, and all are stopped.
 
@@ -31,6 +39,7 @@ def launch(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
     jobs = {"chief": int(chief), "worker": workers, "ps": ps, EVALUATOR: int(evaluator)}
-    status = launch_all([sys.executable, *command], {job: n for job, n in jobs.items() if n}, say, told)
+    asked = {job: count for job, count in jobs.items() if count}
+    status = launch_all([sys.executable, *command], asked, say, told, restarts=restarts, min_workers=min_workers)
     if status:
         raise typer.Exit(status)

@@ -95,6 +95,28 @@ def test_a_task_that_fails_is_named_the_others_are_stopped_and_its_status_is_kep
     assert "worker:1 failed with exit status 1; the others were stopped" in done.stdout
 
 
+def test_tasks_are_started_again_and_without_the_worker_that_fails_again(tmp_path):
+    """Each knows how often it was started before, so that it goes on from its own checkpoint."""
+    text = (
+        "before, workers = os.environ['TORCHELASTIC_RESTART_COUNT'], os.environ['WORLD_SIZE']\n"
+        "CONFIG['index'] == 2 and sys.exit(3)\n"
+        "print(before, workers, flush=True)\n"
+        "workers == '3' and time.sleep(600)\n"
+    )
+    lines: list[str] = []
+    assert launch(script(tmp_path, text), {"worker": 3}, lines.append, restarts=1, min_workers=2) == 0
+    said = [line for line in lines if not line.startswith("[")]
+    assert said == [
+        "worker:2 failed with exit status 3; the others were stopped, and all are started again",
+        "worker:2 failed with exit status 3; the others were stopped, and are started again without it: workers 2",
+    ]
+    assert sorted(line for line in lines if line.endswith("2 2")) == ["[worker:0] 2 2", "[worker:1] 2 2"]
+    lines.clear()
+    command = script(tmp_path, "sys.exit(4)\n")
+    assert launch(command, {"worker": 1}, lines.append, restarts=1) == 4
+    assert lines[-1] == "worker:0 failed with exit status 4; the others were stopped"
+
+
 def test_it_is_stopped_when_it_is_told_to_stop(tmp_path):
     told, lines = threading.Event(), []
 

@@ -150,7 +150,7 @@ def test_a_worker_that_is_lost_again_is_gone_on_without_where_fewer_are_enough(s
 
     def kill(number: int, loss: float) -> None:
         rounds.append(number)
-        if number > least and len(started) < 6 and started[-1].status is None and not started[-1].stopped:
+        if number > least and len(started) <= 6 and started[-1].status is None and not started[-1].stopped:
             os.kill(started[-1].process.pid, signal.SIGKILL)
 
     made, prepared = prepared_for(trainer, report=kill, tell=told.append)

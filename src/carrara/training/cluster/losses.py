@@ -39,13 +39,14 @@ class NoRoom:
 class Losses:
     """Of one fit. A worker that is lost a second time is lost for good: the others go on, where they are enough."""
 
-    def __init__(self, team: Team) -> None:
+    def __init__(self, team: Team, restarts: int | None = None) -> None:
         self.team = team
-        self._restarts, self._times = 0, Counter[str]()
+        self._most, self._restarts = RESTARTS if restarts is None else restarts, 0
+        self._times = Counter[str]()
 
     @property
     def restarts_left(self) -> int:
-        return RESTARTS - self._restarts
+        return self._most - self._restarts
 
     def followed_by(self, lost: Lost | NoRoom) -> str:
         """What is done now, in words. TrainingError, with what the process said, where the fit ends."""
