@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import median
 
 from sqlalchemy import insert, select
 
@@ -82,7 +82,7 @@ class RunMetrics(dict[str, list[tuple[int, float]]]):
         workers = sorted({name.rpartition(" ")[0] for name in self if name.startswith("worker:")})
         if all(f"{one} wait_ms" in self for one in workers):
             unit = "ms a step"
-            works = {one: self._mean(f"{one} step_ms") - self._mean(f"{one} wait_ms") for one in workers}
+            works = {one: self._typical(f"{one} step_ms") - self._typical(f"{one} wait_ms") for one in workers}
         else:
             unit = "s of a processor"
             works = {one: sum(value for _, value in self.get(f"{one} cpu_s", [])) for one in workers}
@@ -92,8 +92,9 @@ class RunMetrics(dict[str, list[tuple[int, float]]]):
         others = median(value for one, value in works.items() if one != name)
         return Slowest(name, works[name], unit, works[name] / max(others, 1e-9))
 
-    def _mean(self, name: str) -> float:
-        return fmean(value for _, value in self[name])
+    def _typical(self, name: str) -> float:
+        """Of all rounds: the first one takes long on every process, and not as long on each."""
+        return median(value for _, value in self[name])
 
     def _repr_html_(self) -> str:
         drawn = [curves(some, height=160, said=", ".join(some)) for some in self.together()]
