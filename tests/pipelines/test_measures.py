@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from carrara.core.tfrecords import read_records
 from carrara.metadata.run_metrics import RunMetrics
 from carrara.pipelines.event_files import EventFiles, encode_event
+from carrara.workspace.workspace import Workspace
+from commands import carrara
 
 
 def test_a_run_leaves_files_for_tensorboard_with_the_losses_of_its_record(trained):
@@ -25,6 +28,25 @@ def test_a_run_leaves_files_for_tensorboard_with_the_losses_of_its_record(traine
         losses = [struct.unpack("<f", event[-4:])[0] for event in events]
         np.testing.assert_allclose(losses, curve[part][: len(losses)], rtol=1e-6)
         assert len(losses) == len(curve[part])
+
+
+@pytest.mark.slow
+def test_a_run_of_two_workers_makes_one_version_and_tells_how_each_of_them_went(fresh):
+    text = (fresh.root / "definitions.py").read_text()
+    net = "carrara.Torch(epochs=3, batch_rows=64), transforms=(carrara.Impute(), carrara.Standardise())"
+    (fresh.root / "definitions.py").write_text(text.replace("carrara.XGBoost(trees=40, depth=3)", net))
+    done = carrara("train", "late", "--workers", "2", "--min-workers", "1", "-w", fresh.root)
+    assert done.returncode in (0, 3), done.stderr
+    with Workspace(fresh.root) as workspace:
+        assert [str(one) for one in workspace.models.versions("late")] == ["late@1"]
+        (run,) = workspace.runs("train")
+    assert (run.parameters["workers"], run.parameters["min_workers"]) == (2, 1)
+    shown = json.loads(carrara("run", "show", run.id, "--json", "-w", fresh.root).stdout)
+    assert [step for step, _ in shown["metrics"]["worker:1 step_ms"]] == [1, 2, 3]
+    assert shown["slowest"]["process"] in ("worker:0", "worker:1")
+    assert f"{shown['slowest']['process']} is the slowest" in carrara("run", "show", run.id, "-w", fresh.root).stdout
+    folders = {folder.name for folder in (fresh.root / ".carrara" / "tensorboard" / run.id).iterdir()}
+    assert folders == {"train", "validation", "worker-0", "worker-1"}
 
 
 def test_a_value_that_no_float32_holds_is_the_largest_one():
