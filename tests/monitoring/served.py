@@ -7,7 +7,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from carrara.features.training_set import as_numpy, join_features
+from carrara.core.columns import as_numpy
+from carrara.features.training_set import join_features
 from carrara.models.registry import opened
 from carrara.monitoring.logged_predictions import LoggedPredictions
 from carrara.monitoring.parity import service_of

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from carrara.core.errors import ColumnMissing, ColumnTypeMismatch, TimeWithoutZone
@@ -74,3 +76,12 @@ def require_number(schema: pl.Schema, column: str, where: str) -> None:
     dtype = require_column(schema, column, where)
     if not (dtype.is_numeric() or dtype == pl.Boolean()):
         raise ColumnTypeMismatch(column, where, "a number", type_name(dtype))
+
+
+def as_numpy(values: pl.Series) -> Any:
+    """A column as on-demand functions take it: float64 with NaN, datetime64[us], or objects."""
+    if values.dtype == pl.String:
+        return values.to_numpy().astype(object)
+    if values.dtype.is_temporal():
+        return values.cast(UTC_TIME).dt.replace_time_zone(None).to_numpy()
+    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()

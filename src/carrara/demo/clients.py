@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from carrara.core.columns import as_numpy
 from carrara.core.errors import UnavailableError
 from carrara.core.plugins import require
-from carrara.features.training_set import as_numpy
 from carrara.serving.protocols import tensorflow_serving as wire
 
 

@@ -12,10 +12,9 @@ import polars as pl
 
 from carrara.core.arrays import declared_shape, flat_arrays
 from carrara.core.clock import microseconds
-from carrara.core.columns import POLARS_TYPES, type_name, utc_times
+from carrara.core.columns import POLARS_TYPES, as_numpy, type_name, utc_times
 from carrara.core.errors import DataError, RequestError, did_you_mean
 from carrara.features.service import ResolvedFeatures
-from carrara.features.training_set import as_numpy
 
 Array = np.ndarray[Any, Any]
 _EVENT_TIME = "event_time"

@@ -210,7 +210,7 @@ def _as_times(values: Array) -> pl.Series:
 
 
 def _as_declared(values: Array, type_: str | None) -> Array:
-    """A feature as on-demand functions take it (see `training_set.as_numpy`): a time as datetime64[us]."""
+    """A feature as on-demand functions take it (see `as_numpy`): a time as datetime64[us]."""
     if type_ not in ("datetime", "date"):
         return values
     unit = _MICROSECONDS_A_DAY if type_ == "date" else 1

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from carrara.core.arrays import array_column, declared_shape, flat_arrays
-from carrara.core.columns import POLARS_TYPES, UTC_TIME, require_column, require_time, type_name
+from carrara.core.columns import POLARS_TYPES, UTC_TIME, as_numpy, require_column, require_time, type_name
 from carrara.core.digests import digest_data
 from carrara.core.errors import ColumnTypeMismatch, DataError
 from carrara.data.table_digest import digest_frame
@@ -157,15 +157,6 @@ def _series(values: Any) -> pl.Series:
     if values.ndim > 1:
         return array_column(values)
     return pl.Series(values, dtype=pl.String) if values.dtype == object else pl.Series(values).fill_nan(None)
-
-
-def as_numpy(values: pl.Series) -> Any:
-    """A column as on-demand functions take it: float64 with NaN, datetime64[us], or objects."""
-    if values.dtype == pl.String:
-        return values.to_numpy().astype(object)
-    if values.dtype.is_temporal():
-        return values.cast(UTC_TIME).dt.replace_time_zone(None).to_numpy()
-    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def _check_labels(frame: pl.DataFrame, where: str, time: str) -> None:

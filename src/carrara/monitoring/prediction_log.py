@@ -25,7 +25,6 @@ from carrara.metadata.prediction_losses import add_loss
 from carrara.monitoring.journal import Journal
 from carrara.monitoring.logged_predictions import LoggedPredictions, Waiting, alike, frame_of
 from carrara.monitoring.sampling import SAMPLED, AppliedSampling, Sampling
-from carrara.monitoring.shipping import ship, ship_abandoned
 from carrara.storage.stores import Stores
 
 FLUSH_SECONDS = 0.5
@@ -102,6 +101,8 @@ class PredictionLog:
         self._written.set()
         self._shipper.join()
         self._journal.close()
+        from carrara.monitoring.shipping import ship_abandoned
+
         try:
             # Its own journal is nobody's now.
             ship_abandoned(self._stores, journals(self._stores))
@@ -168,6 +169,9 @@ class PredictionLog:
         pause = self._ship_seconds
         while not self._written.wait(pause):
             pause = self._ship_seconds
+            # A server answers first, and brings then what the lake needs.
+            from carrara.monitoring.shipping import ship, ship_abandoned
+
             LOG_LAG_SECONDS.set(self._lag())
             LOG_JOURNAL_BYTES.set(self._journal.held_bytes())
             try:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from carrara.core.clock import now
+from carrara.core.columns import as_numpy
 from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
 from carrara.core.environment import code_version
@@ -17,7 +18,7 @@ from carrara.data.versions import DatasetVersion, dataset_version
 from carrara.evaluation.charts import feature_importance, learning_curve
 from carrara.evaluation.losses import LOSS_OF
 from carrara.features.service import ResolvedFeatures
-from carrara.features.training_set import TrainingSet, as_numpy
+from carrara.features.training_set import TrainingSet
 from carrara.metadata.runs import get_run
 from carrara.models.record import ModelRecord
 from carrara.models.signature import DEFAULT_SIGNATURE, ENTITIES_SIGNATURE, Signature, entities_signature
