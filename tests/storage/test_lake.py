@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from carrara.core.errors import ConfigurationError, NotFoundError
+from carrara.core.errors import ConfigurationError, NotFoundError, Overtaken
 from carrara.storage.lake import Lake
 
 ONE = pl.DataFrame({"a": [1, 2], "s": ["x", None]})
@@ -134,3 +135,25 @@ def test_files_of_other_writers_are_one_version_once_they_are_committed(lake):
     assert lake.scan("t", 0).collect()["a"].to_list() == [1]
     empty = lake.commit_files("t", pl.Schema({"c": pl.String()}), {})
     assert lake.scan("t", empty).collect().schema == {"c": pl.String()}
+
+
+def test_what_others_append_in_between_is_kept_and_their_positions_are_seen(lake, tmp_path):
+    other = Lake(str(tmp_path / "lake"))
+    for turn in range(3):
+        for place, one in enumerate((lake, other)):
+            number = 2 * turn + place + 1
+            one.append("t", ONE.head(1), moves={"queue": (number - 1 or None, number)})
+            assert (lake.position("t", "queue"), other.position("t", "queue")) == (number, number)
+    with pytest.raises(Overtaken):
+        other.append("t", ONE, moves={"queue": (5, 7)})
+    assert lake.scan("t").collect().height == 6
+
+
+def test_a_table_that_was_made_anew_has_nothing_of_the_one_before(lake, tmp_path):
+    for _ in range(3):
+        lake.append("t", ONE, moves={"queue": (lake.position("t", "queue"), 9)})
+    shutil.rmtree(tmp_path / "lake" / "t")
+    assert lake.position("t", "queue") is None
+    lake.append("t", ONE.head(1))
+    assert_frame_equal(lake.scan("t").collect(), ONE.head(1))
+    assert lake.newest("t") == 1

@@ -15,6 +15,7 @@ import polars as pl
 
 from carrara.core.errors import ConfigurationError, NotFoundError, Overtaken, StorageError
 from carrara.core.identity import new_id
+from carrara.storage.held_tables import HeldTables
 
 _MARK = "carrara.commit"
 _LOG = "_delta_log"
@@ -40,6 +41,7 @@ class Lake:
                 f"the lake cannot be at {self._root.absolute()}: Delta tables take no {' '.join(refused)} in a path",
                 hint="Rename the folder.",
             )
+        self._held = HeldTables()
 
     def write(self, table: str, data: pl.DataFrame, *, mode: Literal["overwrite", "append"] = "overwrite") -> int:
         """Commit `data` as the next version of `table` and return its number.
@@ -98,18 +100,18 @@ class Lake:
                 if not self.exists(table):
                     DeltaTable.create(path, Table.from_arrow(data).schema, mode="ignore")
                 # A commit through this very state of the table fails where another one moved a position since.
-                there = DeltaTable(path)
-                for name, (before, _) in (moves or {}).items():
-                    if before != there.transaction_version(name):
-                        raise Overtaken("table", table, there.version())
-                write_deltalake(
-                    there,
-                    data,
-                    mode="append",
-                    schema_mode="merge",
-                    commit_properties=properties,
-                    writer_properties=_encoding(data.schema),
-                )
+                with self._held.newest(self._root / table) as there:
+                    for name, (before, _) in (moves or {}).items():
+                        if before != there.transaction_version(name):
+                            raise Overtaken("table", table, there.version())
+                    write_deltalake(
+                        there,
+                        data,
+                        mode="append",
+                        schema_mode="merge",
+                        commit_properties=properties,
+                        writer_properties=_encoding(data.schema),
+                    )
                 return
             except CommitFailedError:
                 time.sleep(_PAUSE_SECONDS * attempt * random.random())
@@ -119,9 +121,10 @@ class Lake:
 
     def position(self, table: str, name: str) -> int | None:
         """How far the commits of `table` have come in what `name` stands for, as by `append`; None at first."""
-        from deltalake import DeltaTable
-
-        return DeltaTable(str(self._root / table)).transaction_version(name) if self.exists(table) else None
+        if not self.exists(table):
+            return None
+        with self._held.newest(self._root / table) as there:
+            return there.transaction_version(name)
 
     def merge_batches(self, table: str, schema: pl.Schema, batches: Iterable[pl.DataFrame], key: Sequence[str]) -> int:
         """Commit a stream of rows, each in place of the row with its `key`, or new; as `write_batches` otherwise."""
