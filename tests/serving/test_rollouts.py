@@ -59,11 +59,11 @@ def crash(prediction: Prediction) -> Prediction:
 
 
 def not_a_number(prediction: Prediction) -> Prediction:
-    return replace(prediction, outputs={name: values * np.nan for name, values in prediction.outputs.items()})
+    return prediction._replace(outputs={name: values * np.nan for name, values in prediction.outputs.items()})
 
 
 def shift(prediction: Prediction) -> Prediction:
-    return replace(prediction, outputs={name: values * 0.01 for name, values in prediction.outputs.items()})
+    return prediction._replace(outputs={name: values * 0.01 for name, values in prediction.outputs.items()})
 
 
 def slow(prediction: Prediction) -> Prediction:

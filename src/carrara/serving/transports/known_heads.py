@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from carrara.serving.access_log import Headers
 from carrara.serving.protocols.http import HttpRequest
 
 _MOST = 1024
@@ -16,8 +17,15 @@ _READ_BY_LLHTTP = ("transfer-encoding", "upgrade", "expect")
 class KnownHead(NamedTuple):
     """A head as it was read, and the length of the body that it announces, on a connection that stays open."""
 
-    request: HttpRequest
+    method: str
+    path: str
+    headers: Headers
+    query: str
     size: int
+
+    @property
+    def request(self) -> HttpRequest:
+        return HttpRequest(self.method, self.path, b"", self.headers, self.query)
 
 
 class KnownHeads:
@@ -41,4 +49,4 @@ class KnownHeads:
             return
         if len(self._heads) >= _MOST:
             self._heads.clear()
-        self._heads[data[:start]] = KnownHead(request, size)
+        self._heads[data[:start]] = KnownHead(request.method, request.path, request.headers, request.query, size)
