@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -116,6 +117,10 @@ def serve(
     The other flags of tensorflow_model_server are taken too, as --NAME=VALUE: --model_config_file,
     --batching_parameters_file, --monitoring_config_file, --ssl_config_file, --rest_api_enable_cors_support, ...
     """
+    # Nearly all that a start makes stays: to look again and again for what does not takes a tenth of it.
+    gc.disable()
+    context.call_on_close(gc.enable)
+
     from carrara.cli.serving_flags import parse_flags
     from carrara.cli.serving_options import (
         bounds_of,
@@ -195,6 +200,7 @@ def _serve_processes(count: int, options: ServerOptions, ready: Callable[[Worker
     from carrara.serving.processes import Workers, serve_command
 
     command = serve_command(sys.argv[1:])
+    gc.enable()
     workers = Workers(command, count, options.host, options.grpc_port, options.rest_port)
     workers.run(lambda endpoints: ready(workers, endpoints))
 

@@ -109,8 +109,10 @@ def serve(
         signal.signal(number, lambda *_: stopping.set())
     if options.until_eof:
         threading.Thread(target=_set_at_eof, args=(stopping,), daemon=True).start()
+    # What start-up has made stays: a collection that looked through all of it would hold up a load, or a request.
+    gc.freeze()
+    gc.enable()
     server.start()
-    # What start-up has made stays: a collection that looked through all of it would hold up a request.
     gc.freeze()
     for name in sorted(set(options.wire.limits) - set(manager.endpoints())):
         _logger.warning("there is a limit for endpoint '%s', which is not served now", name)
