@@ -160,8 +160,8 @@ def test_a_worker_that_is_lost_again_is_gone_on_without_where_fewer_are_enough(s
     assert told == [f"{again} from the last checkpoint", f"{without} from the last checkpoint without it"]
     assert [one.name for one in started] == ["worker:0", "worker:1", "worker:2"] * 2 + ["worker:0", "worker:1"]
     assert rounds[-1] == len(found.curve["validation"]) == (trainer.epochs if trainer is LONG else 2_000)
-    assert rounds.count(1) == 1
     if trainer is LONG:
+        assert rounds.count(1) == 1
         alone = replace(prepared.task, report=lambda number, loss: None)
         whole = fit_prepared(made, replace(prepared, task=alone))
         np.testing.assert_allclose(found.curve["validation"], whole.curve["validation"], rtol=1e-4)
