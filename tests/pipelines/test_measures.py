@@ -56,7 +56,9 @@ def test_a_value_that_no_float32_holds_is_the_largest_one():
 
 def test_a_folder_that_cannot_be_written_ends_no_run(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    EventFiles(tmp_path / "file" / "run").add("validation loss", 1, 0.5)
+    files = EventFiles(tmp_path / "file" / "run")
+    files.add("validation loss", 1, 0.5)
+    files.flush()
 
 
 @pytest.mark.slow
@@ -65,6 +67,7 @@ def test_tensorflow_reads_the_files(tmp_path):
     files = EventFiles(tmp_path)
     for step in (1, 300):
         files.add("worker:0 step_ms", step, step / 8)
+    files.flush()
     (path,) = (tmp_path / "worker-0").iterdir()
     events = list(tensorflow.compat.v1.train.summary_iterator(str(path)))
     assert events[0].file_version == "brain.Event:2"

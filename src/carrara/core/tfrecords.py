@@ -40,9 +40,9 @@ def write_record(data: bytes) -> bytes:
 
 def _masked(data: bytes) -> int:
     """TFRecord's checksum: CRC-32C, turned and moved."""
-    checksum = 0xFFFFFFFF
+    checksum, table = 0xFFFFFFFF, _table()
     for byte in data:
-        checksum = (checksum >> 8) ^ _table()[(checksum ^ byte) & 0xFF]
+        checksum = (checksum >> 8) ^ table[(checksum ^ byte) & 0xFF]
     checksum ^= 0xFFFFFFFF
     return (((checksum >> 15) | (checksum << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 

@@ -15,6 +15,7 @@ import socket
 import struct
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from carrara.storage.stores import Stores
 _MOST = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 """Of a float32."""
 
+_SECONDS = 1.0
 _NOT_IN_NAMES = re.compile(r"[^\w.=@-]+")
 
 
@@ -40,20 +42,27 @@ def delete_events_of_no_run(stores: Stores, known: Collection[str], before: date
 
 
 class EventFiles:
-    """The files of one run, in its folder; where one cannot be written, the run goes on without it."""
+    """The files of one run, in its folder, written once a second; where one cannot be, the run goes on without it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._files: dict[str, Path] = {}
+        self._waiting: dict[str, list[bytes]] = {}
+        self._written = time.monotonic() - _SECONDS
 
     def add(self, name: str, step: int, value: float) -> None:
-        """Write a value of a metric down; of `validation loss` the folder is `validation` and the tag `loss`."""
+        """Take a value of a metric; of `validation loss` the folder is `validation` and the tag `loss`."""
         of, _, tag = name.rpartition(" ")
-        try:
-            with self._file(of).open("ab") as file:
-                file.write(write_record(encode_event(time.time(), step, tag, value)))
-        except OSError:
-            return
+        self._waiting.setdefault(of, []).append(write_record(encode_event(time.time(), step, tag, value)))
+        if time.monotonic() - self._written >= _SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        for of, records in self._waiting.items():
+            with suppress(OSError), self._file(of).open("ab") as file:
+                file.write(b"".join(records))
+        self._waiting, self._written = {}, time.monotonic()
 
     def _file(self, of: str) -> Path:
         if of not in self._files:

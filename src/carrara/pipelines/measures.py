@@ -31,3 +31,4 @@ class Measures:
 
     def flush(self) -> None:
         self._live.flush()
+        self._events.flush()
