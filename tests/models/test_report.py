@@ -21,6 +21,7 @@ CHART = {
     "mark": {"type": "line", "clip": True},
     "encoding": {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}},
 }
+MISTAKE = {"place": 7, "score": 0.98765432, "late": False, "at": "2013-09-30T17:00:00+00:00", "distance": 733.0}
 RECORD = {
     "model": "late_arrival",
     "version": 3,
@@ -53,6 +54,10 @@ RECORD = {
         "validation": {"roc_auc": {**VALUE, "value": 0.7555}},
         "baseline": {"roc_auc": {**VALUE, "value": 0.6123}},
         "slices": [{"column": "carrier", "value": "AA", "rows": 32_729, "metrics": {"roc_auc": VALUE}}],
+        "mistakes": [
+            {"sort": "false positive", "count": 120, "share": 0.002, "worst": [MISTAKE], "drawn": [MISTAKE]},
+            {"sort": "false negative", "count": 1, "share": 0.0001, "worst": [MISTAKE], "drawn": [MISTAKE]},
+        ],
     },
     "charts": {"roc_curve": CHART, "pr_curve": CHART},
     "parameters": {"trees": list(range(412))},
@@ -96,8 +101,8 @@ def page():
     return Page(render_report(RECORD))
 
 
-SECTIONS = ["summary-line", "gates", "metrics", "charts", "slices", "features", "summary", "configuration"]
-SECTIONS += ["datasets", "lineage", "deployments", "signature", "code", "environment", "parameters"]
+SECTIONS = ["summary-line", "gates", "metrics", "charts", "slices", "mistakes", "features", "summary"]
+SECTIONS += ["configuration", "datasets", "lineage", "deployments", "signature", "code", "environment", "parameters"]
 
 
 def test_a_full_record_has_every_section(page):
@@ -120,6 +125,14 @@ def test_features_are_ordered_by_importance_with_their_distribution(page):
     assert page.text.index("87.5%") < page.text.index("12.5%")
     assert "25.0%" in page.text
     assert ("aria-label", "histogram of distance") in page.attributes
+
+
+def test_rows_that_were_answered_wrongly_stand_by_sort_and_none_twice(page):
+    text = " ".join(page.text.split())
+    assert "false positive 120 rows, 0.2% of all" in text
+    assert all(cell in text for cell in ("0.9877", "2013-09-30 17:00:00", "733"))
+    assert text.count("Farthest from right") == 2
+    assert text.count("Drawn at random") == 1  # of the other sort there is but one row, which is shown
 
 
 def test_configuration_is_shown_exactly_and_huge_parameters_are_cut(page):
