@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
+import pytest
 
 from carrara.workspace.workspace import Workspace
 from commands import carrara
@@ -18,14 +19,34 @@ def cubed(labels, scores):
     return abs(labels - scores) ** 3
 
 
+@carrara.metric(greater_is_better=False)
+class misses:
+    """The share that is missed, batch by batch."""
+
+    def create(self):
+        return (0.0, 0.0)
+
+    def add(self, state, labels, scores, weights):
+        late = labels == 1
+        return state[0] + weights[late & (scores < 0.5)].sum(), state[1] + weights[late].sum()
+
+    def merge(self, one, other):
+        return one[0] + other[0], one[1] + other[1]
+
+    def result(self, state):
+        return state[0] / state[1]
+
+
 priced = carrara.Model(
     "priced", features=("depot_state:load", "trip"),
     label=carrara.Label(dataset="trips", column="late", time="at", known_at="ended_at"),
     split=carrara.TimeSplit(validation_from="2024-01-15", test_from="2024-01-20"),
     trainer=carrara.Linear(), transforms=(carrara.Impute(), carrara.Standardise()),
-    metrics=("roc_auc", "recall@0.3", cubed, carrara.cost(false_positive=1, false_negative=4, name="dollars")),
+    metrics=("roc_auc", "recall@0.3", "recall", cubed, misses,
+             carrara.cost(false_positive=1, false_negative=4, name="dollars")),
     slices=("depot", "trip:far", ("depot", "trip:far"), {"long": "distance > 50"}),
-    gates=(carrara.at_most(cubed, 0.5), carrara.at_least("recall@0.3", 0.1)),
+    gates=(carrara.at_most(cubed, 0.5), carrara.at_least("recall@0.3", 0.1),
+           carrara.no_slice_above(misses, 1.0, min_rows=50)),
 )
 '''
 
@@ -37,10 +58,15 @@ def test_metrics_of_ones_own_and_crosses_go_all_the_way(trained):
     with Workspace(trained.root) as workspace:
         made = workspace.train("priced")
         record = workspace.models.record("priced")
-    assert list(record["metrics"]["test"]) == ["roc_auc", "recall@0.3", "cubed", "dollars"]
+        again = workspace.models.evaluate("priced@1").evaluation.metrics["misses"].as_dict()
+    test = record["metrics"]["test"]
+    assert list(test) == ["roc_auc", "recall@0.3", "recall", "cubed", "misses", "dollars"]
+    assert test["misses"]["value"] == pytest.approx(1 - test["recall"]["value"])
+    assert again == test["misses"]
+    assert all("misses" in one["metrics"] for one in record["metrics"]["slices"])
     assert made.gates["passed"]
     assert {one["column"] for one in record["metrics"]["slices"]} == {"depot", "trip:far", "depot × trip:far", "long"}
-    assert set(record["configuration"]["metrics"][2]) == {"name", "function"}
+    assert [set(one) for one in record["configuration"]["metrics"][3:]] == [{"name", "function"}] * 3
 
 
 def test_test_rows_that_were_trained_on_are_said(tmp_path):
