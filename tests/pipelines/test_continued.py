@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from carrara.core.errors import TrainingError
+from carrara.pipelines.garbage import collect
 from carrara.workspace.workspace import Workspace
 from commands import carrara
 
@@ -86,3 +88,34 @@ def test_new_rows_that_are_not_there_are_said(fresh):
     assert (done.returncode, "Tune without --new-rows" in done.stderr) == (1, True)
     runs = carrara("run", "list", "--kind", "train", "--json", "-w", fresh.root)
     assert [run["state"] for run in json.loads(runs.stdout)] == ["failed", "complete"]
+
+
+def test_of_new_days_transforms_learn_from_what_was_kept_of_the_old_ones(fresh):
+    whole = cut(fresh.root, 0.7)
+    ready = "\n    transforms=(carrara.Impute(), carrara.Standardise()),"
+    with edited(fresh.root, (FIXED, ROLLING), (TRAINER, TRAINER + ready)) as workspace:
+        workspace.train("late")
+        first = workspace.models.record("late@1")["summary"]["analyses"]
+        assert (first["kept"], len(first["read"])) == (0, first["days"])
+    (fresh.root / "trips.csv").write_text("".join(whole))
+    with Workspace(fresh.root) as workspace:
+        trained = workspace.train("late")
+        record = workspace.models.record("late@2")
+        second = record["summary"]["analyses"]
+        # Of the last day some rows were not in the part yet, as their labels were not known.
+        assert second["read"]
+        assert second["read"][0] >= first["read"][-1]
+        assert second["kept"] >= first["days"] - 1
+        assert workspace.models.reproduce("late@2").equal  # which reads all rows, and keeps nothing
+        shown = carrara("run", "show", record["configuration"]["run"], "-w", fresh.root)
+        assert f"of which {len(second['read'])} were read" in shown.stdout
+        told = {column["name"]: column["statistics"] for column in record["summary"]["transformed"]}
+        assert all(abs(one["mean"]) < 0.2 and one["nulls"] == 0 for one in told.values() if one["std"])
+        shown = carrara("model", "show", str(trained.version), "-w", fresh.root)
+        assert "before and after transforms" in shown.stdout
+        kept = list((fresh.root / ".carrara" / "analyses").iterdir())
+        assert not [item for item in collect(workspace.stores).items if "of a day" in item.why]
+        for file in kept[:2]:
+            os.utime(file, (0, 0))
+        assert {item.path for item in collect(workspace.stores).items if "of a day" in item.why} == set(kept[:2])
+        assert not kept[0].exists()

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from test_trainers import FEATURES_OF, PARTS, fit, model, quality, scores
 
-from carrara.core.errors import DefinitionError, TrainingError
+from carrara.core.errors import DefinitionError, NotFoundError, TrainingError
+from carrara.models.learned.parameters import told_parameters
 from carrara.training.checkpoints import FileCheckpoint
 from carrara.training.fit import fit_model, fit_prepared, prepare
 from carrara.training.trainers.keras import Keras
@@ -147,3 +148,41 @@ def test_kill_9_in_the_middle_of_a_net_and_training_again_ends_with_the_same_mod
         one, other = (ws.models.record("late@1") for ws in (killed, whole))
     assert one["parameters"]["learned"] == other["parameters"]["learned"]
     assert one["metrics"] == other["metrics"]
+
+
+def weights(made) -> dict[str, np.ndarray]:
+    names = [layer["layer"] for layer in told_parameters(made.learned)["layers"]]
+    with np.load(io.BytesIO(made.learned["learned.npz"]), allow_pickle=False) as file:
+        return {name: file[f"arr_{number}"] for number, name in enumerate(names)}
+
+
+def gone_on(net, first):
+    prepared = prepare(model("binary", net, transforms=TRANSFORMS), FEATURES_OF, PARTS)
+    return fit_prepared(
+        model("binary", net, transforms=TRANSFORMS),
+        replace(prepared, task=replace(prepared.task, start=first.learned)),
+    )
+
+
+def test_layers_of_a_version_are_taken_and_frozen_by_their_names(net):
+    first = fit("binary", replace(net, epochs=2), transforms=TRANSFORMS)
+    other = replace(net, epochs=2, layers=(32, 8), take=("embedding *", "dense 1*"), freeze=("embedding *", "dense 1"))
+    made = gone_on(other, first)
+    before, after = weights(first), weights(made)
+    for name in ("embedding 1", "dense 1"):
+        np.testing.assert_array_equal(after[name], before[name])
+    assert not np.array_equal(after["dense 1 offsets"], before["dense 1 offsets"])
+    assert after["dense 2"].shape == (32, 8)
+    assert made.export["equal"]
+    assert made.files == gone_on(other, first).files
+
+
+def test_layers_that_cannot_be_taken_or_frozen_are_said(net):
+    first = fit("binary", replace(net, epochs=1), transforms=TRANSFORMS)
+    with pytest.raises(NotFoundError, match="no layer 'dense 9'"):
+        gone_on(replace(net, take=("dense 9",)), first)
+    with pytest.raises(TrainingError, match=r"'dense 2' of the version .* is \(32, 16\), and is \(32, 8\) here"):
+        gone_on(replace(net, layers=(32, 8), take=("dense *",)), first)
+    with pytest.raises(TrainingError, match=r"(?s)frozen that no version has learned.*--from"):
+        fit("binary", replace(net, freeze=("dense 1",)), transforms=TRANSFORMS)
+    assert "take" not in net.spec()

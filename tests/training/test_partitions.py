@@ -9,14 +9,15 @@ import polars as pl
 import pytest
 from test_trainers import START, model
 
-from carrara.core.errors import TrainingError
+from carrara.core.errors import NotFoundError, TrainingError
 from carrara.models.runtimes.base import open_servable
 from carrara.training.fit import fit_model, prepare
-from carrara.training.partitions import fit_partitioned, inner_features
+from carrara.training.partitions import FormerNodes, fit_partitioned, inner_features, refit_nodes
 from carrara.training.trainers.linear import Linear
 from carrara.training.trainers.xgboost import XGBoost
 from carrara.training.transforms.texts import OneHot
 from carrara.workspace.workspace import Workspace
+from commands import carrara
 from trips import write_workspace
 
 RANDOM = np.random.default_rng(1)
@@ -105,6 +106,44 @@ def test_features_of_the_partition_are_inputs_of_nodes_where_a_transform_takes_t
     assert inner_features(partitioned(transforms=(OneHot(),)), FEATURES) == FEATURES
 
 
+def test_a_node_is_fitted_anew_and_the_files_of_all_others_are_as_they_were(tmp_path):
+    made, declared = fit(partitioned()), partitioned()
+    moved = {name: part.with_columns(regression=pl.col("regression") + 10) for name, part in PARTS.items()}
+    former = FormerNodes("m@1", made.files, made.learned)
+    again = refit_nodes(declared, FEATURES, moved, former, ("south/south1",))
+    nodes = {node["name"]: node for node in again.summary["nodes"]}
+    assert [name for name, node in nodes.items() if "kept" not in node] == ["south/south1"]
+    assert {node["kept"] for node in nodes.values() if "kept" in node} == {"m@1"}
+    changed = {name.partition("/model")[0] for name in made.files if made.files[name] != again.files[name]}
+    assert changed == {"partitions.json", f"nodes/{list(nodes).index('south/south1')}"}
+    asked = {
+        "v:x": np.ones(2, np.float32),
+        "v:country": np.array(["south", "south"], object),
+        "v:city": np.array(["south1", "south2"], object),
+    }
+    np.testing.assert_allclose(opened(again, tmp_path).run(asked)["prediction"], [8.0, -2.0], atol=0.05)
+    third = refit_nodes(declared, FEATURES, moved, FormerNodes("m@2", again.files, again.learned), ("south",))
+    kept = {node["name"]: node.get("kept") for node in third.summary["nodes"]}
+    assert (kept["south"], kept["south/south1"], kept["east"]) == (None, "m@2", "m@1")
+
+
+def test_a_node_that_cannot_be_fitted_alone_is_refused_with_what_there_is():
+    made = fit(partitioned())
+    former = FormerNodes("m@1", made.files, made.learned)
+    with pytest.raises(
+        NotFoundError, match=r"(?s)no node with at least 300 training rows 'south/south3'.*Did you mean 'south/south"
+    ):
+        refit_nodes(partitioned(), FEATURES, PARTS, former, ("south/south3",))
+    other = replace(partitioned(), partition_by=("v:country",))
+    with pytest.raises(TrainingError, match="is partitioned by v:country, v:city"):
+        refit_nodes(other, FEATURES, PARTS, former, ("south",))
+    wider = partitioned(transforms=(OneHot("v:country"),))
+    with pytest.raises(TrainingError, match=r"(?s)would take other features.*whole model"):
+        refit_nodes(wider, FEATURES, PARTS, former, ("south",))
+    with pytest.raises(TrainingError, match="is one model, and has no nodes"):
+        refit_nodes(partitioned(), FEATURES, PARTS, FormerNodes("m@1", {}, {}), ("south",))
+
+
 def test_it_is_partitioned_by_texts():
     made = replace(model("regression", XGBoost(trees=2), features=("v:x",), transforms=()), partition_by=("v:x",))
     with pytest.raises(TrainingError, match=r"'v:x'.*is no text"):
@@ -132,3 +171,9 @@ where = carrara.FeatureView("where", entity="depot", source="depots", event_time
         answered = workspace.predict("late@1", rows.to_dicts()).rows
         assert answered["node"].to_list() == rows["city"].to_list()
         assert workspace.models.reproduce("late@1").equal
+        done = carrara("train", "late", "--node", "c1", "-w", folder)
+        assert "c1 of 4 nodes, the others of late@1" in done.stdout
+        second = workspace.models.record("late@2")
+        assert (second["summary"]["retrained"], second["summary"]["start"]) == (["c1"], "late@1")
+        assert "model:late@1" in {edge["source"] for edge in second["lineage"]}
+        assert workspace.models.reproduce("late@2").equal

@@ -24,6 +24,7 @@ from carrara.data import rows
 from carrara.data.splits import TimeSplit
 from carrara.models.runtimes.base import open_servable
 from carrara.training import inputs
+from carrara.training.analyzers import analyze
 from carrara.training.fit import FittedModel, fit_model, fit_prepared, prepare
 from carrara.training.model import Label, Model
 from carrara.training.trainers import xgboost_data
@@ -294,7 +295,10 @@ def test_a_matrix_without_room_is_refused(tmp_path, monkeypatch):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_transforms_of_a_large_part_learn_from_rows_of_all_of_it(monkeypatch):
-    monkeypatch.setattr(inputs, "MOST_IN_MEMORY", 1_000 * 4)
+def test_transforms_of_a_part_larger_than_memory_learn_from_all_of_it(monkeypatch):
+    judge = fit("binary", Linear())
+    monkeypatch.setattr(analyze, "MOST_IN_MEMORY", 1)
     made = fit("binary", Linear())
-    assert {one["rows"] for one in msgspec.json.decode(made.learned["transforms.json"])} == {667}
+    assert made.learned["transforms.json"] == judge.learned["transforms.json"]
+    rows = PARTS["train"].height
+    assert {one["rows"] for one in msgspec.json.decode(made.learned["transforms.json"])} == {rows}

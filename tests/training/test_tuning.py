@@ -16,7 +16,7 @@ from test_trainers import FEATURES_OF, PARTS, model
 
 from carrara.core.errors import DefinitionError, NotFoundError, TrainingError
 from carrara.training.fit import prepare
-from carrara.training.search import Between, OneOf
+from carrara.training.search import Between, OneOf, grid
 from carrara.training.trainers.base import Fitted
 from carrara.training.trainers.function import trainer
 from carrara.training.trainers.linear import Linear
@@ -42,11 +42,12 @@ def planted(train, validation, task, x=0.0, kind="worse"):
     return Fitted(predict, lambda: b"", {}, {}, ())
 
 
-def tuned(space, *, trials: int, jobs: int = 1, known=(), made=None):
+def tuned(space, *, trials: int, jobs: int = 1, known=(), made=None, sampler="tpe"):
     made = made or replace(model("regression", planted), search=space)
     found: list[Trial] = []
     prepared = prepare(made, FEATURES_OF, PARTS)
-    best = tune(made, prepared, trials=trials, jobs=jobs, known=known, keep=found.append, advance=lambda *_: None)
+    given = {"trials": trials, "jobs": jobs, "known": known, "sampler": sampler}
+    best = tune(made, prepared, **given, keep=found.append, advance=lambda *_: None)
     return best, found
 
 
@@ -69,6 +70,27 @@ def test_one_seed_tries_the_same_and_the_first_trial_is_what_was_declared():
     assert [trial.parameters for trial in one] == [trial.parameters for trial in other]
     made = replace(model("regression", planted(x=0.25, kind="better")), search=SPACE)
     assert tuned(SPACE, trials=1, made=made)[1][0].parameters == {"x": 0.25, "kind": "better"}
+
+
+def test_a_grid_tries_every_point_once_as_fine_as_the_trials_allow():
+    best, found = tuned(SPACE, trials=23, sampler="grid", jobs=2)
+    tried = [tuple(trial.parameters.values()) for trial in found]
+    assert len(tried) == len(set(tried)) == 22
+    assert {x for x, _ in tried} == {number / 10 for number in range(11)}
+    assert best.parameters == {"x": 0.7, "kind": "better"}
+    _, lacking = tuned(SPACE, trials=23, sampler="grid", known=found[:20])
+    assert len(lacking) == 2
+    whole = grid({"depth": Between(3, 5), "rate": Between(0.001, 0.1, log=True)}, 9)
+    assert {point["depth"] for point in whole} == {3, 4, 5}
+    assert sorted({round(point["rate"], 6) for point in whole}) == [0.001, 0.01, 0.1]
+    with pytest.raises(DefinitionError, match=r"(?s)x, kind has 4 points at least.*--trials 4"):
+        grid(SPACE, 3)
+
+
+def test_trials_at_random_are_the_same_of_one_seed_and_learn_nothing_of_one_another():
+    one, other = (tuned(SPACE, trials=8, sampler="random")[1] for _ in range(2))
+    assert [trial.parameters for trial in one] == [trial.parameters for trial in other]
+    assert max(trial.parameters["x"] for trial in one) > 0.75 > 0.4 > min(trial.parameters["x"] for trial in one)
 
 
 def test_trials_of_before_count_and_teach():
@@ -115,6 +137,7 @@ def test_the_best_trial_becomes_the_run_and_all_are_kept(fresh):
     best = max((t for t in trials if t.value is not None), key=lambda t: t.value)
     tuning = record["summary"]["tuning"]
     assert (tuning["parameters"], tuning["metric"], tuning["trials"]) == (best.parameters, "roc_auc", 4)
+    assert (tuning["trial"], tuning["sampler"]) == (best.number, "tpe")
     assert best.parameters.items() <= record["configuration"]["trainer"].items()
     again = fresh.train("late", trials=4)
     assert (again.version, again.reused) == (trained.version, True)

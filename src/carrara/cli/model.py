@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,6 +37,7 @@ model_registry.add_to(app)
 model_files.add_to(app)
 
 _MOST_METRICS = 8
+_MOST_COLUMNS = 20
 
 AddressArgument = Annotated[str, typer.Argument(help="NAME, NAME@3 or NAME@ALIAS.")]
 
@@ -45,10 +46,14 @@ def train(
     model: Annotated[str, typer.Argument(help="The model's name.")],
     trials: Annotated[int, typer.Option(help="Tune the hyper-parameters first, by so many trials.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="How many trials at a time.")] = 1,
+    sampler: Annotated[str, typer.Option(help="How trials are chosen: tpe, random, grid.")] = "tpe",
     start: Annotated[str | None, typer.Option("--from", help="A version whose parameters to begin with.")] = None,
     new_rows: Annotated[
         bool, typer.Option("--new-rows", help="Go on from a version, on the rows that it has not seen.")
     ] = False,
+    node: Annotated[
+        list[str] | None, typer.Option(help="Train these nodes alone of a partitioned model, such as US/Boston.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="How many processes share the fit; else as the model's compute says.")
     ] = None,
@@ -74,8 +79,10 @@ def train(
             model,
             trials=trials,
             jobs=jobs,
+            sampler=sampler,
             start=start,
             new_rows=new_rows,
+            nodes=node or (),
             workers=workers,
             servers=servers,
             cluster=cluster,
@@ -265,6 +272,7 @@ def show(address: AddressArgument, workspace: WorkspaceOption = HERE, as_json: J
     say()
     features = sorted(record["features"], key=lambda feature: -feature["importance"])[:10]
     print_table(["most important features", "share of gain"], [(f["name"], f["importance"]) for f in features])
+    _show_transforms(record)
     for decision in record["approvals"]:
         say(f"\n{decision['decision']} by {decision['by']}, {decision['at'][:19]}: {decision['reason']}")
     for deployment in record["deployments"]:
@@ -282,6 +290,26 @@ def report(
     with open_workspace(workspace) as ws:
         path = str(ws.models.report(address, output))
     print_json({"report": path}) if as_json else say(path)
+
+
+def _show_transforms(record: Mapping[str, Any]) -> None:
+    """What the transforms made of the features, and of how many days they had to be read."""
+    columns = record["summary"].get("transformed") or []
+    if not columns:
+        return
+    say()
+    before = {feature["name"]: feature["statistics"] for feature in record["features"]}
+    rows = []
+    for column in columns[:_MOST_COLUMNS]:
+        of = before.get(column["name"], {})
+        after = column["statistics"]
+        rows.append((column["name"], *((of.get(m), after.get(m)) for m in ("nulls", "mean", "std", "min", "max"))))
+    heads = [f"{name}{when}" for name in ("nulls", "mean", "std", "min", "max") for when in ("", " after")]
+    print_table(["the train part before and after transforms", *heads], [(r[0], *sum(r[1:], ())) for r in rows])
+    if len(columns) > _MOST_COLUMNS:
+        say(f"and {len(columns) - _MOST_COLUMNS:,} columns more: --json")
+    if told := record["summary"].get("analyses"):
+        say(f"learned from {told['days']:,} days, of which {len(told['read']):,} were read")
 
 
 def _next(version: object, passed: bool) -> str:

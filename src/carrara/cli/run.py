@@ -39,11 +39,11 @@ def show(run: RunArgument, workspace: WorkspaceOption = HERE, as_json: JsonOptio
     """Everything about a run, and what it measures while it runs."""
     with open_workspace(workspace) as ws:
         found = ws.run(run)
-        metrics, made = ws.run_metrics(found.id), ws.made_by(found.id)
+        metrics, made, steps = ws.run_metrics(found.id), ws.made_by(found.id), ws.run_steps(found.id)
     if as_json:
         slowest = metrics.slowest()
         told = {"metrics": metrics, "slowest": asdict(slowest) if slowest else None, "made": made}
-        print_json({**found.as_dict(), **told})
+        print_json({**found.as_dict(), **told, "steps": steps})
         return
     for name, value in found.as_dict().items():
         if name != "parameters" and value is not None:
@@ -52,6 +52,10 @@ def show(run: RunArgument, workspace: WorkspaceOption = HERE, as_json: JsonOptio
         say(f"  {'made':<12}{address}")
     if found.state == "lost":
         say("  Its process was killed from outside, by somebody or by the system for want of memory.")
+    for done in steps:
+        days = done.get("analyses")
+        of = f", transforms from {days['days']:,} days, of which {len(days['read']):,} were read" if days else ""
+        say(f"  {'did':<12}{done['name']} in {done['seconds']:.1f} s{of}")
     for name, values in metrics.items():
         if name == MEMORY:
             say(f"  {name:<12}{max(one for _, one in values):,.0f} at most")

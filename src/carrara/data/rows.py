@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from carrara.core.columns import require_column
+from carrara.core.digests import digest_bytes
 from carrara.data.splits import PARTS, Split
 
 BATCH_ROWS = 131_072
@@ -40,10 +41,10 @@ class Rows(Protocol):
 class StoredRows:
     """The rows of a table in the lake that are `wanted`, in the table's order; only what is asked for is read."""
 
-    def __init__(self, table: pl.LazyFrame, wanted: pl.Series) -> None:
+    def __init__(self, table: pl.LazyFrame, wanted: pl.Series, schema: pl.Schema | None = None) -> None:
         self._table, self._wanted = table, wanted
         self.height = int(wanted.sum())
-        self.schema = table.collect_schema()
+        self.schema = table.collect_schema() if schema is None else schema
 
     def __getitem__(self, name: str, /) -> pl.Series:
         require_column(self.schema, name, "the training set")
@@ -56,6 +57,15 @@ class StoredRows:
     def filter(self, *conditions: pl.Expr) -> StoredRows:
         met = self._table.select(pl.all_horizontal(conditions).fill_null(False)).collect().to_series()
         return StoredRows(self._table, self._wanted & met)
+
+    def stretch(self, first: int, rows: int) -> StoredRows:
+        """Those among so many rows of the table, from its row `first` on; nothing else of it is read."""
+        return StoredRows(self._table.slice(first, rows), self._wanted.slice(first, rows), self.schema)
+
+    @property
+    def wanted_digest(self) -> str:
+        """Of which rows of the table are wanted."""
+        return digest_bytes(np.packbits(self._wanted.to_numpy()).tobytes())
 
     def gather_every(self, n: int, /) -> StoredRows:
         place = self._wanted.cast(pl.UInt64).cum_sum() - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from carrara.core.arrays import array_column, declared_shape, flat_arrays
 from carrara.core.columns import POLARS_TYPES, UTC_TIME, as_numpy, require_column, require_time, type_name
 from carrara.core.digests import digest_data
 from carrara.core.errors import ColumnTypeMismatch, DataError
-from carrara.data.table_digest import digest_frame
+from carrara.data.table_digest import TableDigest
 from carrara.data.versions import DatasetVersion, read_dataset
 from carrara.features.engines.base import feature_engine
 from carrara.features.entities import Entity
@@ -24,10 +24,13 @@ from carrara.storage.stores import Stores
 
 KIND = "training_set"
 
+_DAY_DIGITS = 32
+
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A version of a model's training set; `tables` are the feature tables it was joined from."""
+    """A version of a model's training set; `tables` are the feature tables it was joined from, `days` the days of its
+    labels in the order of its rows, each with how many rows it has, and their digest."""
 
     name: str
     version: int
@@ -37,6 +40,7 @@ class TrainingSet:
     dataset: list[Any]
     tables: dict[str, list[Any]]
     lake_table: str
+    days: Sequence[Sequence[Any]] = ()
 
     @property
     def address(self) -> str:
@@ -59,7 +63,8 @@ def build_training_set(
     became known). Rows without a label time are an error, not dropped.
     """
     tables = {view.name: current_table(stores, view) for view, _ in service.stored}
-    return _record(stores, name, training_rows(stores, service, labels, tables, time, keep), labels, tables, run_id)
+    rows = training_rows(stores, service, labels, tables, time, keep)
+    return _record(stores, name, rows, labels, tables, run_id, time)
 
 
 def training_rows(
@@ -177,8 +182,13 @@ def _record(
     labels: DatasetVersion,
     tables: dict[str, FeatureTable],
     run_id: str,
+    time: str,
 ) -> TrainingSet:
-    digest = digest_frame(frame)
+    days = _digests_by_day(frame, time)
+    whole = TableDigest()
+    for _, part in days:
+        whole.merge(part)
+    digest = whole.hexdigest(frame.schema)
     same = find_by_digest(stores.metadata, KIND, name, digest)
     if same is not None:
         return _training_set(same)
@@ -190,11 +200,24 @@ def _record(
         "dataset": [labels.name, labels.version, labels.digest],
         "tables": {t.view: [t.version, t.digest] for t in tables.values()},
         "lake_table": lake_table,
+        "days": [[day, part.rows, part.hexdigest(frame.schema)[:_DAY_DIGITS]] for day, part in days],
     }
     sources = [labels.address, *(table.address for table in tables.values())]
     return _training_set(
         add_version(stores.metadata, KIND, name, digest=digest, run_id=run_id, record=record, sources=sources)
     )
+
+
+def _digests_by_day(frame: pl.DataFrame, time: str) -> list[tuple[str, TableDigest]]:
+    """The days of rows in the order of their time; their digests add up to that of all."""
+    counts = frame.select(pl.col(time).cast(UTC_TIME).dt.date().rle().struct.unnest())
+    found, first = [], 0
+    for rows, day in counts.iter_rows():
+        part = TableDigest()
+        part.add(frame.slice(first, rows))
+        found.append((str(day), part))
+        first += rows
+    return found
 
 
 def _training_set(found: Version) -> TrainingSet:

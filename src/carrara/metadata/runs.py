@@ -172,10 +172,14 @@ def recorded_step(metadata: Metadata, key: str) -> RecordedStep | None:
     """The step that was completed under this key, if any."""
     with metadata.begin() as connection:
         row = connection.execute(select(steps).where(steps.c.key == key)).mappings().one_or_none()
-    if row is None:
-        return None
-    times = {k: from_microseconds(row[k]) for k in ("started_at", "ended_at")}
-    return RecordedStep(**{**row, **times})
+    return _step(row) if row is not None else None
+
+
+def steps_of(metadata: Metadata, run_id: str) -> list[RecordedStep]:
+    """The steps that a run did itself, in their order: those that were remembered are of other runs."""
+    query = select(steps).where(steps.c.run_id == run_id).order_by(steps.c.started_at)
+    with metadata.read() as connection:
+        return [_step(row) for row in connection.execute(query).mappings()]
 
 
 def record_step(
@@ -187,6 +191,11 @@ def record_step(
     with metadata.begin() as connection:
         connection.execute(steps.delete().where(steps.c.key == key))
         connection.execute(insert(steps).values(key=key, **values, **times))
+
+
+def _step(row: Any) -> RecordedStep:
+    times = {k: from_microseconds(row[k]) for k in ("started_at", "ended_at")}
+    return RecordedStep(**{**row, **times})
 
 
 def _end(metadata: Metadata, event: RunEvent, state: str, error: str | None) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0010"
+HEAD = "0011"
 """The migration that these tables stand for."""
 
 tables = MetaData()
@@ -65,6 +65,7 @@ steps = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger, nullable=False),
     Column("outputs", JSON, nullable=False),
+    Index("steps_by_run", "run_id", "started_at"),
 )
 
 versions = Table(

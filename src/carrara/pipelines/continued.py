@@ -22,10 +22,12 @@ from carrara.models.registry import (
     recorded_definitions,
 )
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
+from carrara.models.version_files import SERVABLE
 from carrara.storage.stores import Stores
 from carrara.training.fit import Former, Prepared
 from carrara.training.inputs import Inputs
 from carrara.training.model import Label, Model
+from carrara.training.partitions import FormerNodes
 from carrara.training.trainers.imported import refuse_imported
 
 
@@ -81,6 +83,13 @@ def former_of(stores: Stores, version: ModelVersion, model: Model, features: tup
         return None
     classes = tuple(record["parameters"].get("classes", ()))
     return Former(Inputs.of_files(signature.inputs, learned_files(stores, version)), classes)
+
+
+def nodes_of(stores: Stores, version: ModelVersion) -> FormerNodes:
+    """The nodes of a version, for one that takes over all but some."""
+    files = stores.artifacts.get_files(version.manifest)
+    servable = {name.removeprefix(SERVABLE): data for name, data in files.items() if name.startswith(SERVABLE)}
+    return FormerNodes(str(version), servable, learned_files(stores, version))
 
 
 def begun_with(stores: Stores, prepared: Prepared, version: ModelVersion, former: Former | None) -> Prepared:

@@ -15,8 +15,11 @@ from carrara.metadata.references import deleted_digests, named_digests
 from carrara.pipelines.retention import Expired
 from carrara.storage.artifacts import StoredFile
 from carrara.storage.stores import Stores
+from carrara.training.analyzers.spans import FOLDER, PARTIAL
 
 DAY = 86_400.0
+_ANALYSES_KEPT = 30 * DAY
+"""States of a day that no training has asked for so long are of rows, or of transforms, that are no more."""
 _NAMELESS = "named by no version and no step"
 
 
@@ -57,7 +60,8 @@ def collect(stores: Stores, *, grace_seconds: float = DAY, dry_run: bool = False
             gone = set(stores.artifacts.collect((file for file, _ in artifacts), before=before))
             artifacts = [(file, why) for file, why in artifacts if file in gone]
     items = [Item(file.path, file.bytes, why) for file, why in artifacts]
-    return Garbage((*items, *_left_in_the_lake(stores, before, dry_run)), dry_run)
+    old = _unused_analyses(stores, grace_seconds, dry_run)
+    return Garbage((*items, *_left_in_the_lake(stores, before, dry_run), *old), dry_run)
 
 
 def _unnamed(stores: Stores) -> Iterator[tuple[StoredFile, str]]:
@@ -73,13 +77,27 @@ def _unnamed(stores: Stores) -> Iterator[tuple[StoredFile, str]]:
             yield file, f"of a deleted version: {of_deleted[file.digest]}" if deleted else _NAMELESS
 
 
+def _unused_analyses(stores: Stores, grace_seconds: float, dry_run: bool) -> Iterable[Item]:
+    now = stores.artifacts.clock()
+    for path in sorted((stores.root / ".carrara" / FOLDER).glob("*")):
+        partial = path.suffix == PARTIAL
+        grace = grace_seconds if partial else max(grace_seconds, _ANALYSES_KEPT)
+        why = "left by a writer that was killed" if partial else "what transforms found of a day, unused for 30 days"
+        yield from _old(path, now - grace, why, dry_run)
+
+
 def _left_in_the_lake(stores: Stores, before: float, dry_run: bool) -> Iterable[Item]:
     for path in stores.lake.left_behind():
-        try:
-            stat = path.stat()
-            if stat.st_mtime < before:
-                if not dry_run:
-                    path.unlink()
-                yield Item(path, stat.st_size, "in no version of its table: its writer failed before the commit")
-        except FileNotFoundError:
-            continue
+        yield from _old(path, before, "in no version of its table: its writer failed before the commit", dry_run)
+
+
+def _old(path: Path, before: float, why: str, dry_run: bool) -> Iterator[Item]:
+    """A file that nobody has touched since, deleted."""
+    try:
+        stat = path.stat()
+        if stat.st_mtime < before:
+            if not dry_run:
+                path.unlink()
+            yield Item(path, stat.st_size, why)
+    except FileNotFoundError:
+        return

@@ -18,7 +18,7 @@ from carrara.features.offline import former_table
 from carrara.features.training_set import read_training_set, training_rows
 from carrara.models.registry import ModelVersion, read_record, recorded_definitions, resolve
 from carrara.models.version_files import LEARNED, SERVABLE
-from carrara.pipelines.continued import begun_with, former_of, unseen
+from carrara.pipelines.continued import begun_with, former_of, nodes_of, unseen
 from carrara.pipelines.out_of_fold import with_folds
 from carrara.pipelines.plan import differences
 from carrara.pipelines.scores import out_of_sample, stages_of
@@ -28,7 +28,7 @@ from carrara.storage.stores import Stores
 from carrara.training.cluster.team import Team
 from carrara.training.fit import Prepared, fit_prepared, prepare
 from carrara.training.model import Model
-from carrara.training.partitions import fit_partitioned, inner_features
+from carrara.training.partitions import fit_partitioned, inner_features, refit_nodes
 from carrara.training.stages import Stage
 from carrara.training.trainers.imported import refuse_imported
 from carrara.training.tuning import with_parameters
@@ -100,13 +100,17 @@ def reproduce(stores: Stores, version: ModelVersion) -> Reproduction:
     stages = stages_of(stores, model, service, tuple(record["summary"].get("stages", ())))
     stages = with_folds(stores, stages, model.score_folds)
     later = out_of_sample(parts, model, stages)
-    prepared = _prepared(stores, model, inner_features(model, service.features), later, record["summary"], stages)
     device: dict[str, Any] = {}
-    prepared = replace(prepared, task=replace(prepared.task, computed=device.update))
-    if model.partition_by:
-        made = fit_partitioned(model, service.features, parts, prepared, lambda done, total: None)
+    if retrained := record["summary"].get("retrained"):
+        former = nodes_of(stores, resolve(stores, record["summary"]["start"]))
+        made = refit_nodes(model, service.features, parts, former, tuple(retrained))
     else:
-        made = fit_prepared(model, prepared)
+        prepared = _prepared(stores, model, inner_features(model, service.features), later, record["summary"], stages)
+        prepared = replace(prepared, task=replace(prepared.task, computed=device.update))
+        if model.partition_by:
+            made = fit_partitioned(model, service.features, parts, prepared, lambda done, total: None)
+        else:
+            made = fit_prepared(model, prepared)
     files = {f"{SERVABLE}{name}": data for name, data in made.files.items()}
     files |= {f"{LEARNED}{name}": data for name, data in made.learned.items()}
     recorded = {

@@ -21,7 +21,8 @@ from carrara.training.stages import Stage
 
 @dataclass(frozen=True)
 class TrainingWork:
-    """What every step of one training run needs; `start` has learned the rows that became known until `seen`."""
+    """What every step of one training run needs; `start` has learned the rows that became known until `seen`. With
+    `nodes` these alone of a partitioned model are trained, and the others are those of `start`."""
 
     stores: Stores
     definitions: Definitions
@@ -34,6 +35,7 @@ class TrainingWork:
     seen: str | None = None
     why: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
+    nodes: tuple[str, ...] = ()
 
 
 def remembered(stores: Stores, run_id: str, step: Step, key: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

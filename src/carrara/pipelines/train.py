@@ -9,7 +9,7 @@ from typing import Any
 
 from carrara.core.definitions import Definitions
 from carrara.core.digests import digest_data
-from carrara.core.errors import TrainingError
+from carrara.core.errors import NotFoundError, TrainingError
 from carrara.core.html import card, section
 from carrara.core.progress import Progress, Step
 from carrara.data.rows import Rows, split_table
@@ -37,6 +37,7 @@ from carrara.storage.stores import Stores
 from carrara.training.cluster.team import Team
 from carrara.training.compute import Compute
 from carrara.training.model import Model
+from carrara.training.tuning import SAMPLERS
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,21 @@ def train(
     *,
     trials: int = 0,
     jobs: int = 1,
+    sampler: str = "tpe",
     start: str | None = None,
     new_rows: bool = False,
+    nodes: Sequence[str] = (),
     team: Team | None = None,
     why: Sequence[str] = (),
 ) -> Trained:
     """Train a model as its definition says, evaluate the exported artifact, judge it, and register it.
 
     With `trials` its hyper-parameters are tuned first, and the best ones taken; trials of the same search that are
-    recorded already count. `start` is the address of a version to go on from; with `new_rows` training goes on from
-    it, or the champion, or the newest version, on the rows alone that it has not seen. A `team` of processes shares the
-    fit, where the trainer can, by default that of the definition. `why` is recorded.
+    recorded already count, and the `sampler` is "tpe", "random" or "grid". `start` is the address of a version to go
+    on from; with `new_rows` training goes on from it, or the champion, or the newest version, on the rows alone that
+    it has not seen. A `team` of processes shares the fit, where the trainer can, by default that of the definition.
+    With `nodes` these alone of a partitioned model are trained, and all others are those of `start`, or of the
+    champion, or of the newest version. `why` is recorded.
 
     Killed anywhere, the next call goes on from the last step that was complete. A version whose gates fail is
     registered too, and cannot be deployed.
@@ -90,11 +95,15 @@ def train(
             f"'{name}' has its scores out of fold, and goes on from no version",
             hint="Train it without --from and --new-rows.",
         )
+    if sampler not in SAMPLERS:
+        raise NotFoundError("sampler", sampler, SAMPLERS)
+    _check_nodes(model, nodes, alone=not (trials or new_rows))
     begun = resolve(stores, start) if start else None
-    if new_rows and begun is None:
+    if (new_rows or nodes) and begun is None:
         begun = version_to_go_on_from(stores, name)
     asked = {"definition": model.spec(), "trials": trials, "jobs": jobs, "start": str(begun) if begun else None}
-    asked |= {**team.spec(), "new_rows": new_rows, "why": list(why)}
+    asked |= {"sampler": sampler} if trials else {}
+    asked |= {**team.spec(), "new_rows": new_rows, "why": list(why), **({"nodes": list(nodes)} if nodes else {})}
     stages = stages_of(stores, model, service, model.scores)
     seen = last_learned(stores, begun).isoformat() if new_rows and begun is not None else None
     with run(stores.metadata, "train", name, asked) as run_id, logged(stores, run_id, progress):
@@ -109,6 +118,7 @@ def train(
             seen=seen,
             why=tuple(why),
             stages=stages,
+            nodes=tuple(dict.fromkeys(nodes)),
         )
         training_set = assembled(work, progress)
         if model.score_folds:
@@ -117,7 +127,7 @@ def train(
         parts = _Parts(work, training_set)
         if trials:
             with progress.step("tune") as step:
-                work = tune_step(work, training_set, parts, step, trials, jobs)
+                work = tune_step(work, training_set, parts, step, trials, jobs, sampler)
         with progress.step("train") as step:
             learned_from = parts if seen is None or begun is None else unseen(parts, model.label, seen, begun)
             fitted = fit_step(work, training_set, learned_from, step)
@@ -132,6 +142,15 @@ def train(
             passed = sum(result["passed"] for result in gates["results"])
             step.said = f"{version}, {passed} of {len(gates['results'])} gates passed"
     return Trained(version, evaluation, gates, step.reused)
+
+
+def _check_nodes(model: Model, nodes: Sequence[str], *, alone: bool) -> None:
+    if nodes and not model.partition_by:
+        raise TrainingError(f"'{model.name}' is not partitioned, and has no nodes", hint="Train it without --node.")
+    if nodes and not alone:
+        raise TrainingError(
+            "a node is trained on all its rows, as it is declared", hint="Leave out --trials and --new-rows."
+        )
 
 
 def team_of(stores: Stores, model: Model, asked: Team | None) -> Team:
@@ -286,6 +305,7 @@ def _begun(work: TrainingWork) -> dict[str, Any]:
         "start": start,
         "seen": work.seen,
         "why": list(work.why),
+        "retrained": list(work.nodes),
         "stages": described(work.stages),
     }
 

@@ -17,6 +17,7 @@ from carrara.evaluation.metrics import Kind
 from carrara.evaluation.ranked import RankedRows
 from carrara.models.runtimes.base import TRANSFORMS
 from carrara.models.signature import Signature, TensorSpec
+from carrara.training.analyzers.spans import Analyses
 from carrara.training.checkpoints import Checkpoint, NoCheckpoint
 from carrara.training.cluster.supervisor import fit_together
 from carrara.training.inputs import Inputs, fit_inputs
@@ -86,8 +87,10 @@ def prepare(
     folder: Path | None = None,
     former: Former | None = None,
     stages: tuple[Stage, ...] = (),
+    analyses: Analyses | None = None,
 ) -> Prepared:
-    """Fit the transforms, unless they are a `former` version's, and make the matrices, large ones in files in `folder`.
+    """Fit the transforms, unless they are a `former` version's, and make the matrices, large ones in files in `folder`;
+    `analyses` are the days of the rows whose part in the fit is kept.
 
     TrainingError names what cannot be learned.
     """
@@ -97,7 +100,7 @@ def prepare(
         inputs, classes = former.inputs, former.classes
     else:
         classes = classes_of(model.label, parts["train"], f"the train part of '{model.name}'")
-        inputs = fit_inputs(features, model.transforms, parts["train"], stages, scores["train"])
+        inputs = fit_inputs(features, model.transforms, parts["train"], stages, scores["train"], analyses)
     made = {name: _part(model, inputs, classes, parts[name], name, folder, scores[name]) for name in names}
     if model.class_weights is not None:
         by_class = class_weights(model.class_weights, made["train"], classes or ("False", "True"))

@@ -21,6 +21,9 @@ from carrara.data.rows import Rows, batches
 from carrara.models.runtimes.base import COLUMNS, TRANSFORMS
 from carrara.models.runtimes.onnx import session
 from carrara.models.signature import TensorSpec
+from carrara.training.analyzers.analyze import Analysis
+from carrara.training.analyzers.numbers import Presence
+from carrara.training.analyzers.spans import Analyses, Spans
 from carrara.training.stages import Stage
 from carrara.training.trainers.base import MOST_IN_MEMORY, Array
 from carrara.training.transforms.base import Transform
@@ -131,40 +134,43 @@ def fit_inputs(
     rows: Rows,
     stages: tuple[Stage, ...] = (),
     scores: Mapping[str, Array] | None = None,
+    analyses: Analyses | None = None,
 ) -> Inputs:
-    """Fit transforms on the training rows, in the order of their declaration; of more than MOST_IN_MEMORY numbers,
-    on every n-th row. The scores of `stages` are columns that transforms can take, too; `scores` are those that are
-    known of these rows, by the stages' addresses.
+    """Fit transforms on the training rows, all of them, in the order of their declaration. The scores of `stages` are
+    columns that transforms can take, too; `scores` are those that are known of these rows, by the stages' addresses.
+    `analyses` are the days whose states are kept; what is learned is the same, bit for bit, without them.
 
     Raises ColumnTypeMismatch for a feature that is no number, boolean or text; TrainingError for a text that no
     transform makes a number of, and for a feature that is missing in every row.
     """
-    specs = tuple(_spec(name, rows) for name in features)
-    for name in features:
-        if rows[name].null_count() == rows.height:
-            raise TrainingError(f"'{name}' is missing in every training row", hint="Leave it out of the model.")
+    specs, known = tuple(_spec(name, rows) for name in features), scores or {}
+    _refuse_missing(features[0], rows.height)
     if not transforms and not stages:
+        for name in features:
+            _refuse_missing(name, rows.height - rows[name].null_count())
         _refuse_texts([spec.name for spec in specs if spec.dtype == "string"])
         return as_they_are(specs)
-    every = 1 + rows.height * len(features) // MOST_IN_MEMORY
-    looked_at = rows.gather_every(every).select(features)
-    given, known = tensors_of(specs, looked_at), scores or {}
     graph, learned = Graph(), []
-    columns = _columns(graph, specs, given)
+    columns = _columns(graph, specs)
+    features_alone = dict(columns)
     tensors: dict[str, str] = {}
     for stage in stages:
         numbers = [place for spec in _number_specs(stage.signature.inputs) for place in _places(specs, spec.name)]
-        given_scores = known[stage.address][::every] if stage.address in known else None
-        column = columns[stage.names[0]] = stage.column(graph, NUMBERS, numbers, given, given_scores)
-        if given_scores is not None:
+        column = columns[stage.names[0]] = stage.column(graph, NUMBERS, numbers)
+        if stage.address in known:
             tensors[stage.address] = column.tensor
+    analysis = _analysis(graph, specs, rows, analyses, {tensors[stage]: known[stage] for stage in tensors})
+    presence = analysis.states(dict.fromkeys(features, Presence()), features_alone)
+    for name in features:
+        _refuse_missing(name, presence[name].known)
     for name in {name for stage in stages for name in stage.borrowed}:
         del columns[name]
     untouched = {name: columns[name] for name in features if name in columns}
     for transform in transforms:
-        made, found = transform.fit(columns, graph)
+        asked = transform.asks(columns)
+        made, found = transform.fit(columns, graph, analysis.states(asked, columns))
         columns |= made
-        learned.append({**transform.spec(), "rows": looked_at.height, "learned": found})
+        learned.append({**transform.spec(), "rows": rows.height, "learned": found})
     used = {name: column for name, column in columns.items() if not (column.is_text and _is_used(name, columns))}
     _refuse_texts([name for name, column in used.items() if column.is_text])
     raw = [name for name, column in used.items() if column is untouched.get(name)]
@@ -173,7 +179,7 @@ def fit_inputs(
         places = [place for name in raw for place in _places(specs, name)]
         tensor = graph.add("Gather", NUMBERS, graph.constant(places, np.int64), axis=1)
         names = tuple(name for one in raw for name in used[one].names)
-        parts.insert(0, Column(tensor, given[NUMBERS][:, places], names, tuple(raw)))
+        parts.insert(0, Column(tensor, names, tuple(raw)))
     joined = graph.add("Concat", *(part.tensor for part in parts), axis=1)
     graph.nodes.append(_named(graph, joined))
     sources: dict[str, tuple[str, ...]] = {name: (one,) for one in raw for name in used[one].names}
@@ -187,11 +193,44 @@ def fit_inputs(
             categories[name] = part.categories
             if len(part.names) > 1:
                 shapes[name] = (len(part.names),)
-    inputs = Inputs(specs, tuple(sources), sources, categories, graph.model(given, _OUTPUT), learned, shapes)
+    widths = _widths(specs)
+    inputs = Inputs(specs, tuple(sources), sources, categories, graph.model(widths, _OUTPUT), learned, shapes)
     if not tensors:
         return inputs
-    scored = {tensor: known[stage] for stage, tensor in tensors.items()}
-    return replace(inputs, given_scores=graph.model({**given, **scored}, _OUTPUT), score_tensors=tensors)
+    scored = {tensor: known[stage].shape[1] for stage, tensor in tensors.items()}
+    return replace(inputs, given_scores=graph.model({**widths, **scored}, _OUTPUT), score_tensors=tensors)
+
+
+def _analysis(
+    graph: Graph,
+    specs: tuple[TensorSpec, ...],
+    rows: Rows,
+    analyses: Analyses | None,
+    scores: Mapping[str, Array],
+) -> Analysis:
+    """What finds out what transforms ask; `scores` of all rows are inputs of the graph, by their tensors."""
+
+    def tensors(batch: pl.DataFrame, place: int) -> dict[str, Array]:
+        given = {tensor: known[place : place + batch.height] for tensor, known in scores.items()}
+        return {**tensors_of(specs, batch), **given}
+
+    # Scores out of fold are not of the rows alone, and what is found of them is kept nowhere.
+    days = Analyses() if analyses is None or scores else analyses
+    spans = Spans(rows, [spec.name for spec in specs], days)
+    widths = {**_widths(specs), **{tensor: known.shape[1] for tensor, known in scores.items()}}
+    return Analysis(spans, graph, tensors, widths, [[spec.name, spec.dtype, spec.shape] for spec in specs])
+
+
+def _widths(specs: tuple[TensorSpec, ...]) -> dict[str, int | None]:
+    """The inputs of a transforms' graph, with how many columns each has; None of a text."""
+    texts: dict[str, int | None] = {spec.name: None for spec in specs if spec.dtype == "string"}
+    numbers = [name for spec in _number_specs(specs) for name in _names_of(spec)]
+    return {**({NUMBERS: len(numbers)} if numbers else {}), **texts}
+
+
+def _refuse_missing(name: str, known: int) -> None:
+    if not known:
+        raise TrainingError(f"'{name}' is missing in every training row", hint="Leave it out of the model.")
 
 
 def _named(graph: Graph, tensor: str) -> Any:
@@ -201,15 +240,15 @@ def _named(graph: Graph, tensor: str) -> Any:
     return node
 
 
-def _columns(graph: Graph, specs: tuple[TensorSpec, ...], given: Mapping[str, Array]) -> dict[str, Column]:
+def _columns(graph: Graph, specs: tuple[TensorSpec, ...]) -> dict[str, Column]:
     found = {}
     for spec in specs:
         if spec.dtype == "string":
-            found[spec.name] = Column(spec.name, given[spec.name], (spec.name,), (spec.name,))
+            found[spec.name] = Column(spec.name, (spec.name,), (spec.name,), is_text=True)
         else:
             places = list(_places(specs, spec.name))
             tensor = graph.add("Gather", NUMBERS, graph.constant(places, np.int64), axis=1)
-            found[spec.name] = Column(tensor, given[NUMBERS][:, places], _names_of(spec), (spec.name,))
+            found[spec.name] = Column(tensor, _names_of(spec), (spec.name,))
     return found
 
 

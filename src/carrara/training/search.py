@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
+from math import exp, log, prod
 from typing import Any
 
 from carrara.core.errors import DefinitionError
@@ -51,3 +54,33 @@ class OneOf:
 
 
 Space = Between | OneOf
+
+
+def grid(space: Mapping[str, Space], most: int) -> list[dict[str, Any]]:
+    """Every combination of values, those of numbers as many and as evenly apart as `most` combinations allow. Raises
+    DefinitionError where two values of each are too many.
+
+    >>> grid({"depth": Between(2, 6), "kind": OneOf(("a", "b"))}, 6)[:3]
+    [{'depth': 2, 'kind': 'a'}, {'depth': 2, 'kind': 'b'}, {'depth': 4, 'kind': 'a'}]
+    """
+    for count in range(most, 1, -1):
+        values = [_values(one, count) for one in space.values()]
+        if prod(map(len, values)) <= most:
+            return [dict(zip(space, point, strict=True)) for point in product(*values)]
+    least = prod(len(_values(one, 2)) for one in space.values())
+    raise DefinitionError(
+        f"a grid of {', '.join(space)} has {least} points at least, and there are {most} trials",
+        hint=f"--trials {least}, or --sampler random.",
+    )
+
+
+def _values(one: Space, count: int) -> list[Any]:
+    """So many values, the ends among them; all there are where these are fewer."""
+    if isinstance(one, OneOf):
+        return list(one.values)
+    ends = (log(one.low), log(one.high)) if one.log else (one.low, one.high)
+    even = [ends[0] + (ends[1] - ends[0]) * place / (count - 1) for place in range(count)]
+    inner = [exp(value) for value in even] if one.log else even
+    # The ends themselves, which a logarithm and its power may miss.
+    found = [one.low, *inner[1:-1], one.high]
+    return list(dict.fromkeys(round(value) for value in found)) if one.whole else [float(value) for value in found]

@@ -12,7 +12,6 @@ from carrara.core.errors import TrainingError
 from carrara.core.plugins import require
 from carrara.models.signature import Signature
 from carrara.training.onnx_graphs import OPSET
-from carrara.training.trainers.base import Array
 from carrara.training.transforms.graph import Column, Graph
 
 
@@ -52,11 +51,9 @@ class Stage:
         name = f"{self.address}:{self.signature.outputs[0].name}"
         return tuple(f"{name}={label}" for label in self.classes) if self.classes else (name,)
 
-    def column(
-        self, graph: Graph, matrix: str, numbers: list[int], given: dict[str, Array], scores: Array | None = None
-    ) -> Column:
+    def column(self, graph: Graph, matrix: str, numbers: list[int]) -> Column:
         """The score as a column of a graph, whose input `matrix` has the stage's own in the places `numbers`, and whose
-        texts are inputs by their names. `scores` are what transforms learn from where the graph's own are hindsight."""
+        texts are inputs by their names."""
         onnx = require("onnx", extra="xgboost", purpose="a model that reads another one's score")
         model = _of_opset(onnx, self)
         prefix = f"{self.address}/"
@@ -78,7 +75,7 @@ class Stage:
         score = prefix + self.signature.outputs[0].name
         if not self.classes:
             score = graph.add("Unsqueeze", score, graph.constant([1], np.int64))
-        return Column(score, graph.run(score, given) if scores is None else scores, self.names, self.features)
+        return Column(score, self.names, self.features)
 
 
 def _of_opset(onnx: Any, stage: Stage) -> Any:

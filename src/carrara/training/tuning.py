@@ -1,5 +1,5 @@
-"""Tuning: trials of hyper-parameters by Optuna's tree-structured Parzen estimator (Bergstra and others, 2011), with the
-trials that do worse than the median of those before them at the same round given up."""
+"""Tuning: trials of hyper-parameters by Optuna's tree-structured Parzen estimator (Bergstra and others, 2011), at
+random, or by a grid, with the trials that do worse than the median of those before them at the same round given up."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from carrara.core.plugins import require
 from carrara.evaluation.metrics import Metric, measure, metric
 from carrara.training.fit import Prepared
 from carrara.training.model import Model
-from carrara.training.search import Between, Space
+from carrara.training.search import Between, Space, grid
 from carrara.training.trainers.base import Pruned, Trainer
+
+SAMPLERS = ("tpe", "random", "grid")
 
 _FIRST_AT_RANDOM = 5
 _ROUNDS_BEFORE_GIVING_UP = 10
@@ -63,30 +65,34 @@ def tune(
     known: Sequence[Trial],
     keep: Callable[[Trial], None],
     advance: Callable[[int, int], None],
+    sampler: str = "tpe",
 ) -> Trial:
     """Try until there are `trials`, those `known` from before among them, and return the best one.
 
-    The first trial are the declared hyper-parameters. `keep` is called with each trial as it ends, by one thread at a
-    time. Raises TrainingError where none came to its end.
+    The first trial are the declared hyper-parameters; of a grid, which has at most so many points, its first. `keep` is
+    called with each trial as it ends, by one thread at a time. Raises TrainingError where none came to its end.
     """
     optuna = require("optuna", extra="tune", purpose="tuning")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     by = tuned_metric(model)
     more_is_better = bool(by.greater_is_better)
     space = search_space(model)
-    sampler = optuna.samplers.TPESampler(
-        seed=model.seed + len(known), n_startup_trials=_FIRST_AT_RANDOM, constant_liar=jobs > 1
-    )
     pruner = optuna.pruners.MedianPruner(n_startup_trials=_FIRST_AT_RANDOM, n_warmup_steps=_ROUNDS_BEFORE_GIVING_UP)
     # Trials are pruned by their loss after each round, and compared by the metric: each in a study of its own.
     direction = "maximize" if more_is_better else "minimize"
-    study = optuna.create_study(direction=direction, sampler=sampler)
+    study = optuna.create_study(direction=direction, sampler=_sampler(optuna, sampler, model.seed + len(known), jobs))
     rounds = optuna.create_study(direction="minimize", pruner=pruner)
     distributions = {parameter: _distribution(optuna, one) for parameter, one in space.items()}
     done = list(known)
     for trial in known:
         _add(optuna, study, rounds, trial, _worth(trial, known, more_is_better), distributions)
-    if not known:
+    if sampler == "grid":
+        tried = [dict(trial.parameters) for trial in known]
+        lacking = [point for point in grid(space, trials) if point not in tried]
+        for point in lacking:
+            study.enqueue_trial(point)
+        trials = len(known) + len(lacking)
+    elif not known:
         study.enqueue_trial(_declared(model.trainer, space), skip_if_exists=True)
     lock = threading.Lock()
 
@@ -112,6 +118,12 @@ def tune(
         for ended in [pool.submit(work) for _ in range(jobs)]:
             ended.result()
     return best_of(done, more_is_better)
+
+
+def _sampler(optuna: Any, name: str, seed: int, jobs: int) -> Any:
+    if name == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_FIRST_AT_RANDOM, constant_liar=jobs > 1)
+    return optuna.samplers.RandomSampler(seed=seed)
 
 
 def best_of(trials: Sequence[Trial], more_is_better: bool) -> Trial:

@@ -24,7 +24,7 @@ from carrara.metadata.audit import record
 from carrara.metadata.deployments import Deployment, current_deployments
 from carrara.metadata.lineage import Edge, downstream, made_by, upstream
 from carrara.metadata.run_metrics import RunMetrics, read_metrics
-from carrara.metadata.runs import Run, get_run, list_runs
+from carrara.metadata.runs import Run, get_run, list_runs, steps_of
 from carrara.storage.stores import Stores, open_stores
 
 if TYPE_CHECKING:
@@ -179,8 +179,10 @@ class Workspace:
         *,
         trials: int = 0,
         jobs: int = 1,
+        sampler: str = "tpe",
         start: str | None = None,
         new_rows: bool = False,
+        nodes: Sequence[str] = (),
         workers: int | None = None,
         servers: int | None = None,
         cluster: str | Path | None = None,
@@ -190,12 +192,14 @@ class Workspace:
     ) -> Trained:
         """Train, evaluate, judge and register a model; steps that nothing has changed for are reused.
 
-        With `trials` its hyper-parameters are tuned first, `jobs` trials at a time; trials of before count. `start`
-        is the address of a version whose learned parameters training begins with (a warm start); with `new_rows` it
-        goes on from that, or the champion, or the newest version, on the rows alone that it has not seen. `workers`
-        processes share the fit, where the trainer can, with so many parameter `servers`; `cluster` is a cluster.toml
-        whose servers run; an `evaluator` beside them measures each epoch while the next one is trained; `min_workers`
-        are enough where others are lost for good. Where none of these is given, the model's `compute` says it.
+        With `trials` its hyper-parameters are tuned first, `jobs` trials at a time; trials of before count, and the
+        `sampler` is "tpe", "random" or "grid". `start` is the address of a version whose learned parameters training
+        begins with (a warm start); with `new_rows` it goes on from that, or the champion, or the newest version, on the
+        rows alone that it has not seen; with `nodes` these alone of a partitioned model are trained, and the others are
+        those of that version. `workers` processes share the fit, where the trainer can, with so many parameter
+        `servers`; `cluster` is a cluster.toml whose servers run; an `evaluator` beside them measures each epoch while
+        the next one is trained; `min_workers` are enough where others are lost for good. Where none of these is given,
+        the model's `compute` says it.
         """
 
         from carrara.pipelines.train import train
@@ -215,8 +219,10 @@ class Workspace:
             progress or Progress(),
             trials=trials,
             jobs=jobs,
+            sampler=sampler,
             start=start,
             new_rows=new_rows,
+            nodes=nodes,
             team=team,
         )
 
@@ -362,6 +368,19 @@ class Workspace:
         """The versions that a run made, as addresses such as `training_set:late@3`, in their order."""
         return made_by(self.stores.metadata, self.run(run_id).id)
 
+    def run_steps(self, run_id: str) -> list[dict[str, Any]]:
+        """The steps that a run did itself, with how long each took, and of how many days the transforms had to be
+        read; those that were remembered are of other runs."""
+        return [
+            {
+                "name": step.name,
+                "key": step.key,
+                "seconds": (step.ended_at - step.started_at).total_seconds(),
+                **({"analyses": step.outputs["analyses"]} if step.outputs.get("analyses") else {}),
+            }
+            for step in steps_of(self.stores.metadata, self.run(run_id).id)
+        ]
+
     def run_log(self, run_id: str) -> str:
         """What a training said so far, and how it failed."""
 
@@ -391,7 +410,8 @@ class Workspace:
             )
         if found.state == "running":
             raise UnavailableError(f"run {found.id} is running", hint=f"carrara run stop {found.id}")
-        names = ("trials", "jobs", "start", "new_rows", "workers", "servers", "cluster", "evaluator", "min_workers")
+        tuning, rows = ("trials", "jobs", "sampler"), ("start", "new_rows", "nodes")
+        names = (*tuning, *rows, "workers", "servers", "cluster", "evaluator", "min_workers")
         asked = {name: found.parameters[name] for name in names if name in found.parameters}
         return self.train(found.name, **asked, progress=progress)
 

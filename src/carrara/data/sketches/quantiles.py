@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +83,19 @@ class QuantileSketch:
         self._coarsen(shift - self.shift)
         codes, counts = _folded(other.codes, other.counts, shift - other.shift)
         self._take(codes, counts)
+
+    @classmethod
+    def merged(cls, parts: Sequence[QuantileSketch]) -> QuantileSketch:
+        """The sketch of all that some have seen, at once."""
+        shift = max((part.shift for part in parts), default=0)
+        folded = [_folded(part.codes, part.counts, shift - part.shift) for part in parts if part.codes.size]
+        made = cls(shift)
+        if folded:
+            codes, counts = (np.concatenate(side) for side in zip(*folded, strict=True))
+            made._take(*_summed(codes, counts))
+        made.least = min((part.least for part in parts), default=np.inf)
+        made.greatest = max((part.greatest for part in parts), default=-np.inf)
+        return made
 
     def values(self) -> Floats:
         """The middle of each bin, ascending: the distinct values themselves while the sketch is exact."""

@@ -39,7 +39,7 @@ FEATURES = "features"
 _ROWS_AT_ONCE = 100_000
 
 MOST_IN_MEMORY = 250_000_000
-"""How many numbers a matrix in memory has at most, and how many a transform learns from: a gigabyte of float32."""
+"""How many numbers a matrix in memory has at most: a gigabyte of float32."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ import numpy as np
 from carrara.core.errors import TrainingError
 from carrara.training.feeds import batches
 from carrara.training.stopwatch import Stopwatch
-from carrara.training.trainers.base import Array, Part, Task, started
+from carrara.training.trainers.base import Array, Part, Task
+from carrara.training.trainers.layers import taken
 from carrara.training.trainers.shape import Shape
 
 MARGINS = "margins"
@@ -36,6 +37,9 @@ class Epochs(Protocol):
 
     @property
     def early_stopping(self) -> int: ...
+
+    @property
+    def take(self) -> tuple[str, ...]: ...
 
 
 class Net(Protocol):
@@ -64,7 +68,7 @@ class Net(Protocol):
         """What is learned; of a net of dense layers embeddings, then of each layer the matrix (in, out) and offsets."""
 
     def names(self) -> list[str]:
-        """How the framework calls each of the weights."""
+        """How each of the weights is called: of a net of dense layers by its shape, else by the framework."""
 
     def begin_with(self, weights: Sequence[Array]) -> None:
         """Take weights, as `weights` gives them."""
@@ -158,7 +162,7 @@ class _Course:
         self._trainer, self._task = trainer, task
         self.curve: Curve = {"train": [], "validation": []}
         if task.start:
-            net.begin_with(_learned(net, task))
+            net.begin_with(taken(trainer.take, net.names(), net.weights(), task))
         self.best, self.done = net.state(), 0
         if (saved := task.checkpoint.read()) is not None:
             self.done, self.curve, self.best = _resumed(net, saved)
@@ -195,18 +199,6 @@ def _resumed(net: Net, saved: bytes) -> tuple[int, Curve, list[Array]]:
         (epoch, size), train, validation, *arrays = [file[f"arr_{number}"] for number in range(len(file.files))]
     net.restore(arrays[:size])
     return int(epoch), {"train": train.tolist(), "validation": validation.tolist()}, arrays[size:]
-
-
-def _learned(net: Net, task: Task) -> list[Array]:
-    """The weights of the version that is gone on with; TrainingError where they are of another shape."""
-    with np.load(io.BytesIO(started(task, "learned.npz")), allow_pickle=False) as file:
-        weights = [file[f"arr_{number}"] for number in range(len(file.files))]
-    if [weight.shape for weight in weights] != [weight.shape for weight in net.weights()]:
-        raise TrainingError(
-            "the version to go on from is of another shape",
-            hint="Its layers, its columns and its vocabularies must be the same.",
-        )
-    return weights
 
 
 def packed(arrays: Sequence[Array]) -> bytes:

@@ -24,6 +24,7 @@ from carrara.training.trainers.device import described, tensorflow_devices
 from carrara.training.trainers.epochs import MARGINS, Scale, run_epochs, scaled
 from carrara.training.trainers.keras_strategies import Alone, Coordinated, MirroredHere, Strategy, joined_strategy
 from carrara.training.trainers.keras_tables import Whole, shards_of, table
+from carrara.training.trainers.layers import frozen_layers
 from carrara.training.trainers.net_graph import dense_graph
 from carrara.training.trainers.nets import NetTrainer, fit_net
 from carrara.training.trainers.saved_model import frozen, saved_model
@@ -147,6 +148,10 @@ class _KerasNet:
                 self._model = _dense(tensorflow, keras, trainer.dropout, self.shape, len(task.names), strategy.servers)
             else:
                 self._model = _built(keras, trainer.build, task)
+            held = frozen_layers(trainer.freeze, self.names(), task)
+            for name, group in zip(self.names(), Whole(self._learned()).groups, strict=True):
+                for variable in group:
+                    variable.trainable = variable.trainable and name not in held
             self._optimiser = keras.optimizers.AdamW(trainer.learning_rate, weight_decay=trainer.weight_decay)
             self._optimiser.build(self._model.trainable_variables)
         self._losses = {
@@ -192,7 +197,7 @@ class _KerasNet:
         return Whole(self._learned()).read()
 
     def names(self) -> list[str]:
-        return Whole(self._learned()).names()
+        return list(self.shape.names) if self.shape is not None else Whole(self._learned()).names()
 
     def begin_with(self, weights: Sequence[Array]) -> None:
         Whole(self._learned()).write(weights)
@@ -219,9 +224,7 @@ class _KerasNet:
         return saved_model(self._tensorflow, net, inputs, transforms, scale, self._task)
 
     def _learned(self) -> list[Any]:
-        """All that the margins depend on: of a net of dense layers its weights, else also what layers count."""
-        if self.shape is not None:
-            return list(self._model.trainable_variables)
+        """All that the margins depend on: weights, and what layers count."""
         # By its path: variables compare by their values, as tensors do.
         return [variable for variable in self._model.variables if "seed" not in variable.path]
 

@@ -61,18 +61,18 @@ class Whole:
             sharded = _SHARD.search(one.path) is not None
             # Of several variables with one path each is its own.
             found.setdefault(_SHARD.sub("shard", one.path) if sharded else f"{number}", []).append(one)
-        self._groups = list(found.values())
+        self.groups = list(found.values())
 
     def read(self) -> list[Array]:
-        return [_joined([one.numpy() for one in group]) for group in self._groups]
+        return [_joined([one.numpy() for one in group]) for group in self.groups]
 
     def write(self, values: Sequence[Array]) -> None:
-        for group, given in zip(self._groups, values, strict=True):
+        for group, given in zip(self.groups, values, strict=True):
             for variable, part in zip(group, _cut(group, given), strict=True):
                 variable.assign(part)
 
     def names(self) -> list[str]:
-        return [str(group[0].path) for group in self._groups]
+        return [str(group[0].path) for group in self.groups]
 
 
 def _joined(parts: Sequence[Array]) -> Array:

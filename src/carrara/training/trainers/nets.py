@@ -32,8 +32,10 @@ class NetTrainer:
     train part; it stops when the validation loss has not fallen for `early_stopping` epochs, and the best are kept.
 
     `device` is "auto", an accelerator where there is one, "cpu", "cuda", "cuda:1" or "mps"; the export is always of the
-    CPU. A batch is learned in `accumulate` parts whose gradients are added up, to take less memory. `build` is an
-    architecture of your own, in the place of `layers` and `dropout`; see docs/training.md.
+    CPU. A batch is learned in `accumulate` parts whose gradients are added up, to take less memory. Of a version that
+    is gone on from, weights are taken whose names fit one of `take`, by default all, and those that fit one of `freeze`
+    stay as they are: `take=("embedding *", "dense 1*"), freeze=("embedding *",)`. `build` is an architecture of your
+    own, in the place of `layers` and `dropout`; see docs/training.md.
     It takes no missing numbers, and learns best from standardised ones; columns of a Vocabulary are embedded:
     `transforms=(carrara.Impute(), carrara.Standardise(), carrara.Vocabulary())`.
     """
@@ -48,6 +50,8 @@ class NetTrainer:
     build: Callable[..., Any] | None = None
     device: str = "auto"
     accumulate: int = 1
+    take: tuple[str, ...] = ()
+    freeze: tuple[str, ...] = ()
 
     kinds: ClassVar[tuple[Kind, ...]] = ("binary", "multiclass", "regression", "multilabel")
     space: ClassVar[Mapping[str, Space]] = {
@@ -75,6 +79,8 @@ class NetTrainer:
             "deterministic": True,
             "export": "onnx",
             "accumulate": 1,
+            "take": (),
+            "freeze": (),
         }
         told = {name: value for name, value in found.items() if name not in since or value != since[name]}
         return told if self.build is None else {**told, "build": digest_function(self.build)}

@@ -39,6 +39,13 @@ class Shape:
         return tuple(min(_MOST_DIMENSIONS, (size + 1) // 2) for _, size in self.categories)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the weights, as `carrara model parameters` shows them."""
+        embeddings = [f"embedding {number}" for number in range(1, len(self.categories) + 1)]
+        dense = [f"dense {number}" for number in range(1, len(self.layers) + 2)]
+        return (*embeddings, *(name for one in dense for name in (one, f"{one} offsets")))
+
+    @property
     def width(self) -> int:
         """Of what the first layer takes."""
         return len(self.numbers) + sum(self.dimensions)

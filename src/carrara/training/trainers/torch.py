@@ -17,6 +17,7 @@ from carrara.training.stopwatch import Stopwatch
 from carrara.training.trainers.base import Array, Fitted, Part, Task, refuse_missing
 from carrara.training.trainers.device import described, torch_device
 from carrara.training.trainers.epochs import Scale, run_epochs
+from carrara.training.trainers.layers import frozen_layers
 from carrara.training.trainers.net_graph import dense_graph
 from carrara.training.trainers.net_native import torch_program
 from carrara.training.trainers.nets import NetTrainer, fit_net
@@ -131,6 +132,10 @@ class _TorchNet:
             self._module = dense(torch, self.shape, trainer.dropout)
         else:
             self._module = built(torch, trainer.build, task)
+        held = frozen_layers(trainer.freeze, self.names(), task)
+        for name, one in zip(self.names(), self._tensors(), strict=True):
+            if name in held:
+                one.requires_grad_(False)
         self._module.to(group.device)
         self._feed = Feed(torch, group.device, group.rank, group.size)
         self._sharded = trainer.sharded and group.size > 1
@@ -192,6 +197,8 @@ class _TorchNet:
         return [self._turned(n, whole(one)).copy() for n, one in enumerate(self._tensors())]
 
     def names(self) -> list[str]:
+        if self.shape is not None:
+            return list(self.shape.names)
         named = (*self._module.named_parameters(), *self._module.named_buffers())
         return [name for name, _ in named]
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from carrara.core.errors import NotFoundError, TrainingError
+from carrara.training.analyzers.base import Analyzer
 from carrara.training.transforms.graph import Column, Graph
 
 EVERY = "*"
@@ -22,8 +23,14 @@ class Transform(Protocol):
     def spec(self) -> dict[str, Any]:
         """What was declared, as plain data."""
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
-        """The columns that are new or changed, with their nodes in the graph, and what was learned, as plain data."""
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        """What it has to know of which columns of the training rows."""
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
+        """The columns that are new or changed, with their nodes in the graph, and what was learned, as plain data;
+        `known` are the states that it asked for."""
 
 
 def spec_of(transform: Any) -> dict[str, Any]:

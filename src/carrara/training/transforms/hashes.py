@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from carrara.core.errors import DefinitionError
+from carrara.training.analyzers.base import Analyzer
 from carrara.training.transforms.base import chosen, spec_of
 from carrara.training.transforms.graph import ORT_DOMAIN, Column, Graph
 
@@ -37,7 +38,12 @@ class Hash:
     def spec(self) -> dict[str, Any]:
         return spec_of(self)
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        return {}
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
         made = {}
         for name in (self.columns,) if isinstance(self.columns, str) else self.columns:
             is_text = name in columns and columns[name].is_text
@@ -45,8 +51,7 @@ class Hash:
             tensor = graph.add("Cast", self._places(column, graph), to=_FLOAT)
             if is_text:
                 tensor = graph.add("Unsqueeze", tensor, graph.constant([1], np.int64))
-            values = graph.run(tensor, {column.tensor: column.values})
-            made[name] = replace(column, tensor=tensor, values=values, categories=self.buckets + 1)
+            made[name] = replace(column, tensor=tensor, categories=self.buckets + 1, is_text=False, filled=None)
         return made, {}
 
     def _places(self, column: Column, graph: Graph) -> str:

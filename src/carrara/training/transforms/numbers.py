@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from carrara.core.errors import DefinitionError, TrainingError
-from carrara.training.trainers.base import Array
+from carrara.training.analyzers.base import Analyzer
+from carrara.training.analyzers.numbers import Distribution, Moments, Quantiles, Sums
 from carrara.training.transforms.base import EVERY, chosen, spec_of
 from carrara.training.transforms.graph import Column, Graph
 
@@ -29,25 +30,34 @@ class Impute:
     def spec(self) -> dict[str, Any]:
         return spec_of(self)
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        if not isinstance(self.value, str):
+            return {}
+        analyzer = Moments() if self.value == "mean" else Quantiles()
+        return dict.fromkeys(chosen(self, self.columns, columns, texts=False), analyzer)
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
         made, learned = {}, {}
         for name, column in chosen(self, self.columns, columns, texts=False).items():
-            value = self._value(column.values, name)
+            value = self._value(known.get(name), name)
             missing = graph.add("IsNaN", column.tensor)
-            made[name] = _changed(column, graph, graph.add("Where", missing, graph.constant(value), column.tensor))
+            imputed = _changed(column, graph.add("Where", missing, graph.constant(value), column.tensor))
+            made[name] = replace(imputed, filled=column.filled or (column.tensor, value))
             learned[name] = value
             if self.indicator:
                 told = graph.add("Cast", missing, to=1)
-                made[f"{name} is missing"] = replace(_changed(column, graph, told), names=_each_missing(column))
+                made[f"{name} is missing"] = replace(_changed(column, told), names=_each_missing(column))
         return made, learned
 
-    def _value(self, values: Array, name: str) -> float:
-        if not isinstance(self.value, str):
+    def _value(self, known: Sums | Distribution | None, name: str) -> float:
+        if known is None:
+            assert not isinstance(self.value, str)
             return float(self.value)
-        known = values[~np.isnan(values)]
-        if not known.size:
+        if not known.known:
             raise TrainingError(f"'{name}' is missing in every training row", hint="Leave it out of the model.")
-        return float(np.mean(known, dtype=np.float64) if self.value == "mean" else np.median(known))
+        return known.mean if isinstance(known, Sums) else known.sketch.quantile(0.5)
 
 
 def _each_missing(column: Column) -> tuple[str, ...]:
@@ -63,16 +73,20 @@ class Standardise:
     def spec(self) -> dict[str, Any]:
         return spec_of(self)
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
-        def learn(values: Array) -> dict[str, float]:
-            mean, std = float(np.nanmean(values, dtype=np.float64)), float(np.nanstd(values, dtype=np.float64))
-            return {"mean": mean, "std": std if std > 0 else 1.0}
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        return dict.fromkeys(chosen(self, self.columns, columns, texts=False), Moments())
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
+        def learn(sums: Sums) -> dict[str, float]:
+            return {"mean": sums.mean, "std": sums.std or 1.0}
 
         def nodes(tensor: str, found: Mapping[str, float]) -> str:
             centred = graph.add("Sub", tensor, graph.constant(found["mean"]))
             return graph.add("Div", centred, graph.constant(found["std"]))
 
-        return _each(self, self.columns, columns, graph, learn, nodes)
+        return _each(self, columns, known, learn, nodes)
 
 
 @dataclass(frozen=True)
@@ -87,13 +101,19 @@ class Clip:
     def spec(self) -> dict[str, Any]:
         return spec_of(self)
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
-        def learn(values: Array) -> dict[str, float]:
-            ends = {"low": self.low, "high": self.high}
-            known = {name: end for name, end in ends.items() if end is not None}
-            if not self.quantiles:
-                return {name: float(end) for name, end in known.items()}
-            return {name: float(np.nanquantile(values, end)) for name, end in known.items()}
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        asked = chosen(self, self.columns, columns, texts=False) if self.quantiles else {}
+        return dict.fromkeys(asked, Quantiles())
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
+        ends = {end: share for end, share in (("low", self.low), ("high", self.high)) if share is not None}
+
+        def learn(distribution: Distribution | None) -> dict[str, float]:
+            if distribution is None:
+                return {end: float(number) for end, number in ends.items()}
+            return dict(zip(ends, distribution.sketch.quantiles(list(ends.values())).tolist(), strict=True))
 
         def nodes(tensor: str, found: Mapping[str, float]) -> str:
             # Comparisons with NaN are false, so that a missing number stays one; Min and Max would not say.
@@ -103,7 +123,7 @@ class Clip:
                     tensor = graph.add("Where", graph.add(operator, tensor, end), end, tensor)
             return tensor
 
-        return _each(self, self.columns, columns, graph, learn, nodes)
+        return _each(self, columns, known, learn, nodes)
 
 
 @dataclass(frozen=True)
@@ -115,12 +135,17 @@ class Log:
     def spec(self) -> dict[str, Any]:
         return spec_of(self)
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        return {}
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
         def nodes(tensor: str, found: Mapping[str, float]) -> str:
             size = graph.add("Log", graph.add("Add", graph.add("Abs", tensor), graph.constant(1)))
             return graph.add("Mul", graph.add("Sign", tensor), size)
 
-        return _each(self, self.columns, columns, graph, lambda values: {}, nodes)
+        return _each(self, columns, known, lambda state: {}, nodes)
 
 
 @dataclass(frozen=True)
@@ -137,43 +162,50 @@ class Bucketise:
     def spec(self) -> dict[str, Any]:
         return spec_of(self)
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        asked = {} if self.boundaries else chosen(self, self.columns, columns, texts=False)
+        return dict.fromkeys(asked, Quantiles())
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
         made, learned = {}, {}
         for name, column in chosen(self, self.columns, columns, texts=False).items():
-            bounds = self._bounds(column.values)
+            bounds = self._bounds(known.get(name))
             above = graph.add("GreaterOrEqual", column.tensor, graph.constant([bounds]))
             place = graph.add("ReduceSum", graph.add("Cast", above, to=1), graph.constant([1], np.int64), keepdims=1)
             missing = graph.constant(len(bounds) + 1)
             tensor = graph.add("Where", graph.add("IsNaN", column.tensor), missing, place)
-            made[name] = replace(_changed(column, graph, tensor), categories=len(bounds) + 2)
+            made[name] = replace(_changed(column, tensor), categories=len(bounds) + 2)
             learned[name] = bounds
         return made, learned
 
-    def _bounds(self, values: Array) -> list[float]:
-        if self.boundaries:
+    def _bounds(self, distribution: Distribution | None) -> list[float]:
+        if distribution is None:
             return [float(bound) for bound in sorted(self.boundaries)]
-        known = values[~np.isnan(values)]
-        inner = np.linspace(0, 1, self.buckets + 1)[1:-1]
-        return np.unique(np.quantile(known, inner).astype(np.float32)).astype(float).tolist() if known.size else [0.0]
+        if not distribution.known:
+            return [0.0]
+        inner = distribution.sketch.quantiles(np.linspace(0, 1, self.buckets + 1)[1:-1])
+        return [float(bound) for bound in np.unique(inner.astype(np.float32))]
 
 
 def _each(
     transform: Any,
-    named: str | tuple[str, ...],
     columns: Mapping[str, Column],
-    graph: Graph,
-    learn: Callable[[Array], dict[str, float]],
+    known: Mapping[str, Any],
+    learn: Callable[[Any], dict[str, float]],
     nodes: Callable[[str, Mapping[str, float]], str],
 ) -> tuple[dict[str, Column], dict[str, Any]]:
     """Each chosen column by itself."""
     made, learned = {}, {}
-    for name, column in chosen(transform, named, columns, texts=False).items():
-        if np.isnan(column.values).all():
+    for name, column in chosen(transform, transform.columns, columns, texts=False).items():
+        state = known.get(name)
+        if state is not None and not state.known:
             raise TrainingError(f"'{name}' is missing in every training row", hint="Leave it out of the model.")
-        learned[name] = learn(column.values)
-        made[name] = _changed(column, graph, nodes(column.tensor, learned[name]))
+        learned[name] = learn(state)
+        made[name] = _changed(column, nodes(column.tensor, learned[name]))
     return made, learned
 
 
-def _changed(column: Column, graph: Graph, tensor: str) -> Column:
-    return replace(column, tensor=tensor, values=graph.run(tensor, {column.tensor: column.values}), categories=None)
+def _changed(column: Column, tensor: str) -> Column:
+    return replace(column, tensor=tensor, categories=None, filled=None)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from carrara.core.errors import TrainingError
-from carrara.training.trainers.base import Array
+from carrara.training.analyzers.base import Analyzer
+from carrara.training.analyzers.texts import Grams, Texts
 from carrara.training.transforms.base import EVERY, chosen, spec_of
 from carrara.training.transforms.graph import ML_DOMAIN, Column, Graph
 
@@ -27,10 +27,15 @@ class Vocabulary:
     def spec(self) -> dict[str, Any]:
         return spec_of(self)
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        return dict.fromkeys(chosen(self, self.columns, columns, texts=True), Texts())
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
         made, learned = {}, {}
         for name, column in chosen(self, self.columns, columns, texts=True).items():
-            words = _frequent(column.values, self.most, self.least)
+            words = known[name].frequent(self.most, self.least)
             made[name], learned[name] = _place(column, graph, words), words
         return made, learned
 
@@ -47,12 +52,17 @@ class OneHot:
     def spec(self) -> dict[str, Any]:
         return spec_of(self)
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        return dict.fromkeys(self._chosen(columns)[1], Texts())
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
         made: dict[str, Column] = {}
         learned: dict[str, Any] = {}
         places, texts = self._chosen(columns)
         for name, column in texts.items():
-            words = _frequent(column.values, self.most, self.least)
+            words = known[name].frequent(self.most, self.least)
             place = _place(column, graph, words)
             labels = [*words, "(other)"]
             made[name] = _spread(place, graph, range(1, len(words) + 2), tuple(f"{name}={label}" for label in labels))
@@ -81,22 +91,25 @@ class Cross:
     def spec(self) -> dict[str, Any]:
         return spec_of(self)
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        return {}
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
         one, other = (_of(self, name, columns) for name in self.columns)
         name = " × ".join(self.columns)
         sources = tuple(dict.fromkeys((*one.sources, *other.sources)))
         if one.is_text and other.is_text:
             pair = graph.add("StringConcat", graph.add("StringConcat", one.tensor, _text(graph, " × ")), other.tensor)
-            texts = np.array([f"{a} × {b}" for a, b in zip(one.values, other.values, strict=True)], dtype=object)
-            return {name: Column(pair, texts, (name,), sources)}, {}
+            return {name: Column(pair, (name,), sources, is_text=True)}, {}
         if not (one.categories and other.categories):
             raise TrainingError(
                 f"Cross takes two texts, or two columns of places, and not {self.columns[0]} and {self.columns[1]}",
                 hint="Bucketise makes places of numbers, Vocabulary of texts.",
             )
         tensor = graph.add("Add", graph.add("Mul", one.tensor, graph.constant(other.categories)), other.tensor)
-        values = one.values * np.float32(other.categories) + other.values
-        return {name: Column(tensor, values, (name,), sources, one.categories * other.categories)}, {}
+        return {name: Column(tensor, (name,), sources, one.categories * other.categories)}, {}
 
 
 @dataclass(frozen=True)
@@ -111,37 +124,24 @@ class NGrams:
     def spec(self) -> dict[str, Any]:
         return spec_of(self)
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        return dict.fromkeys(chosen(self, self.columns, columns, texts=True), Grams(self.words))
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
         made, learned = {}, {}
         for name, column in chosen(self, self.columns, columns, texts=True).items():
-            grams = self._frequent(column.values)
+            # By length, then frequency: the order that the operator asks for.
+            frequent = known[name].frequent(self.most, self.least)
+            grams = sorted((tuple(gram.split(" ")) for gram in frequent), key=len)
             if not grams:
                 raise TrainingError(f"no n-gram is in {self.least} training rows of '{name}'")
             tensor = self._nodes(column, graph, grams)
             names = tuple(f"{name}: {' '.join(gram)}" for gram in grams)
-            values = graph.run(tensor, {column.tensor: column.values})
-            made[name] = replace(column, tensor=tensor, values=values, names=names)
+            made[name] = replace(column, tensor=tensor, names=names, is_text=False)
             learned[name] = [" ".join(gram) for gram in grams]
         return made, learned
-
-    def _frequent(self, texts: Array) -> list[tuple[str, ...]]:
-        """The most frequent n-grams, by length, then frequency: the order that the operator asks for."""
-        lower = [text.encode().lower().decode() for text in texts]
-        tokens = pl.Series(lower, dtype=pl.String).str.extract_all(r"\S+")
-        rows = pl.DataFrame({"row": np.arange(len(texts)), "token": tokens}).explode("token").drop_nulls("token")
-        found = []
-        for length in range(1, self.words + 1):
-            later = [pl.col("token").shift(-step).over("row").alias(str(step)) for step in range(length)]
-            grams = rows.select("row", *later).drop_nulls()
-            names = [str(step) for step in range(length)]
-            found.append(
-                grams.group_by(names)
-                .agg(pl.col("row").n_unique().alias("rows"))
-                .filter(pl.col("rows") >= self.least)
-                .select(pl.concat_list(names).alias("gram"), "rows")
-            )
-        most = pl.concat(found).sort(["rows", pl.col("gram").list.join(" ")], descending=[True, False]).head(self.most)
-        return sorted((tuple(gram) for gram in most["gram"].to_list()), key=len)
 
     def _nodes(self, column: Column, graph: Graph, grams: list[tuple[str, ...]]) -> str:
         lower = lowered(column, graph)
@@ -171,13 +171,6 @@ def lowered(column: Column, graph: Graph) -> str:
     return graph.add("StringNormalizer", column.tensor, case_change_action="LOWER", locale="C")
 
 
-def _frequent(texts: Array, most: int, least: int) -> list[str]:
-    """The most frequent texts, the first by the alphabet of equals; the empty one is none."""
-    values = pl.Series("text", texts, dtype=pl.String)
-    counts = values.filter(values != "").value_counts().filter(pl.col("count") >= least)
-    return counts.sort(["count", "text"], descending=[True, False])["text"].head(most).to_list()
-
-
 def _place(column: Column, graph: Graph, words: list[str]) -> Column:
     """Places among words: 0 for the empty text, the last for others."""
     place = graph.add(
@@ -189,15 +182,13 @@ def _place(column: Column, graph: Graph, words: list[str]) -> Column:
         default_float=float(len(words) + 1),
     )
     tensor = graph.add("Unsqueeze", place, graph.constant([1], np.int64))
-    values = graph.run(tensor, {column.tensor: column.values})
-    return replace(column, tensor=tensor, values=values, categories=len(words) + 2)
+    return replace(column, tensor=tensor, categories=len(words) + 2, is_text=False)
 
 
 def _spread(column: Column, graph: Graph, numbers: range, names: tuple[str, ...]) -> Column:
     same = graph.add("Equal", column.tensor, graph.constant([list(numbers)]))
     tensor = graph.add("Cast", same, to=1)
-    values = graph.run(tensor, {column.tensor: column.values})
-    return replace(column, tensor=tensor, values=values, names=names, categories=None)
+    return replace(column, tensor=tensor, names=names, categories=None)
 
 
 def _of(transform: Any, name: str, columns: Mapping[str, Column]) -> Column:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from carrara.core.errors import TrainingError
+from carrara.training.analyzers.base import Analyzer
+from carrara.training.analyzers.texts import Grams
 from carrara.training.transforms.base import EVERY, chosen, spec_of
 from carrara.training.transforms.graph import ML_DOMAIN, Column, Graph
 from carrara.training.transforms.texts import lowered
@@ -29,24 +30,22 @@ class Tokens:
     def spec(self) -> dict[str, Any]:
         return spec_of(self)
 
-    def fit(self, columns: Mapping[str, Column], graph: Graph) -> tuple[dict[str, Column], dict[str, Any]]:
+    def asks(self, columns: Mapping[str, Column]) -> dict[str, Analyzer]:
+        return dict.fromkeys(chosen(self, self.columns, columns, texts=True), Grams(1))
+
+    def fit(
+        self, columns: Mapping[str, Column], graph: Graph, known: Mapping[str, Any]
+    ) -> tuple[dict[str, Column], dict[str, Any]]:
         made, learned = {}, {}
         for name, column in chosen(self, self.columns, columns, texts=True).items():
-            words = self._frequent(column)
+            words = known[name].frequent(self.most, self.least)
             if not words:
                 raise TrainingError(f"no word is in {self.least} training rows of '{name}'")
             tensor = self._nodes(column, graph, words)
             names = tuple(f"{name}[{number}]" for number in range(self.length))
-            values = graph.run(tensor, {column.tensor: column.values})
-            made[name] = replace(column, tensor=tensor, values=values, names=names, categories=len(words) + 2)
+            made[name] = replace(column, tensor=tensor, names=names, categories=len(words) + 2, is_text=False)
             learned[name] = words
         return made, learned
-
-    def _frequent(self, column: Column) -> list[str]:
-        lower = pl.Series([text.encode().lower().decode() for text in column.values], dtype=pl.String)
-        words = pl.DataFrame({"word": lower.str.extract_all(r"\S+").list.unique()}).explode("word").drop_nulls()
-        counts = words.group_by("word").len("rows").filter(pl.col("rows") >= self.least)
-        return counts.sort(["rows", "word"], descending=[True, False])["word"].head(self.most).to_list()
 
     def _nodes(self, column: Column, graph: Graph, words: list[str]) -> str:
         split = graph.add("StringSplit", lowered(column, graph), outputs=2)
