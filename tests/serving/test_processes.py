@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -184,6 +185,30 @@ def test_a_server_answers_and_starts_while_the_lake_is_away_and_its_log_waits_fo
     with carrara.Workspace(folder) as ws:
         assert ws.predictions("late").height == 5
     assert not list((folder / ".carrara").rglob("*.segment*"))
+
+
+@pytest.mark.slow
+def test_a_server_says_that_the_artifacts_are_away_and_serves_once_they_are_back(serving):
+    """F38: what is loaded keeps serving; a server that starts meanwhile says why it does not answer."""
+    first = serving()
+    folder = Path(first.process.args[-1])
+    store, aside = folder / ".carrara" / "artifacts", folder / "aside"
+    assert ask(first.grpc) == 1
+    store.rename(aside)
+    assert [ask(address) for address in (first.grpc, first.rest)] == [1, 1]
+    assert first.end() == 0
+    second = serving("--load_retry_interval_micros=100000")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(second.rest + "/v2/health/ready", timeout=20)
+    assert refused.value.code == 503
+    with urllib.request.urlopen(second.rest + "/v1/models/late", timeout=20) as reply:
+        (state,) = json.load(reply)["model_version_status"]
+    assert "the artifact store is away" in state["status"]["error_message"]
+    assert not store.exists()
+    aside.rename(store)
+    assert [ask(address, retries=50) for address in (second.grpc, second.rest)] == [1, 1]
+    assert second.end() == 0
+    assert "the artifact store is away" in (folder / "server.log").read_text()
 
 
 def test_the_command_of_a_process_is_the_parents_without_its_ports():

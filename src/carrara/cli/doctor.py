@@ -14,6 +14,8 @@ from carrara.core.accelerators import accelerators, builds
 from carrara.core.errors import CarraraError
 
 if TYPE_CHECKING:
+    from carrara.storage.artifacts import ArtifactStore
+    from carrara.storage.lake import Lake
     from carrara.workspace.workspace import Workspace
 
 _EXTRAS = {
@@ -27,8 +29,15 @@ _EXTRAS = {
 _CHECKS: dict[str, Callable[[Workspace], str]] = {
     "definitions": lambda ws: f"{len(ws.definitions.objects)} definitions",
     "metadata": lambda ws: f"{len(ws.runs())} recent runs",
+    "lake": lambda ws: _there(ws.stores.lake),
+    "artifacts": lambda ws: _there(ws.stores.artifacts),
     "online": lambda ws: f"{ws.configuration.stores.online} opened" if ws.stores.online else "",
 }
+
+
+def _there(store: Lake | ArtifactStore) -> str:
+    store.require_there()
+    return "not away"
 
 
 def doctor(workspace: WorkspaceOption = HERE, as_json: JsonOption = False) -> None:

@@ -90,6 +90,15 @@ class ServingSection:
 
 
 @dataclass(frozen=True)
+class DeploymentsSection:
+    """`gates` names what every version has been held against before it takes traffic, such as `nulls_handled`; with
+    `shadow` it has been a shadow, too, where another version answers."""
+
+    gates: tuple[str, ...] = ()
+    shadow: bool = False
+
+
+@dataclass(frozen=True)
 class UiSection:
     """`url` is where people reach the page of `carrara ui`; alerts link to it."""
 
@@ -142,6 +151,7 @@ class Configuration:
     engine: EngineSection = field(default_factory=EngineSection)
     features: FeaturesSection = field(default_factory=FeaturesSection)
     serving: ServingSection = field(default_factory=ServingSection)
+    deployments: DeploymentsSection = field(default_factory=DeploymentsSection)
     lineage: LineageSection = field(default_factory=LineageSection)
     ui: UiSection = field(default_factory=UiSection)
     retention: RetentionSection = field(default_factory=RetentionSection)

@@ -126,6 +126,13 @@ def list_versions(metadata: Metadata, kind: str, name: str | None = None) -> lis
         return [_version(row) for row in rows]
 
 
+def has_versions(metadata: Metadata, kinds: Sequence[str]) -> bool:
+    """Whether there is a version of any of these kinds."""
+    query = select(versions.c.name).where(versions.c.kind.in_(kinds), versions.c.deleted_at.is_(None)).limit(1)
+    with metadata.read() as connection:
+        return connection.execute(query).first() is not None
+
+
 def version_numbers(metadata: Metadata, kind: str, name: str) -> list[int]:
     """The numbers of the versions there are, ascending."""
     query = select(versions.c.version).where(

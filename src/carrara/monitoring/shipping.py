@@ -9,8 +9,6 @@ from pathlib import Path
 import polars as pl
 
 from carrara.core.clock import from_microseconds, now
-from carrara.core.errors import Overtaken, StorageError
-from carrara.data.versions import list_datasets
 from carrara.metadata.prediction_losses import add_loss
 from carrara.monitoring.journal import JournalRecord, abandoned, number_of, read_segment, segments
 from carrara.storage.stores import Stores
@@ -25,7 +23,6 @@ def ship(stores: Stores, folder: Path) -> int:
         number, tables = number_of(segment), defaultdict[str, list[JournalRecord]](list)
         for record in read_segment(segment):
             tables[record.table].append(record)
-        _require_lake(stores)
         for table, records in tables.items():
             rows += _append(stores, table, records, f"journal {folder.name}", number)
         segment.unlink()
@@ -48,22 +45,11 @@ def ship_abandoned(stores: Stores, root: Path) -> int:
     return rows
 
 
-def _require_lake(stores: Stores) -> None:
-    """StorageError where the lake is away: a new one in its place would hide these rows once it is back."""
-    if not stores.lake.is_there() and list_datasets(stores):
-        raise StorageError("the lake is away", hint="What was predicted waits in the journal until it is back.")
-
-
 def _append(stores: Stores, table: str, records: list[JournalRecord], position: str, number: int) -> int:
     """One commit, which moves the journal's position in the table: a segment that is there is not written again."""
-    before = stores.lake.position(table, position)
-    if before is not None and before >= number:
-        return 0
     frames = [pl.read_ipc_stream(io.BytesIO(record.data)) for record in records]
     frame = pl.concat(frames, how="diagonal_relaxed")
-    try:
-        stores.lake.append(table, frame, moves={position: (before, number)})
-    except Overtaken:
+    if not stores.lake.append_once(table, frame, position, number):
         return 0
     if number % _COMPACT_EVERY == 0:
         stores.lake.compact(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from carrara.core.digests import digest_bytes, digest_file
 from carrara.core.errors import ConfigurationError, CorruptArtifact, StorageError
 from carrara.core.failpoints import reach
 from carrara.core.locks import locked
+from carrara.storage.folders import holds_anything
 
 _LOCK = ".lock"
 _TEMPORARY = "tmp"
@@ -33,18 +34,30 @@ class StoredFile:
 
 
 class ArtifactStore:
-    """Immutable bytes by digest, below one folder; what is read is verified first."""
+    """Immutable bytes by digest, below one folder; what is read is verified first.
 
-    def __init__(self, address: str) -> None:
+    While that is away, as `known` says that there are some and there is nothing, no other store is made in its place.
+    """
+
+    def __init__(self, address: str, known: Callable[[], bool] = lambda: False) -> None:
         if "://" in address:
             raise ConfigurationError(
                 f"artifacts cannot be at '{address}'",
                 hint='This release keeps them in a local folder: artifacts = "PATH".',
             )
-        self._root = Path(address)
+        self._root, self._known = Path(address), known
+
+    def require_there(self) -> None:
+        """StorageError where the store is away. A folder where something would be mounted is empty."""
+        if not holds_anything(self._root) and self._known():
+            raise StorageError(
+                f"the artifact store is away: there is nothing at {self._root}, and artifacts of it are known",
+                hint="Mount it, or set artifacts in [stores] of carrara.toml to where it is now.",
+            )
 
     def kept(self) -> AbstractContextManager[None]:
         """Nothing is collected in this block: what is put in it is still there when its digest is written down."""
+        self.require_there()
         return locked(self._root / _LOCK, alone=False)
 
     def put(self, data: bytes) -> str:
@@ -89,7 +102,10 @@ class ArtifactStore:
         try:
             data = self._path(digest).read_bytes()
         except FileNotFoundError:
+            self.require_there()
             raise self._missing(name or digest) from None
+        except OSError as error:
+            raise StorageError(f"{name or digest} cannot be read from the artifact store: {error}") from error
         found = digest_bytes(data)
         if found != digest:
             raise CorruptArtifact(name or digest, digest, found)

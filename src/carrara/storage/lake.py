@@ -15,6 +15,7 @@ import polars as pl
 
 from carrara.core.errors import ConfigurationError, NotFoundError, Overtaken, StorageError
 from carrara.core.identity import new_id
+from carrara.storage.folders import holds_anything
 from carrara.storage.held_tables import HeldTables
 
 _MARK = "carrara.commit"
@@ -27,15 +28,18 @@ _REFUSED = set("[]^|\\")
 
 
 class Lake:
-    """Tables by name (`datasets/flights`) below one folder."""
+    """Tables by name (`datasets/flights`) below one folder.
 
-    def __init__(self, address: str) -> None:
+    While that is away, as `known` says that there are tables and there is nothing, no other lake is made in its place.
+    """
+
+    def __init__(self, address: str, known: Callable[[], bool] = lambda: False) -> None:
         if "://" in address:
             raise ConfigurationError(
                 f"the lake cannot be at '{address}'",
                 hint='This release keeps it in a local folder: lake = "PATH".',
             )
-        self._root = Path(address)
+        self._root, self._known = Path(address), known
         if refused := sorted(_REFUSED & set(str(self._root.absolute()))):
             raise ConfigurationError(
                 f"the lake cannot be at {self._root.absolute()}: Delta tables take no {' '.join(refused)} in a path",
@@ -88,31 +92,52 @@ class Lake:
         `moves` takes positions (see `position`) from one number to another in the same commit; where one of them is
         elsewhere, nothing is written and Overtaken is raised.
         """
+        from deltalake import Transaction
+
+        def moved(there: Any) -> list[Any]:
+            for name, (before, _) in (moves or {}).items():
+                if before != there.transaction_version(name):
+                    raise Overtaken("table", table, there.version())
+            return [Transaction(name, after) for name, (_, after) in (moves or {}).items()]
+
+        self._append(table, data, moved)
+
+    def append_once(self, table: str, data: pl.DataFrame, position: str, number: int) -> bool:
+        """Commit `data` at the end of `table` unless `position` has come to `number`, and move it there in the same
+        commit; whether it was written now."""
+        from deltalake import Transaction
+
+        def moved(there: Any) -> list[Any] | None:
+            before = there.transaction_version(position)
+            return [Transaction(position, number)] if before is None or before < number else None
+
+        return self._append(table, data, moved)
+
+    def _append(self, table: str, data: pl.DataFrame, moved: Callable[[Any], list[Any] | None]) -> bool:
+        """Append, beside others; `moved` says which positions the commit moves, None where there is nothing to do."""
         from arro3.core import Table
-        from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+        from deltalake import CommitProperties, DeltaTable, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
+        self.require_there()
         path = str(self._root / table)
-        transactions = [Transaction(name, after) for name, (_, after) in (moves or {}).items()]
         for attempt in range(_ATTEMPTS):
-            properties = CommitProperties(app_transactions=transactions or None)
             try:
                 if not self.exists(table):
                     DeltaTable.create(path, Table.from_arrow(data).schema, mode="ignore")
                 # A commit through this very state of the table fails where another one moved a position since.
                 with self._held.newest(self._root / table) as there:
-                    for name, (before, _) in (moves or {}).items():
-                        if before != there.transaction_version(name):
-                            raise Overtaken("table", table, there.version())
+                    if (transactions := moved(there)) is None:
+                        return False
                     write_deltalake(
                         there,
                         data,
                         mode="append",
                         schema_mode="merge",
-                        commit_properties=properties,
+                        commit_properties=CommitProperties(app_transactions=transactions or None),
                         writer_properties=_encoding(data.schema),
                     )
-                return
+                return True
             except CommitFailedError:
                 time.sleep(_PAUSE_SECONDS * attempt * random.random())
             except (DeltaError, OSError) as error:
@@ -155,6 +180,7 @@ class Lake:
     ) -> int:
         from arro3.core import RecordBatchReader, Table
 
+        self.require_there()
         path = self._root / table
         stopped: list[BaseException] = []
 
@@ -179,6 +205,7 @@ class Lake:
     def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:
         """A version of `table`, or the newest, as a lazy frame."""
         if not self.exists(table):
+            self.require_there()
             raise NotFoundError("table", table, hint="It was not written yet, or the lake is another one.")
         from deltalake import DeltaTable
 
@@ -200,6 +227,7 @@ class Lake:
 
     def folder(self, table: str) -> Path:
         """Where files for `commit_files` are to be written."""
+        self.require_there()
         path = (self._root / table).absolute()
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -306,9 +334,14 @@ class Lake:
                 ):
                     yield path
 
-    def is_there(self) -> bool:
-        """Whether the lake's folder is: it comes with the first table, and may be away."""
-        return self._root.is_dir()
+    def require_there(self) -> None:
+        """StorageError where the lake is away: a new one in its place would hide its rows, and be hidden once it is
+        back. A folder where something would be mounted is empty."""
+        if not holds_anything(self._root) and self._known():
+            raise StorageError(
+                f"the lake is away: there is nothing at {self._root}, and tables of it are known",
+                hint="Mount it, or set lake in [stores] of carrara.toml to where it is now.",
+            )
 
     def exists(self, table: str) -> bool:
         try:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from carrara.core.clock import Clock, now
-from carrara.core.config import Configuration, EngineSection
+from carrara.core.config import Configuration, DeploymentsSection, EngineSection
 from carrara.metadata.openlineage import OpenLineage
 from carrara.metadata.store import Metadata
+from carrara.metadata.versions import has_versions
 from carrara.storage.artifacts import ArtifactStore
 from carrara.storage.lake import Lake
 from carrara.storage.online.base import OnlineStore, open_online_store
+
+IN_LAKE, IN_ARTIFACTS = ("dataset", "feature_table", "training_set"), ("model",)
+"""The kinds of versions whose rows, or files, lie there."""
 
 
 @dataclass(frozen=True)
 class Stores:
     """Metadata, lake, artifacts and online store, the addresses of engines, and the clock that everything reads.
 
-    `page` is where people reach the workspace's page, where that is known.
+    `page` is where people reach the workspace's page, where that is known; `checks` are what every deployment needs.
     """
 
     metadata: Metadata
@@ -33,6 +37,7 @@ class Stores:
     clock: Clock = now
     engines: EngineSection = field(default_factory=EngineSection)
     page: str = ""
+    checks: DeploymentsSection = field(default_factory=DeploymentsSection)
 
     @cached_property
     def online(self) -> OnlineStore:
@@ -54,15 +59,18 @@ def open_stores(configuration: Configuration, clock: Clock = now, *, at_once: bo
     told = OpenLineage.configured(
         configuration.lineage.openlineage, configuration.lineage.namespace or configuration.name, root
     )
+    metadata = Metadata(_below(root, named.metadata), told.told if told is not None else None, at_once=at_once)
+    lake, artifacts = (one if "://" in one else str(root / one) for one in (named.lake, named.artifacts))
     return Stores(
-        metadata=Metadata(_below(root, named.metadata), told.told if told is not None else None, at_once=at_once),
-        lake=Lake(named.lake if "://" in named.lake else str(root / named.lake)),
-        artifacts=ArtifactStore(named.artifacts if "://" in named.artifacts else str(root / named.artifacts)),
+        metadata=metadata,
+        lake=Lake(lake, partial(has_versions, metadata, IN_LAKE)),
+        artifacts=ArtifactStore(artifacts, partial(has_versions, metadata, IN_ARTIFACTS)),
         online_address=named.online,
         root=root,
         clock=clock,
         engines=configuration.engine,
         page=configuration.ui.url.rstrip("/"),
+        checks=configuration.deployments,
     )
 
 
