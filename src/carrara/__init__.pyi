@@ -36,6 +36,12 @@ from .evaluation.own import (
     metric as metric,
 )
 from .evaluation.paired_slices import no_slice_worse_than_champion as no_slice_worse_than_champion
+from .evaluation.readiness_gates import (
+    backtested as backtested,
+    features_validated as features_validated,
+    fully_reported as fully_reported,
+    nulls_handled as nulls_handled,
+)
 from .evaluation.serving_gates import (
     data_validated as data_validated,
     latency_at_most as latency_at_most,

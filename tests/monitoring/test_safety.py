@@ -18,6 +18,10 @@ GATES = (
     carrara.no_slice_below("roc_auc", 0.4),
     carrara.safe_to_serve(),
     carrara.latency_at_most(50),
+    carrara.features_validated(),
+    carrara.nulls_handled(),
+    carrara.fully_reported(),
+    carrara.backtested("roc_auc", 0.5),
 )
 
 
@@ -30,14 +34,14 @@ def score(workspace, gates=GATES, **more) -> float:
 def test_the_score_falls_with_each_gate_that_is_switched_off(trained):
     assert score(trained) == 1.0
     for place in range(len(GATES)):
-        assert score(trained, GATES[:place] + GATES[place + 1 :]) == 8 / 9
-    assert score(trained, ()) == 3 / 9
+        assert score(trained, GATES[:place] + GATES[place + 1 :]) == 12 / 13
+    assert score(trained, ()) == 3 / 13
 
 
 def test_it_falls_where_nobody_watches_is_told_or_has_to_approve(trained):
-    assert score(trained, monitor=None) == 7 / 9
-    assert score(trained, monitor=Monitor("late", alerts=())) == 8 / 9
-    assert score(trained, agreement=None) == 8 / 9
+    assert score(trained, monitor=None) == 11 / 13
+    assert score(trained, monitor=Monitor("late", alerts=())) == 12 / 13
+    assert score(trained, agreement=None) == 12 / 13
 
 
 def test_how_a_second_version_came_to_serve_counts(trained):
@@ -47,7 +51,7 @@ def test_how_a_second_version_came_to_serve_counts(trained):
     metadata = trained.stores.metadata
     served: Deployment = deploy(metadata, "late", "late", 2)
     assert served.until is None
-    assert score(trained) == 9 / 11
+    assert score(trained) == 13 / 15
     add_shadow(metadata, "late", 3)
     deploy(metadata, "late", "late", 3, until=served.started_at)
     assert score(trained) == 1.0

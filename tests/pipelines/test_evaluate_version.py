@@ -151,6 +151,10 @@ def test_every_gate_is_made_again_of_what_it_says_of_itself():
         "latency_at_most": (20,),
         "size_at_most": (50,),
         "data_validated": (),
+        "features_validated": (0.1,),
+        "nulls_handled": (),
+        "fully_reported": (),
+        "backtested": ("f1", 0.5, 2, "3d"),
     }
     assert set(made) == set(GATES)
     for name, arguments in made.items():

@@ -12,7 +12,8 @@ class Trial:
     """`reason` says why the artifact is not safe to serve, and is empty where it is.
 
     Times are of requests of one row, in milliseconds; `bytes` is the artifact's size and `memory_bytes` what the
-    process grew by when it was loaded. Figures are None where it came to none.
+    process grew by when it was loaded. Figures are None where it came to none. `nulls` says what went wrong with
+    the `null_rows`, which lack a feature, and is empty where all went well; None where there were none.
     """
 
     reason: str
@@ -23,6 +24,8 @@ class Trial:
     p99_ms: float | None = None
     bytes: int | None = None
     memory_bytes: int | None = None
+    null_rows: int = 0
+    nulls: str | None = None
 
     @property
     def safe(self) -> bool:

@@ -19,6 +19,7 @@ from carrara.training.model import Model
 
 _GATES = (
     ("the data are validated", {"data_validated"}, "gates=(carrara.data_validated(),)"),
+    ("the features are validated", {"features_validated"}, "gates=(carrara.features_validated(),)"),
     (
         "a version is held against a bar",
         {"at_least", "at_most", "better_than_baseline"},
@@ -40,7 +41,10 @@ _GATES = (
         },
         'gates=(carrara.no_slice_below("roc_auc", 0.6),)',
     ),
+    ("it held before", {"backtested"}, 'gates=(carrara.backtested("roc_auc", 0.6),)'),
+    ("its report is complete", {"fully_reported"}, "gates=(carrara.fully_reported(),)"),
     ("a version is tried in a server first", {"safe_to_serve"}, "gates=(carrara.safe_to_serve(),)"),
+    ("it answers without a feature", {"nulls_handled"}, "gates=(carrara.nulls_handled(),)"),
     ("a version has to be fast", {"latency_at_most"}, "gates=(carrara.latency_at_most(5),)"),
 )
 """The safeguards that gates are, each with the gates that it is, and how it is declared."""

@@ -2,68 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from carrara.core.clock import duration
-from carrara.core.columns import require_column
 from carrara.core.definitions import Definitions
-from carrara.core.errors import DataError, TrainingError
+from carrara.core.errors import TrainingError
 from carrara.core.html import card, html_table
-from carrara.core.progress import Progress, Step
-from carrara.data.rows import StoredRows, split_table
-from carrara.data.splits import RollingSplit, TimeSplit
+from carrara.core.progress import Progress
 from carrara.evaluation.charts.forecasts import error_by_horizon, folds_over_time, metric_by_fold
-from carrara.evaluation.metrics import Metric, MetricValue, measure, scaled_error
 from carrara.features.model_features import features_of_model
-from carrara.features.training_set import TrainingSet
 from carrara.metadata.run_metrics import LiveMetrics
 from carrara.metadata.runs import run
 from carrara.models.notebook import charts_drawn
-from carrara.pipelines.forecasts import Forecasts
-from carrara.pipelines.out_of_fold import folds_until
+from carrara.pipelines.backtest_folds import Fold, folds, require_backtest
 from carrara.pipelines.run_log import logged
-from carrara.pipelines.scores import out_of_sample, stages_of
-from carrara.pipelines.steps import TrainingWork, on_engine
+from carrara.pipelines.scores import stages_of
+from carrara.pipelines.steps import TrainingWork
 from carrara.pipelines.train import assembled
 from carrara.storage.stores import Stores
-from carrara.training.fit import prepare
-from carrara.training.labels import encoded, queries
 from carrara.training.model import Model
-from carrara.training.out_of_fold import scores_of_folds
-from carrara.training.partitions import inner_features
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One moment: trained on what was known at `origin`, judged by the rows from there until `end`.
-
-    `against` is what was measured of a feature that was taken for the forecast; empty where none was asked for;
-    `forecasts`, of numbers, are drawn.
-    """
-
-    origin: datetime
-    end: datetime
-    train_rows: int
-    test_rows: int
-    metrics: Mapping[str, MetricValue]
-    against: Mapping[str, MetricValue]
-    forecasts: Forecasts | None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "origin": self.origin.isoformat(),
-            "end": self.end.isoformat(),
-            "train_rows": self.train_rows,
-            "test_rows": self.test_rows,
-            "metrics": {name: value.as_dict() for name, value in self.metrics.items()},
-            "against": {name: value.as_dict() for name, value in self.against.items()},
-        }
 
 
 @dataclass(frozen=True)
@@ -134,103 +93,18 @@ def backtest(
     model = definitions.get("model", name, Model)
     service = features_of_model(definitions, model, where=f"model '{name}'")
     asked = {"definition": model.spec(), "origins": origins, "every": every, "against": against}
-    if model.partition_by:
-        raise TrainingError(f"'{name}' is partitioned: it has no backtest")
-    if model.scores and not model.score_folds:
-        raise TrainingError(
-            f"'{name}' reads scores of versions, which know what came later: it has no backtest",
-            hint="With score_folds=5 their models are fitted anew on what was known at each origin.",
-        )
+    require_backtest(model)
     if against is not None and model.label.kind != "regression":
         raise TrainingError(f"a feature can stand for a number alone, and '{name}' learns a {model.label.kind} label")
     with run(stores.metadata, "backtest", name, asked) as run_id, logged(stores, run_id, progress):
         stages = stages_of(stores, model, service, model.scores)
         work = TrainingWork(stores, definitions, model, service, run_id, stages=stages)
         training_set = assembled(work, progress)
-        folds = []
-        for number, (origin, end) in enumerate(_origins(work, training_set, origins, duration(every)), start=1):
-            with progress.step(f"origin {origin:%Y-%m-%d %H:%M}") as step:
-                folds.append(_fold(work, training_set, origin, end, against, step))
-                _kept(stores, run_id, number, folds[-1])
-    return Backtest(name, run_id, tuple(folds))
-
-
-def _origins(
-    work: TrainingWork, training_set: TrainingSet, origins: int, every: timedelta
-) -> Iterator[tuple[datetime, datetime]]:
-    times = work.stores.lake.scan(training_set.lake_table).select(
-        pl.col(work.model.label.time).min().alias("oldest"), pl.col(work.model.label.time).max().alias("newest")
-    )
-    oldest, newest = times.collect().row(0)
-    end = newest + timedelta(microseconds=1)
-    if oldest > end - every * (origins + 1):
-        raise DataError(
-            f"the rows go back to {oldest:%Y-%m-%d %H:%M}, too late for {origins} origins and a validation part",
-            hint="Ask for fewer --origins, or a shorter --every.",
-        )
-    for place in reversed(range(origins)):
-        yield end - every * (place + 1), end - every * place
-
-
-def _fold(
-    work: TrainingWork, training_set: TrainingSet, origin: datetime, end: datetime, against: str | None, step: Step
-) -> Fold:
-    model, label = work.model, work.model.label
-    split = _split_at(model, origin, end)
-    table = work.stores.lake.scan(training_set.lake_table).filter(pl.col(label.time) < end)
-    parts = split_table(table, split, time=label.time, known_at=label.known_at)
-    stages = tuple(folds_until(work.stores, stage, model.score_folds, origin) for stage in work.stages)
-    learned_from = out_of_sample(parts, model, stages, whole=("test",))
-    prepared = prepare(model, inner_features(model, work.service.features), learned_from, step.advance, stages=stages)
-    prepared = on_engine(work.stores, prepared)
-    fitted = model.trainer.fit(prepared.train, prepared.validation, replace(prepared.task, advance=step.advance))
-    classes = prepared.task.classes or fitted.classes
-    truth = encoded(label, parts["test"], classes, f"the rows from {origin:%Y-%m-%d}")
-    read = scores_of_folds(stages, parts["test"], label.time)
-    scores = np.asarray(fitted.predict(prepared.inputs.matrix(parts["test"], scores=read)), np.float64)
-    options: Any = {"threshold": model.threshold, "seed": model.seed}
-    options["groups"] = queries(label, parts["test"], f"the rows from {origin:%Y-%m-%d}")
-    wanted = [*model.measured]
-    if against is not None:
-        wanted.append(scaled_error(_naive_error(model, parts["train"], against)))
-    found = measure(truth, scores, wanted, kind=label.kind, **options)
-    compared = {} if against is None else _against(model, parts["test"], truth, against, wanted)
-    named = next(iter(found))
-    step.said = f"{named} {found[named].value:.4g} on {parts['test'].height:,} rows"
-    if compared:
-        step.said += f", {against} {compared[named].value:.4g}"
-    forecasts = Forecasts.of(label, parts["test"], truth, scores) if label.kind == "regression" else None
-    return Fold(origin, end, learned_from["train"].height, parts["test"].height, found, compared, forecasts)
-
-
-def _split_at(model: Model, origin: datetime, end: datetime) -> TimeSplit:
-    """What is known at `origin`; as far back, and without the spans, as the model's own split says."""
-    validation, declared = origin - (end - origin), model.split
-    window = declared.train if isinstance(declared, RollingSplit) else None
-    begin = (validation - duration(window)).isoformat() if window is not None else getattr(declared, "train_from", None)
-    excluded = getattr(declared, "exclude", ())
-    return TimeSplit(validation.isoformat(), origin.isoformat(), begin, exclude=excluded)
-
-
-def _naive_error(model: Model, rows: StoredRows, feature: str) -> float:
-    """The mean absolute error of a feature that is taken for the forecast, on training rows that have one."""
-    assert isinstance(model.label.column, str)
-    require_column(rows.schema, feature, f"the training set of '{model.name}'")
-    table = rows.select([feature, model.label.column])
-    apart = (table[feature].cast(pl.Float64) - table[model.label.column].cast(pl.Float64)).abs()
-    return float(np.nanmean(apart.fill_null(float("nan")).to_numpy())) if apart.count() else float("nan")
-
-
-def _against(
-    model: Model, rows: StoredRows, truth: Any, feature: str, wanted: Sequence[str | Metric]
-) -> dict[str, MetricValue]:
-    """A feature's own values as forecasts, where it has one."""
-    require_column(rows.schema, feature, f"the training set of '{model.name}'")
-    values = rows[feature].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    there = np.isfinite(values)
-    if not there.any():
-        raise DataError(f"'{feature}' is missing in every row that is to be forecast")
-    return measure(truth[there], values[there], wanted, kind="regression", bootstrap=0)
+        found = []
+        for number, fold in enumerate(folds(work, training_set, origins, every, progress, against), start=1):
+            found.append(fold)
+            _kept(stores, run_id, number, fold)
+    return Backtest(name, run_id, tuple(found))
 
 
 def _kept(stores: Stores, run_id: str, number: int, fold: Fold) -> None:

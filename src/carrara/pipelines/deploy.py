@@ -12,6 +12,7 @@ from carrara.models.address import ModelAddress, parse_address
 from carrara.models.approval import blocking
 from carrara.models.registry import ModelVersion, resolve, written_record
 from carrara.models.signature import ENTITIES_SIGNATURE, EVENT_TIME, PREDICTION_ID, QUERY_ID
+from carrara.pipelines.evaluation_config import GATES
 from carrara.serving.rollouts import WATCHED
 from carrara.storage.stores import Stores
 
@@ -23,8 +24,9 @@ def deploy(
 
     The version becomes its model's champion. For an hour it is watched: where it does worse than the version before
     for certain, that one comes back. Raises CheckFailed, with the reasons, for a version whose gates failed and were
-    not overridden, or that a person has rejected; and without `force` for one that is asked by other names, or answers
-    by other names, than what the endpoint serves. One of tier 1 has been a shadow there before.
+    not overridden, or that a person has rejected, or that was not held against what the workspace asks for; and
+    without `force` for one that is asked by other names, or answers by other names, than what the endpoint serves. One
+    of tier 1 has been a shadow there before.
     """
     version = _allowed(stores, resolve(stores, address))
     name = endpoint or version.model
@@ -125,7 +127,24 @@ def _allowed(stores: Stores, version: ModelVersion) -> ModelVersion:
     if reasons:
         hint = f"carrara model report {version}; a person may let it live: carrara model override {version} --reason …"
         raise CheckFailed(f"{version} is blocked", reasons, hint=hint)
+    _require_gates(stores, version)
     return version
+
+
+def _require_gates(stores: Stores, version: ModelVersion) -> None:
+    """Refuse a version that was not held against what the workspace asks of every one."""
+    if not stores.checks.gates:
+        return
+    for name in stores.checks.gates:
+        if name not in GATES:
+            raise NotFoundError("gate", name, GATES, where="[deployments] of carrara.toml")
+    held = {spec["gate"] for spec in written_record(stores, version)["configuration"]["gates"]}
+    if missing := [name for name in stores.checks.gates if name not in held]:
+        raise CheckFailed(
+            f"{version} was not held against what this workspace asks of every version",
+            [f"its definition has no gate '{name}'" for name in missing],
+            hint=f"Declare gates=(carrara.{missing[0]}(…), …), and train it again.",
+        )
 
 
 def _primary(stores: Stores, endpoint: str) -> ModelVersion | None:
@@ -136,15 +155,17 @@ def _primary(stores: Stores, endpoint: str) -> ModelVersion | None:
 
 
 def _require_shadow(stores: Stores, version: ModelVersion, endpoint: str) -> None:
-    """Refuse a version of tier 1 that would take traffic of another one, and was not asked beside it before."""
+    """Refuse a version of tier 1, or where the workspace asks it of every one, that would take traffic of another one
+    and was not asked beside it before."""
     primary = _primary(stores, endpoint)
     tier = written_record(stores, version)["configuration"].get("tier")
-    if tier != 1 or primary is None or (primary.model, primary.version) == (version.model, version.version):
+    asked = tier == 1 or stores.checks.shadow
+    if not asked or primary is None or (primary.model, primary.version) == (version.model, version.version):
         return
     before = deployments.deployments_of(stores.metadata, version.model, version.version)
     if not any(one.endpoint == endpoint and one.role in ("shadow", "primary") for one in before):
         raise CheckFailed(
-            f"{version} is of tier 1, and has not been a shadow on '{endpoint}'",
+            f"{version} {'is of tier 1, and ' if tier == 1 else ''}has not been a shadow on '{endpoint}'",
             ["nobody has seen what it answers to what is asked there"],
             hint=f"carrara deploy {version} --to {endpoint} --shadow",
         )

@@ -17,6 +17,7 @@ from carrara.evaluation.evaluate import Evaluation
 from carrara.evaluation.evidence import Evidence
 from carrara.evaluation.gates import judge_gates
 from carrara.evaluation.losses import LOSS_OF
+from carrara.evaluation.readiness_gates import FeaturesValidated
 from carrara.evaluation.trial import Trial
 from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import join_features, read_training_set
@@ -28,6 +29,7 @@ from carrara.pipelines.evaluation_config import EvaluationConfig
 from carrara.pipelines.judge_step import Paired, differences_to, gather
 from carrara.pipelines.judged_columns import check_swaps
 from carrara.pipelines.mistakes import mistaken_rows
+from carrara.pipelines.readiness import features_seen
 from carrara.pipelines.record import overlap_warnings
 from carrara.pipelines.scoring import recorded_model, scores_of
 from carrara.storage.stores import Stores
@@ -106,7 +108,10 @@ def evaluate_version(stores: Stores, config: EvaluationConfig) -> VersionEvaluat
     def beside(other: ModelVersion) -> Paired:
         return differences_to(stores, other, model, rows, labels["test"], scores, classes)
 
-    gathered = gather(stores, model, service, Evidence(evaluation, trial=trial, flips=flips), baseline, beside)
+    looked = any(isinstance(gate, FeaturesValidated) for gate in model.gates)
+    seen = features_seen(service, parts) if looked else None
+    found = Evidence(evaluation, trial=trial, flips=flips, features=seen)
+    gathered = gather(stores, model, service, found, baseline, beside)
     return VersionEvaluation(
         version=str(version),
         rows=_told(model, rows, config),

@@ -13,7 +13,7 @@ from typing import Any
 
 from carrara.core.errors import ConfigurationError, NotFoundError
 from carrara.core.plugins import require
-from carrara.evaluation import flip_gates, gap_gates, gates, paired_slices, serving_gates
+from carrara.evaluation import flip_gates, gap_gates, gates, paired_slices, readiness_gates, serving_gates
 from carrara.evaluation.gates import Gate
 from carrara.evaluation.metrics import Metric, metric
 from carrara.evaluation.slicing import Sliced
@@ -34,6 +34,7 @@ GATES: Mapping[str, Callable[..., Gate]] = {
         gap_gates: ("gap_at_most", "gap_not_wider_than_champion"),
         flip_gates: ("flips_at_most", "flips_from_champion_at_most"),
         serving_gates: ("safe_to_serve", "latency_at_most", "size_at_most", "data_validated"),
+        readiness_gates: ("features_validated", "nulls_handled", "fully_reported", "backtested"),
     }.items()
     for name in names
 }

@@ -170,7 +170,7 @@ def _measured(work: TrainingWork, fitted: Mapping[str, Any], told: Progress) -> 
         evaluation, found = evaluate_step(work, training_set, fitted, parts, step)
         name, value = next(iter(evaluation.metrics.items()))
         step.said = f"{name} {value.value:.3f}, {evaluation.rows:,} rows"
-    gates = judge_step(work, fitted, parts, evaluation)
+    gates = judge_step(work, training_set, fitted, parts, evaluation)
     record = model_record(
         stores, work.definitions, model, work.service, training_set, fitted, parts, found, gates, work.run_id
     )

@@ -22,22 +22,26 @@ from carrara.evaluation.gates import NotWorseThanChampion, judge_gates
 from carrara.evaluation.metrics import MetricValue
 from carrara.evaluation.paired import PairedDifference, paired_differences
 from carrara.evaluation.paired_slices import NoSliceWorseThanChampion, paired_slices
+from carrara.evaluation.readiness_gates import NullsHandled
 from carrara.evaluation.serving_gates import TRIED, DataValidated, SafeToServe
 from carrara.evaluation.trial import Trial
 from carrara.features.service import ResolvedFeatures
+from carrara.features.training_set import TrainingSet
 from carrara.models.registry import ModelVersion, champion, written_record
 from carrara.models.signature import Signature
 from carrara.pipelines.counterfactual import flips_of_gates
 from carrara.pipelines.evaluate_step import metric_weights, open_fitted
+from carrara.pipelines.readiness import readiness
 from carrara.pipelines.scoring import recorded_model, row_columns, scores_of, version_scores
 from carrara.pipelines.steps import TrainingWork
-from carrara.serving.trial import MOST_ROWS, try_to_serve
+from carrara.serving.trial import MOST_ROWS, try_to_serve, without_numbers
 from carrara.storage.stores import Stores
 from carrara.training.labels import encoded, queries
 from carrara.training.model import Model
 
 _BY_SLICE = (NoSliceWorseThanChampion, GapNotWiderThanChampion)
 _BESIDE = (NotWorseThanChampion, FlipsFromChampionAtMost, *_BY_SLICE)
+_TRIED = (*TRIED, NullsHandled)
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,23 @@ class Paired:
 
 
 def judge_step(
-    work: TrainingWork, fitted: Mapping[str, Any], parts: Mapping[str, Rows], evaluation: Evaluation
+    work: TrainingWork,
+    training_set: TrainingSet,
+    fitted: Mapping[str, Any],
+    parts: Mapping[str, Rows],
+    evaluation: Evaluation,
 ) -> dict[str, Any]:
     """What the gates of the model say, and what they have seen, as the record keeps it."""
     gates, stores = work.model.gates, work.stores
     current = champion(stores, work.model.name)
-    trial = _tried(work, fitted, parts["test"]) if any(isinstance(gate, TRIED) for gate in gates) else None
+    trial = _tried(work, fitted, parts["test"]) if any(isinstance(gate, _TRIED) for gate in gates) else None
 
     def beside(other: ModelVersion) -> Paired:
         return _beside(work, fitted, parts["test"], other)
 
     flips = _flips(work, fitted, parts["test"])
-    gathered = gather(stores, work.model, work.service, Evidence(evaluation, trial=trial, flips=flips), current, beside)
+    found = replace(readiness(work, training_set, parts, evaluation), trial=trial, flips=flips)
+    gathered = gather(stores, work.model, work.service, found, current, beside)
     evidence = gathered.evidence
     return {
         **judge_gates(gates, evidence),
@@ -70,7 +79,7 @@ def judge_step(
         "unasked": gathered.unasked,
         "paired": {name: pair.as_dict() for name, pair in (evidence.paired or {}).items()},
         "paired_flips": _plain(evidence.paired_flips or {}),
-        "flips": [{"swap": swap.spec(), "metrics": _plain(found)} for swap, found in flips.items()],
+        "flips": [{"swap": swap.spec(), "metrics": _plain(turned)} for swap, turned in flips.items()],
         "trial": trial.as_dict() if trial is not None else None,
     }
 
@@ -179,22 +188,31 @@ def _tried(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> Trial:
     texts = [spec.name for spec in signature.inputs if spec.dtype == "string"]
     asked = rows.gather_every(every).select([spec.name for spec in signature.inputs])
     asked = asked.filter([pl.col(name).is_not_null() for name in texts] or [pl.lit(True)]).head(MOST_ROWS)
+    lacking = without_numbers(asked, signature)
     servable = open_fitted(work.stores, fitted)
     try:
-        expected = scores_of(servable, asked)
+        expected = scores_of(servable, pl.concat([asked, lacking.select(asked.columns)]))
     finally:
         servable.close()
-    return tried(work, fitted, asked, expected)
+    return tried(work, fitted, asked, expected, lacking)
 
 
-def tried(work: TrainingWork, fitted: Mapping[str, Any], asked: pl.DataFrame, expected: Any) -> Trial:
-    """Another process serves the artifact, and is asked rows of features; `expected` are the answers."""
+def tried(
+    work: TrainingWork,
+    fitted: Mapping[str, Any],
+    asked: pl.DataFrame,
+    expected: Any,
+    lacking: pl.DataFrame | None = None,
+) -> Trial:
+    """Another process serves the artifact, and is asked rows of features, and those that are `lacking` some; `expected`
+    are the answers to all of them."""
     within = [duration(gate.within).total_seconds() for gate in work.model.gates if isinstance(gate, SafeToServe)]
     return try_to_serve(
         work.stores.artifacts.get_files(fitted["servable"]),
         format=fitted["format"],
         signature=Signature.from_dict(fitted["signature"]),
         rows=asked,
+        lacking=lacking,
         expected=expected,
         within_seconds=min(within, default=60.0),
     )

@@ -267,7 +267,7 @@ def _registered(
     key = digest_data(["register", model.name, fitted["servable"], training_set.digest, specs])
 
     def add() -> dict[str, Any]:
-        gates = judge_step(work, fitted, parts, evaluation)
+        gates = judge_step(work, training_set, fitted, parts, evaluation)
         made = register(
             stores,
             model_record(

@@ -22,6 +22,10 @@ from carrara.evaluation.trial import Trial
 from carrara.models.signature import Signature
 
 SERVABLE, SPEC, ROWS, EXPECTED, FOUND = "servable", "spec.json", "rows.parquet", "expected.npy", "found.json"
+LACKING = "lacking.parquet"
+WITHOUT = "_carrara_without"
+"""The column that says which features a row lacks."""
+
 MOST_ROWS = 200
 
 _MOST_SAID = 300
@@ -35,10 +39,12 @@ def try_to_serve(
     rows: pl.DataFrame,
     expected: np.ndarray[Any, Any],
     within_seconds: float,
+    lacking: pl.DataFrame | None = None,
 ) -> Trial:
     """Serve `files` in a process of its own, and ask for each of `rows` (the signature's columns) alone.
 
-    `expected` is what its first output was when it was evaluated, one element a row.
+    `expected` is what its first output was when it was evaluated, one element a row; of the rows that are `lacking`
+    features (see WITHOUT) it is behind those.
     """
     with tempfile.TemporaryDirectory(prefix="carrara-trial-") as name:
         folder = Path(name)
@@ -48,12 +54,28 @@ def try_to_serve(
             target.write_bytes(data)
         (folder / SPEC).write_bytes(msgspec.json.encode({"format": format, "signature": signature.as_dict()}))
         rows.write_parquet(folder / ROWS)
+        if lacking is not None and lacking.height:
+            lacking.write_parquet(folder / LACKING)
         np.save(folder / EXPECTED, expected, allow_pickle=False)
         reason = _served(folder, within_seconds)
         found = folder / FOUND
         trial = msgspec.json.decode(found.read_bytes()) if found.exists() and not reason else {"reason": reason}
     size = sum(len(data) for data in files.values())
     return Trial.from_dict({**trial, "bytes": size})
+
+
+def without_numbers(rows: pl.DataFrame, signature: Signature) -> pl.DataFrame:
+    """Rows that lack one number each, in turn, and one that lacks all; WITHOUT says what."""
+    numbers = [spec.name for spec in signature.inputs if spec.dtype.startswith("float") and spec.shape == (None,)]
+    each = [[name] for name in numbers[:MOST_ROWS]]
+    made = [
+        rows.slice(place % rows.height, 1).with_columns(
+            *(pl.lit(None, rows.schema[name]).alias(name) for name in names),
+            pl.lit(f"'{names[0]}'" if len(names) == 1 else "any number").alias(WITHOUT),
+        )
+        for place, names in enumerate([*each, numbers] if numbers and rows.height else [])
+    ]
+    return pl.concat(made) if made else rows.clear().with_columns(pl.lit("").alias(WITHOUT))
 
 
 def _served(folder: Path, within_seconds: float) -> str:

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from carrara.core.failpoints import reach
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import DEFAULT_SIGNATURE, NUMPY_TYPES, Signature
 from carrara.serving.contract import Choice, Endpoint, Prediction, Target
-from carrara.serving.trial import EXPECTED, FOUND, ROWS, SERVABLE, SPEC
+from carrara.serving.trial import EXPECTED, FOUND, LACKING, ROWS, SERVABLE, SPEC, WITHOUT
 
 _NAME = "trial"
 _TIMEOUT_SECONDS = 60.0
@@ -73,6 +73,7 @@ def main(folder: Path) -> None:
         with _asking(servable) as (through, ask):
             found["through"] = through
             times = _ask_each(ask, signature, rows, expected)
+            found |= _ask_without(ask, signature, folder / LACKING, expected[rows.height :])
         found |= {"p50_ms": float(np.quantile(times, 0.5)), "p99_ms": float(np.quantile(times, 0.99))}
     except _Wrong as error:
         found["reason"] = str(error)
@@ -82,19 +83,36 @@ def main(folder: Path) -> None:
     (folder / FOUND).write_bytes(msgspec.json.encode(found))
 
 
-def _ask_each(ask: Ask, signature: Signature, rows: pl.DataFrame, expected: Array) -> list[float]:
-    """Ask for each row alone, and check its answer; the milliseconds of each, without the first of all."""
+def _ask_without(ask: Ask, signature: Signature, path: Path, expected: Array) -> dict[str, Any]:
+    """What came of asking for the rows that lack features, if there are any."""
+    if not path.exists():
+        return {}
+    lacking = pl.read_parquet(path)
+    called = [f"a row without {one}" for one in lacking[WITHOUT]]
+    try:
+        _ask_each(ask, signature, lacking, expected, called)
+    except _Wrong as error:
+        return {"null_rows": lacking.height, "nulls": str(error)}
+    return {"null_rows": lacking.height, "nulls": ""}
+
+
+def _ask_each(
+    ask: Ask, signature: Signature, rows: pl.DataFrame, expected: Array, called: Sequence[str] = ()
+) -> list[float]:
+    """Ask for each row alone, and check its answer; the milliseconds of each, without the first of all. `called` is
+    what each row is called."""
     inputs, times = signature.tensors(rows), []
+    called = called or [f"row {place}" for place in range(rows.height)]
     for place in range(rows.height):
         one = {name: values[place : place + 1] for name, values in inputs.items()}
         begun = time.perf_counter()
         outputs = ask(one)
         times.append((time.perf_counter() - begun) * 1_000)
-        _check(outputs, signature, expected[place : place + 1], place)
+        _check(outputs, signature, expected[place : place + 1], called[place])
     return times[1:] or times
 
 
-def _check(outputs: Mapping[str, Array], signature: Signature, expected: Array, place: int) -> None:
+def _check(outputs: Mapping[str, Array], signature: Signature, expected: Array, row: str) -> None:
     for spec in signature.outputs:
         if spec.name not in outputs:
             raise _Wrong(f"its signature has an output '{spec.name}', and it answered {', '.join(outputs)}")
@@ -106,12 +124,10 @@ def _check(outputs: Mapping[str, Array], signature: Signature, expected: Array, 
         if found.dtype.kind != NUMPY_TYPES[spec.dtype].kind:
             raise _Wrong(f"its output '{spec.name}' is of {found.dtype}, and not of {spec.dtype}")
         if found.dtype.kind == "f" and not np.isfinite(found).all():
-            raise _Wrong(f"its output '{spec.name}' is {found.ravel()[0]} for row {place}")
+            raise _Wrong(f"its output '{spec.name}' is {found.ravel()[0]} for {row}")
     first = outputs[signature.outputs[0].name]
     if first.dtype.kind == "f" and not np.allclose(first, expected, _RELATIVE, _ABSOLUTE):
-        raise _Wrong(
-            f"it answers {first.ravel()[0]:.6g} to row {place}, and was evaluated with {expected.ravel()[0]:.6g}"
-        )
+        raise _Wrong(f"it answers {first.ravel()[0]:.6g} to {row}, and was evaluated with {expected.ravel()[0]:.6g}")
 
 
 @contextmanager

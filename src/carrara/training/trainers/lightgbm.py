@@ -85,7 +85,7 @@ class LightGBM:
             to_onnx=lambda: forest_graph(read(text), task.kind, len(task.names)),
             format="lightgbm",
             native={"model.txt": text.encode()},
-            edges=edge_rows(_thresholds(saved), validation.features),
+            edges=edge_rows(_thresholds(saved), validation.features, missing=True),
             learned={"learned.json": saved, "learned.txt": text.encode()},
             importance=gain_shares(booster, task.names),
             curve=rounds.curve,

@@ -98,9 +98,9 @@ def float32_at_most(thresholds: Array) -> Array:
     return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
 
 
-def edge_rows(thresholds: Iterable[tuple[int, float]], rows: Array) -> Array:
+def edge_rows(thresholds: Iterable[tuple[int, float]], rows: Array, *, missing: bool = False) -> Array:
     """A row of features for each (column, threshold): a real one, with that column at the float32 next to it, below, at
-    and above in turn."""
+    and above in turn; with `missing` also one without each column, which shows where splits send what is not there."""
     found = sorted(set(thresholds))
     step = max(1, 3 * len(found) // _MOST)
     made = []
@@ -110,4 +110,8 @@ def edge_rows(thresholds: Iterable[tuple[int, float]], rows: Array) -> Array:
             row = rows[number % len(rows)].copy()
             row[column] = value
             made.append(row)
+    for number, column in enumerate(sorted({column for column, _ in found}) if missing else ()):
+        row = rows[number % len(rows)].copy()
+        row[column] = np.nan
+        made.append(row)
     return np.array(made, dtype=np.float32).reshape(len(made), rows.shape[1])

@@ -83,7 +83,7 @@ class XGBoost:
             to_onnx=lambda: forest_graph(read(saved), task.kind, len(task.names)),
             format="xgboost",
             native={"model.ubj": bytes(booster.save_raw("ubj"))},
-            edges=edge_rows(_thresholds(saved), validation.features),
+            edges=edge_rows(_thresholds(saved), validation.features, missing=True),
             learned={"learned.json": saved},
             importance=gain_shares(booster, task.names),
             curve=rounds.curve,
