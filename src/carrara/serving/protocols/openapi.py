@@ -31,6 +31,27 @@ _PROBLEM = {
     },
     "required": ["title", "status", "detail"],
 }
+_INFERRED = {
+    "type": "object",
+    "properties": {
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "outputs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "datatype": {"type": "string"},
+                    "shape": {"type": "array", "items": {"type": "integer"}},
+                    "data": {"type": "array", "items": {}},
+                },
+                "required": ["name", "datatype", "shape", "data"],
+            },
+        },
+    },
+    "required": ["model_name", "outputs"],
+}
 _FAILURES = (400, 404, 408, 413, 429, 503, 504)
 
 
@@ -52,47 +73,62 @@ def document(manager: ModelManager, *, of_workspace: bool = False) -> dict[str, 
         "openapi": "3.1.0",
         "info": {"title": "Carrara's model server", "version": server_version()},
         "paths": paths,
+        "components": {"schemas": {"Error": _ERROR, "Problem": _PROBLEM}},
     }
 
 
 def _server_paths() -> dict[str, Any]:
     status = {"type": "object"}
     return {
-        "/v2": {"get": _operation("What the server is", {"type": "object", "required": ["name", "version"]})},
-        "/v2/health/live": {"get": _operation("Whether it is alive", status)},
-        "/v2/health/ready": {"get": _operation("Whether a model answers", status)},
+        "/v2": {
+            "get": _operation(
+                "server_metadata", "What the server is", {"type": "object", "required": ["name", "version"]}
+            )
+        },
+        "/v2/health/live": {"get": _operation("server_live", "Whether it is alive", status)},
+        "/v2/health/ready": {"get": _operation("server_ready", "Whether a model answers", status)},
         "/v2/repository/index": {
             "post": _operation(
+                "repository_index",
                 "Every model's versions and their states",
                 {"type": "array", "items": {"type": "object", "required": ["name", "version", "state"]}},
                 {"type": "object", "properties": {"ready": {"type": "boolean"}}},
             )
         },
-        "/ping": {"get": _operation("Whether a model answers, as SageMaker asks it", status)},
+        "/ping": {"get": _operation("ping", "Whether a model answers, as SageMaker asks it", status)},
     }
 
 
 def _model_paths(endpoint: str, signatures: Mapping[str, Signature]) -> dict[str, Any]:
     name = quote(endpoint, safe="")
-    rows = [_rows_body(signature, one) for one, signature in signatures.items()]
-    infer = [_infer_body(signature, one) for one, signature in signatures.items()]
+    rows = [_rows_body(endpoint, signature, one) for one, signature in signatures.items()]
+    infer = [_infer_body(endpoint, signature, one) for one, signature in signatures.items()]
     examples = {
         "type": "object",
         "properties": {"examples": {"type": "array", "items": {"type": "object"}, "minItems": 1}},
     }
     answers = {"type": "object"}
     states = {"type": "object", "required": ["model_version_status"]}
+    tensors = {"type": "object", "required": ["name", "inputs", "outputs"]}
     v1, v2 = f"/v1/models/{name}", f"/v2/models/{name}"
+
+    def rest(verb: str, summary: str, answer: Any, body: Any = None) -> dict[str, Any]:
+        return _operation(f"{verb}_{endpoint}", summary, answer, body, problems=False)
+
     return {
-        v1: {"get": _operation("The states of its versions", states, problems=False)},
-        f"{v1}/metadata": {"get": _operation("Its signatures", answers, problems=False)},
-        f"{v1}:predict": {"post": _operation("Predict", answers, {"anyOf": rows}, problems=False)},
-        f"{v1}:classify": {"post": _operation("Classes and scores of examples", answers, examples, problems=False)},
-        f"{v1}:regress": {"post": _operation("A number for each example", answers, examples, problems=False)},
-        v2: {"get": _operation("Its tensors", {"type": "object", "required": ["name", "inputs", "outputs"]})},
-        f"{v2}/ready": {"get": _operation("Whether it answers", answers)},
-        f"{v2}/infer": {"post": _operation("Infer", {"type": "object", "required": ["outputs"]}, {"anyOf": infer})},
+        v1: {"get": rest("status", "The states of its versions", states)},
+        f"{v1}/metadata": {"get": rest("metadata", "Its signatures", answers)},
+        f"{v1}:predict": {"post": rest("predict", "Predict", _list_of("predictions"), {"anyOf": rows})},
+        f"{v1}:classify": {"post": rest("classify", "Classes and scores of examples", _list_of("results"), examples)},
+        f"{v1}:regress": {"post": rest("regress", "A number for each example", _list_of("results"), examples)},
+        v2: {"get": _operation(f"tensors_{endpoint}", "Its tensors", tensors)},
+        f"{v2}/ready": {"get": _operation(f"ready_{endpoint}", "Whether it answers", answers)},
+        f"{v2}/infer": {"post": _operation(f"infer_{endpoint}", "Infer", _INFERRED, {"anyOf": infer})},
     }
+
+
+def _list_of(name: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: {"type": "array", "items": {}}}, "required": [name]}
 
 
 def _features_path() -> dict[str, Any]:
@@ -110,12 +146,18 @@ def _features_path() -> dict[str, Any]:
         "anyOf": [{"required": ["model"]}, {"required": ["features"]}],
     }
     answer = {"type": "object", "required": ["features"]}
-    return {"/v1/features:get": {"post": _operation("The values of features for entities", answer, body)}}
+    return {
+        "/v1/features:get": {"post": _operation("get_features", "The values of features for entities", answer, body)}
+    }
 
 
 def _endpoints_path() -> dict[str, Any]:
     answer = {"type": "array", "items": {"type": "object", "required": ["endpoint", "model", "version", "role"]}}
-    return {"/v1/endpoints": {"get": _operation("What every endpoint serves, and what is tried on it", answer)}}
+    return {
+        "/v1/endpoints": {
+            "get": _operation("list_endpoints", "What every endpoint serves, and what is tried on it", answer)
+        }
+    }
 
 
 def _outcomes_path(model: str) -> dict[str, Any]:
@@ -136,16 +178,18 @@ def _outcomes_path(model: str) -> dict[str, Any]:
     }
     answer = {"type": "object", "required": ["rows", "new", "repeated"], "additionalProperties": {"type": "integer"}}
     path = f"/v1/models/{quote(model, safe='')}:outcomes"
-    return {path: {"post": _operation("Tell what then happened", answer, body)}}
+    return {path: {"post": _operation(f"tell_outcomes_{model}", "Tell what then happened", answer, body)}}
 
 
-def _operation(summary: str, answer: Any, body: Any = None, *, problems: bool = True) -> dict[str, Any]:
-    failure = {PROBLEM: {"schema": _PROBLEM}} if problems else {_JSON: {"schema": _ERROR}}
+def _operation(name: str, summary: str, answer: Any, body: Any = None, *, problems: bool = True) -> dict[str, Any]:
+    """An operation; a generated client calls its function by `name`."""
+    told = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    failure = told if problems else {_JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
     # What precedes a protocol answers with problems: a body that is too large or too slow.
     failures = {
         str(code): {
             "description": "An error",
-            "content": {PROBLEM: {"schema": _PROBLEM}} if code in (408, 413) else failure,
+            "content": told if code in (408, 413) else failure,
         }
         for code in _FAILURES
     }
@@ -153,6 +197,7 @@ def _operation(summary: str, answer: Any, body: Any = None, *, problems: bool = 
     if body is None:
         failures["503"] = {"description": "Not ready", "content": {_JSON: {"schema": {"type": "object"}}, **failure}}
     made: dict[str, Any] = {
+        "operationId": name,
         "summary": summary,
         "responses": {"200": {"description": "The answer", "content": {_JSON: {"schema": answer}}}, **failures},
     }
@@ -161,7 +206,7 @@ def _operation(summary: str, answer: Any, body: Any = None, *, problems: bool = 
     return made
 
 
-def _rows_body(signature: Signature, name: str) -> dict[str, Any]:
+def _rows_body(endpoint: str, signature: Signature, name: str) -> dict[str, Any]:
     """A body in row format: one object a row."""
     row = {
         "type": "object",
@@ -170,6 +215,7 @@ def _rows_body(signature: Signature, name: str) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return {
+        "title": f"rows {endpoint} {name}",
         "type": "object",
         "properties": {
             "instances": {"type": "array", "items": row, "minItems": 1},
@@ -180,7 +226,7 @@ def _rows_body(signature: Signature, name: str) -> dict[str, Any]:
     }
 
 
-def _infer_body(signature: Signature, name: str) -> dict[str, Any]:
+def _infer_body(endpoint: str, signature: Signature, name: str) -> dict[str, Any]:
     tensors = [
         {
             "type": "object",
@@ -195,6 +241,7 @@ def _infer_body(signature: Signature, name: str) -> dict[str, Any]:
         for spec in signature.inputs
     ]
     return {
+        "title": f"inference {endpoint} {name}",
         "type": "object",
         "properties": {
             "id": {"type": "string"},
