@@ -1,6 +1,7 @@
-"""REST's connections: what idle ones cost, a thousand active ones, a million requests, and TLS beside plain.
+"""REST's connections: what idle ones cost, a thousand active ones, a million requests, TLS beside plain, and what
+others notice of slow clients (F33: the 99th percentile within 20 %).
 
-python benchmarks/serving/connections.py [--idle 10000] [--active 1000] [--requests 1000000] [--seconds 8]
+python benchmarks/serving/connections.py [--idle 10000] [--active 1000] [--requests 1000000] [--seconds 8] [--slow 300]
 
 The server has one core and the load the other, made by wrk. Each idle connection has asked once and waits.
 """
@@ -16,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,6 +106,61 @@ def tls(versions: Path, seconds: float) -> None:
     _show(("port", "connection"), *rows)
 
 
+def slow(versions: Path, count: int, seconds: float) -> None:
+    """The 99th percentile of others beside so many slow clients of a kind, over what it is without them, each measured
+    right after another."""
+    rows, ratios = [], []
+    head = f"POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n"
+    kinds = {
+        "headers, a byte a second": (head.encode(), 0),
+        "bodies, a byte a second": (head.encode() + BODY.encode(), len(head) + 5),
+        "readers that take nothing": (b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n" * 50, None),
+        "idle": (b"", 0),
+    }
+    with _server(versions) as server:
+        _wrk(server, 32, 2)
+        for kind, (data, at_once) in kinds.items():
+            before = _wrk(server, 32, seconds)
+            with _trickling(server.rest_port, count, data, at_once):
+                beside = _wrk(server, 32, seconds)
+            ratios.append(_milliseconds(beside.p99) / _milliseconds(before.p99))
+            rows += [before.row("nobody", ""), beside.row(f"{count} {kind}", f"{ratios[-1]:.2f}")]
+    _show(("beside", "p99 over that without"), *rows)
+    print(f"the largest: {max(ratios):.2f} (asked: 1.20)")
+
+
+@contextlib.contextmanager
+def _trickling(port: int, count: int, data: bytes, at_once: int | None) -> Iterator[None]:
+    """Connections that have sent the first bytes (None: all of them), and send one more each second."""
+    ended = threading.Event()
+
+    def trickle(clients: list[socket.socket]) -> None:
+        place = len(data) if at_once is None else at_once
+        while not ended.wait(1) and place < len(data):
+            for client in clients:
+                with contextlib.suppress(OSError):  # a server may have given it up
+                    client.send(data[place : place + 1])
+            place += 1
+
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(count)]
+        for client in clients:
+            client.sendall(data[:at_once])
+        thread = threading.Thread(target=trickle, args=(clients,))
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _milliseconds(told: str) -> float:
+    units = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", told).groups()
+    return float(number) * units[unit]
+
+
 def _server(versions: Path, *options: str) -> contextlib.AbstractContextManager[Running]:
     return carrara("--model_name", "bought", "--model_base_path", str(versions), *options)
 
@@ -150,10 +207,11 @@ def _show(about: tuple[str, ...], *rows: tuple[str, ...]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--works", default="idle,active,many,tls")
+    parser.add_argument("--works", default="idle,active,many,tls,slow")
     parser.add_argument("--idle", type=int, default=10_000)
     parser.add_argument("--active", type=int, default=1_000)
     parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--slow", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "carrara-serving")
     asked = parser.parse_args()
@@ -168,4 +226,5 @@ if __name__ == "__main__":
             "active": lambda: active(versions, asked.active, asked.seconds),
             "many": lambda: many(versions, asked.requests),
             "tls": lambda: tls(versions, asked.seconds),
+            "slow": lambda: slow(versions, asked.slow, asked.seconds),
         }[work]()

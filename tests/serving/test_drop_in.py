@@ -13,19 +13,29 @@ import pytest
 from doubling import Doubling, endpoint
 from servers import Served, publish, served, times
 
+from carrara import __version__
 from carrara.cli.serving_flags import HONOURED, IGNORED, NEEDLESS, parse_flags
 from carrara.cli.serving_options import set_threads
 from carrara.core.errors import ConfigurationError
 from carrara.serving.contract import Target
 from carrara.serving.folder import VersionFolder
 from carrara.serving.folder_predictor import Opening
+from carrara.serving.folders import Folders
 from carrara.serving.grpc_calls import GrpcCalls
 from carrara.serving.inference import Inference
 from carrara.serving.manager import ModelManager
-from carrara.serving.model_config import read_batching, read_metrics_path, read_models, read_tls, without_effect
+from carrara.serving.model_config import (
+    ModelConfig,
+    read_batching,
+    read_metrics_path,
+    read_models,
+    read_tls,
+    without_effect,
+)
 from carrara.serving.protocols import tensorflow_serving as wire
 from carrara.serving.version_sources import LocalVersions, RemoteVersions
 from carrara.serving.versions import All, Latest, Specific
+from commands import carrara
 
 CONFIG = """
 model_config_list {
@@ -103,7 +113,9 @@ def test_two_hundred_models_of_a_file_are_served_in_the_memory_of_some(tmp_path)
 def test_a_version_that_is_being_copied_is_not_served(tmp_path):
     base = tmp_path / "model"
     publish(base, 1)
-    with served("--model_name=m", f"--model_base_path={base}", cwd=tmp_path) as server:
+    # On a busy machine the copy may stand still for longer than a poll, and what does not load then is tried again.
+    retries = ("--load_retry_interval_micros=50000", "--max_num_load_retries=10000")
+    with served("--model_name=m", f"--model_base_path={base}", *retries, cwd=tmp_path) as server:
         graph = times(2)
         (base / "2").mkdir()
         with (base / "2" / "model.onnx").open("wb", buffering=0) as copied:
@@ -267,6 +279,18 @@ def test_every_flag_of_the_original_is_taken():
     assert all(sentence.startswith("--") and len(sentence) > 30 for sentence in flags.without_effect())
 
 
+@pytest.mark.parametrize("name", [*HONOURED, *NEEDLESS, *IGNORED])
+def test_a_flag_is_taken_with_its_value_behind_a_space_as_behind_an_equals_sign(name):
+    kind = HONOURED.get(name, bool if name in NEEDLESS else str)
+    value = "false" if kind is bool else "3"
+    after = ["--enable_batching", "--num_load_threads", "2"]
+    assert parse_flags([f"--{name}", value, *after]) == parse_flags([f"--{name}={value}", *after])
+
+
+def test_the_server_says_its_version():
+    assert carrara("serve", "--version").stdout == f"carrara {__version__}\n"
+
+
 def test_tensorflows_threads_are_set_before_it_is_imported(monkeypatch):
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         monkeypatch.setenv(name, "")
@@ -299,6 +323,17 @@ def test_a_folder_is_complete_when_nothing_in_it_changes(tmp_path):
     (tmp_path / "2").mkdir()
     assert source.versions() == []
     assert LocalVersions(tmp_path, settle_seconds=0).versions() == [1]
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_where_the_last_folder_goes_its_version_goes_too_unless_one_has_to_be_there(tmp_path, always):
+    publish(tmp_path, 3)
+    folders = Folders([ModelConfig("m", str(tmp_path))], settle_seconds=0, always_present=always)
+    assert [one.version for one in folders.desired()[0].targets] == [3]
+    shutil.rmtree(tmp_path / "3")
+    assert [one.version for one in folders.desired()[0].targets] == ([3] if always else [])
+    publish(tmp_path, 4)
+    assert [one.version for one in folders.desired()[0].targets] == [4]
 
 
 def test_versions_lie_at_an_address_that_fsspec_opens(tmp_path):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from carrara import __version__
 from carrara.cli.context import HERE, JsonOption, WorkspaceOption, open_workspace
 from carrara.cli.output import print_json, say
 from carrara.core.errors import ConfigurationError
@@ -141,6 +142,9 @@ def serve(
     from carrara.serving.slots import Retry
 
     flags = parse_flags(context.args, [name for one in context.command.params for name in one.opts])
+    if flags.switch("version"):
+        say(f"carrara {__version__}")
+        return
     set_threads(flags)
     if not shared:
         tell_without_effect(flags)

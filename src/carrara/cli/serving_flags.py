@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -10,12 +11,14 @@ from carrara.core.errors import ConfigurationError, did_you_mean
 _TRUE, _FALSE = ("", "true", "1"), ("false", "0")
 
 HONOURED: dict[str, type] = {
+    "version": bool,
     "rest_api_timeout_in_ms": int,
     "rest_api_enable_cors_support": bool,
     "ssl_config_file": str,
     "model_config_file": str,
     "model_config_file_poll_wait_seconds": float,
     "allow_version_labels_for_unavailable_models": bool,
+    "servable_versions_always_present": bool,
     "saved_model_tags": str,
     "enable_batching": bool,
     "batching_parameters_file": str,
@@ -88,23 +91,35 @@ class Flags:
 
 
 def parse_flags(arguments: Iterable[str], known: Iterable[str] = ()) -> Flags:
-    """Flags as TensorFlow Serving writes them, `--name=value` or `--name`; ConfigurationError names the nearest.
+    """Flags as TensorFlow Serving writes them, `--name=value`, `--name value` or `--name`; ConfigurationError names the
+    nearest.
 
-    >>> parse_flags(["--enable_batching", "--rest_api_timeout_in_ms=500", "--mixed_precision=bfloat16"])
+    >>> parse_flags(["--enable_batching", "--rest_api_timeout_in_ms", "500", "--mixed_precision=bfloat16"])
     Flags(values={'enable_batching': True, 'rest_api_timeout_in_ms': 500}, ignored=('mixed_precision',))
     """
     values: dict[str, str | int | float | bool] = {}
     ignored: list[str] = []
-    for argument in arguments:
-        name, _, text = argument.removeprefix("--").partition("=")
+    left = deque(arguments)
+    while left:
+        argument = left.popleft()
+        name, equals, text = argument.removeprefix("--").partition("=")
         if not argument.startswith("--") or name not in (*HONOURED, *NEEDLESS, *IGNORED):
             near = did_you_mean(name.replace("-", "_"), [*HONOURED, *IGNORED, *known])
             raise ConfigurationError(f"carrara serve has no option '{argument.partition('=')[0]}'", hint=near)
+        if not equals and left and _is_value(name, left[0]):
+            text = left.popleft()
         if name in HONOURED:
             values[name] = _value(name, text, HONOURED[name])
         elif name in IGNORED:
             ignored.append(name)
     return Flags(values, tuple(ignored))
+
+
+def _is_value(name: str, argument: str) -> bool:
+    """Whether what stands behind a flag is its value: behind a switch only what says on or off."""
+    if HONOURED.get(name, str) is bool:
+        return argument.lower() in (*_TRUE[1:], *_FALSE)
+    return not argument.startswith("--")
 
 
 def channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:

@@ -121,11 +121,12 @@ def folders_of(flags: Flags, name: str, base_path: str | None, poll_seconds: flo
         sizes=read_batching(Path(batching))[1] if batching else (),
         own_batching=flags.switch("enable_per_model_batching_parameters"),
     )
+    always = flags.switch("servable_versions_always_present")
     if listed:
         file = ConfigFile(Path(listed), flags.number("model_config_file_poll_wait_seconds", 0))
         early = flags.switch("allow_version_labels_for_unavailable_models")
-        return folders_of_file(file, poll_seconds, opening, early_labels=early)
-    return Folders([ModelConfig(name, str(base_path))], poll_seconds, opening)
+        return folders_of_file(file, poll_seconds, opening, early_labels=early, always_present=always)
+    return Folders([ModelConfig(name, str(base_path))], poll_seconds, opening, always_present=always)
 
 
 def bounds_of(memory: str | None, idle: str | None, retire: str | None) -> Bounds:

@@ -43,6 +43,8 @@ class Folders:
     file: ConfigFile | None = None
     early_labels: bool = False
     """Whether a label may name a version that is not loaded."""
+    always_present: bool = False
+    """Whether what is loaded stays where no folder of a version is left."""
     clock: Clock = time.monotonic
     _folders: dict[str, VersionFolder] = field(init=False)
     _last: dict[str, Endpoint] = field(init=False, default_factory=dict)
@@ -130,7 +132,9 @@ class Folders:
 
     def _endpoint(self, folder: VersionFolder) -> Endpoint:
         try:
-            self._last[folder.name] = folder.endpoint()
+            found = folder.endpoint()
+            if found.targets or not self.always_present:
+                self._last[folder.name] = found
         except OSError as error:
             _logger.error("the versions of %s cannot be listed, and what is loaded stays: %s", folder.name, error)
         return self._last.get(folder.name, Endpoint(folder.name, ()))
@@ -150,6 +154,8 @@ class Folders:
             _logger.error("the new configuration is not taken, and the old one stays: %s", error)
 
 
-def folders_of_file(file: ConfigFile, settle_seconds: float, opening: Opening, *, early_labels: bool) -> Folders:
+def folders_of_file(
+    file: ConfigFile, settle_seconds: float, opening: Opening, *, early_labels: bool, always_present: bool
+) -> Folders:
     """The models that a configuration file lists; ConfigurationError where they cannot be served."""
-    return Folders(read_models(file.path), settle_seconds, opening, file, early_labels)
+    return Folders(read_models(file.path), settle_seconds, opening, file, early_labels, always_present)

@@ -13,6 +13,7 @@ from carrara.serving.manager import ModelManager
 from carrara.serving.metrics import Metrics
 from carrara.serving.model_runs import Log, ModelRuns, Taken, is_fault
 from carrara.serving.observed import Observed
+from carrara.serving.recording import Recording
 from carrara.serving.requests import Answer, Request, form_of, rows_of
 from carrara.serving.shadows import Shadows
 
@@ -42,6 +43,11 @@ class Inference:
         self._runs = ModelRuns(
             self.metrics, manager.traffic, self.shadows, log=log, observed=observed, taken=taken, watch=watch
         )
+
+    @property
+    def recording(self) -> Recording:
+        """Of what runs spend their time on, while somebody wants to know."""
+        return self._runs.recording
 
     def answer_all(self, requests: Sequence[Request]) -> list[Answer | Exception]:
         """An answer or an error for each request; those of one version and form share one run."""

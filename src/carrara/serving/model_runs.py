@@ -17,6 +17,7 @@ from carrara.serving.metrics import Metrics
 from carrara.serving.observed import Observed
 from carrara.serving.protocols.coercion import coerced
 from carrara.serving.protocols.example_rows import with_columns
+from carrara.serving.recording import Recording
 from carrara.serving.requests import Answer, Array, Request, concatenated
 from carrara.serving.shadows import Shadows
 from carrara.serving.traffic import Traffic
@@ -36,7 +37,8 @@ _logger = logging.getLogger("carrara.serving")
 class ModelRuns:
     """Runs predictors for requests, and hands on what each run was asked and what it answered.
 
-    With `watch` each is a stage with parts. `traffic` says of an endpoint how it is shared.
+    With `watch`, or while `recording` is on, each is a stage with parts. `traffic` says of an endpoint how it is
+    shared.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class ModelRuns:
     ) -> None:
         self._metrics, self._traffic, self._shadows = metrics, traffic, shadows
         self._log, self._observed, self._taken, self._watch = log, observed, taken, watch
+        self.recording = Recording()
 
     def answers(self, predictor: Predictor, requests: list[Request]) -> list[Answer | Exception]:
         if len(requests) == 1:
@@ -75,11 +78,15 @@ class ModelRuns:
     def _run(
         self, predictor: Predictor, inputs: Mapping[str, Array], name: str, requests: Sequence[Request]
     ) -> Prediction:
-        if not self._watch:
+        if not (self._watch or self.recording.on):
             return predictor.predict(inputs, name)
         calls = sum(one.calls for one in requests)
-        with watched("model.predict", model=predictor.model, version=predictor.version, calls=calls) as run:
-            prediction = predictor.predict(inputs, name)
+        watching = watched("model.predict", model=predictor.model, version=predictor.version, calls=calls)
+        try:
+            with watching as run:
+                prediction = predictor.predict(inputs, name)
+        finally:
+            self.recording.add(watching.stage)
         return prediction._replace(run=run)
 
     def _alone(self, predictor: Predictor, request: Request) -> Answer | Exception:

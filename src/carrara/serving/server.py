@@ -24,6 +24,7 @@ from carrara.serving.protocols import (
     outcomes_rest,
     repository_rest,
     tensorflow_rest,
+    trace_rest,
 )
 from carrara.serving.protocols.endpoints_rest import Endpoints
 from carrara.serving.protocols.features_rest import Read
@@ -120,6 +121,7 @@ class ModelServer:
             *outcomes_rest.routes(self._take_outcomes),
             *repository_rest.routes(self.manager, self._management),
             *endpoints_rest.routes(self._endpoints, self._management),
+            *trace_rest.routes(self.inference.recording, self._management),
         ]
         return Rest(self.inference, self.manager, routes, cors=wire.cors, told=told, message_bytes=wire.message_bytes)
 

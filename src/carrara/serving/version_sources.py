@@ -85,8 +85,13 @@ class RemoteVersions:
         self._complete: set[int] | None = None
 
     def versions(self) -> list[int]:
-        self._files.invalidate_cache()
-        looks = {version: self._look(path) for version, path in self._found().items()}
+        try:
+            self._files.invalidate_cache()
+            looks = {version: self._look(path) for version, path in self._found().items()}
+        except OSError:
+            raise
+        except Exception as error:  # a library's own, which says that the store is away
+            raise OSError(f"{type(error).__name__}: {error}") from error
         if self._complete is None:
             self._complete = {version for version, look in looks.items() if look}
         self._complete = {
