@@ -156,6 +156,13 @@ def test_each_process_has_gpus_of_the_ray_cluster_and_more_than_there_are_is_sai
     made, prepared = prepared_for(XGBoost(trees=5, depth=3), team=Team(2, engine=head, gpus=2))
     with pytest.raises(UnavailableError, match=r"no room for 2 processes of \d cores and 2 GPUs each"):
         fit_prepared(made, prepared)
+    told: list[str] = []
+    team = Team(3, engine=head, gpus=1, min_workers=2)
+    made, prepared = prepared_for(XGBoost(trees=5, depth=3), team=team, tell=told.append)
+    assert fit_prepared(made, prepared).export["equal"]
+    (said,) = told
+    assert "has no room for 3 processes" in said
+    assert said.endswith("; 2 workers go on from the last checkpoint without it")
 
 
 @pytest.mark.slow

@@ -182,7 +182,7 @@ def test_a_slow_worker_of_parameter_servers_does_less_and_holds_nobody_up(starte
 
     brake = threading.Thread(target=slow_down)
     report, rounds = once(1, brake.start)
-    trainer = Keras(epochs=30, early_stopping=30, batch_rows=10, layers=(64, 64))
+    trainer = Keras(epochs=8, early_stopping=8, batch_rows=20, layers=(64, 64))
     made, prepared = prepared_for(trainer, team=Team(2, servers=1), report=report)
     task = replace(prepared.task, measured=lambda name, *point: measured.setdefault(name, []).append(point))
     try:
@@ -190,7 +190,7 @@ def test_a_slow_worker_of_parameter_servers_does_less_and_holds_nobody_up(starte
     finally:
         over.set()
         brake.join()
-    assert rounds == list(range(1, 31))
+    assert rounds == list(range(1, 9))
     works = {name: sum(value for _, value in measured[f"worker:{name} cpu_s"]) for name in (0, 1)}
     assert works[1] < works[0]
 
