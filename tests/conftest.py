@@ -36,7 +36,8 @@ collect_ignore = [
     "serving/real_stubs_process.py",  # runs in a process of its own
     "features/feast_repository/repository.py",  # for Feast to read
     "models/mlflow/asked_by_mlflow.py",  # runs in a process of its own
-    "models/mlflow/logged_by_mlflow.py",  # and so does this
+    "models/mlflow/logged_by_mlflow.py",  # and so do these
+    "models/mlflow/read_by_mlflow.py",
 ]
 
 

@@ -138,6 +138,23 @@ def test_a_row_that_somebody_thinks_of_gets_the_answer_that_is_served(trained):
         assert said in refused.stderr
 
 
+def test_an_exported_version_shows_the_same_trees_without_its_workspace(trained, tmp_path):
+    """N18: the bundle that is served, offline."""
+    file = trained.models.export("late@1", tmp_path / "late.carrara")
+    what_if = ("--what-if", "trip:loaded_km=80.5", "--tree", "2", "--json")
+    here = json.loads(carrara("model", "tree", "late@1", *what_if, cwd=trained.root).stdout)
+    (tmp_path / "empty").mkdir()
+    there = json.loads(carrara("model", "tree", file, *what_if, cwd=tmp_path / "empty").stdout)
+    assert there["paths"] == here["paths"]
+    rules = [[(node["rule"], node["value"]) for node in told["nodes"]] for told in (here, there)]
+    assert rules[0] == rules[1]
+    assert there["nodes"][0]["rows"] is None
+    broken = tmp_path / "broken.carrara"
+    broken.write_bytes(file.read_bytes()[:-100])
+    assert carrara("model", "tree", broken, cwd=tmp_path / "empty").returncode == 1
+    assert not list((tmp_path / "empty").iterdir())
+
+
 def test_the_framework_is_not_needed(trained):
     code = (
         "import sys\nsys.modules['xgboost'] = None\nfrom carrara import Workspace\n"

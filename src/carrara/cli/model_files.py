@@ -24,10 +24,26 @@ def export(
     address: AddressArgument,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="By default NAME-VERSION.carrara.")] = None,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="As a folder that MLflow opens.")] = False,
+    to_mlflow: Annotated[
+        str | None, typer.Option("--to-mlflow", help="As a run and a registered model of a server: http://HOST:PORT.")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="There; by default of the model's name.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the registered model there; by default its own.")] = None,
     workspace: WorkspaceOption = HERE,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a version as one file, with the digests of all that is in it; or as a model folder of MLflow."""
+    """Write a version as one file, with the digests of all that is in it; or as a model folder of MLflow, or to one of
+    its tracking servers."""
+    if to_mlflow is not None:
+        if mlflow or output is not None:
+            raise typer.BadParameter("what is written to a server is in no folder: leave --mlflow and --output out")
+        with open_workspace(workspace) as ws:
+            logged = ws.models.log_mlflow(address, to_mlflow, experiment=experiment, name=name)
+        told = f"{logged.address} of {logged.server}, run {logged.run_id} of the experiment '{logged.experiment}'"
+        print_json(logged.as_dict()) if as_json else say(told)
+        return
+    if experiment or name:
+        raise typer.BadParameter("only a server has experiments and names: add --to-mlflow")
     with open_workspace(workspace) as ws:
         version = ws.models.get(address)
         named = f"{version.model}-{version.version}"

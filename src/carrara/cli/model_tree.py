@@ -19,7 +19,9 @@ _LARGEST = 5
 
 
 def tree(
-    address: Annotated[str, typer.Argument(help="NAME, NAME@3 or NAME@ALIAS.")],
+    address: Annotated[
+        str, typer.Argument(help="NAME, NAME@3 or NAME@ALIAS; or a file that `carrara model export` wrote.")
+    ],
     number: Annotated[int | None, typer.Option("--tree", help="One tree, from 0; by default a line for each.")] = None,
     path: Annotated[Path | None, typer.Option(help="A file with rows of features: the way of each.")] = None,
     told: Annotated[
@@ -30,11 +32,10 @@ def tree(
     as_json: JsonOption = False,
 ) -> None:
     """The trees of a version: splits, gains, training rows, and the way of a row."""
-    with open_workspace(workspace) as ws:
-        trees = ws.models.trees(address, node=node, seen=number is not None)
-        view = trees.view(number) if number is not None else None
-        paths = trees.paths(_rows(path), number) if path is not None else []
-        paths += trees.paths(trees.row(_told(told)), number) if told else []
+    trees = _read(address, node, number is not None, workspace)
+    view = trees.view(number) if number is not None else None
+    paths = trees.paths(_rows(path), number) if path is not None else []
+    paths += trees.paths(trees.row(_told(told)), number) if told else []
     if as_json:
         shown = view.as_dict() if view is not None else {"trees": trees.table()}
         print_json({"model": trees.version, **shown, **({"paths": paths} if paths else {})})
@@ -45,6 +46,16 @@ def tree(
         _say_table(trees)
     for one in paths:
         _say_path(one)
+
+
+def _read(address: str, node: str | None, seen: bool, workspace: Path) -> Trees:
+    """The trees of a version of the workspace, or of an exported one, which needs none."""
+    if Path(address).is_file():
+        from carrara.pipelines.trees import trees_of_bundle
+
+        return trees_of_bundle(Path(address), node=node)
+    with open_workspace(workspace) as ws:
+        return ws.models.trees(address, node=node, seen=seen)
 
 
 def _told(pairs: Sequence[str]) -> dict[str, str]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, fields
 from typing import Any
 
 from carrara.core.clock import duration
 from carrara.core.errors import DefinitionError
 from carrara.evaluation.evidence import Evidence
 from carrara.evaluation.gates import GateResult
+
+MOST_ROWS, MOST_TRIES, MOST_WARM_UP = 200, 20, 100
+PLACES = ("folder", "model", "port", "rest_port")
+"""What the command of a server may name in braces: the folder of versions, the model's name, and its ports."""
 
 _MEGABYTE = 1_000_000
 
@@ -19,20 +24,44 @@ class SafeToServe:
     """The artifact is loaded in a process of its own with the real servers, warmed up, and answers real rows.
 
     What crashes, hangs for longer than `within`, answers another shape or type than its signature says, or otherwise
-    than when it was evaluated, is refused with the reason.
+    than when it was evaluated, is refused with the reason. It is asked for so many `rows`, or only loaded where that
+    is 0; what fails is tried again, `tries` times in all. `servers` are commands that start other servers, of other
+    environments or images, which have to answer the same; of the rows `warm_up` come with the version, as requests
+    that a server runs before it serves.
+
+    >>> SafeToServe(servers=("carrara serve --port {port}",))
+    Traceback (most recent call last):
+    carrara.core.errors.DefinitionError: the server 'carrara serve --port {port}' does not say where {folder} is served
+      Write e.g. carrara serve --model_base_path {folder} --model_name {model} --port {port} --rest_api_port {rest_port}
     """
 
     within: str = "60s"
+    rows: int = 200
+    tries: int = 1
+    servers: tuple[str, ...] = ()
+    warm_up: int = 0
 
     def __post_init__(self) -> None:
         duration(self.within)
+        object.__setattr__(self, "servers", tuple(self.servers))
+        bounds = {"rows": (0, MOST_ROWS), "tries": (1, MOST_TRIES), "warm_up": (0, MOST_WARM_UP)}
+        for name, (least, most) in bounds.items():
+            if not least <= getattr(self, name) <= most:
+                raise DefinitionError(
+                    f"safe_to_serve({name}={getattr(self, name)!r}) is not between {least} and {most}"
+                )
+        for server in self.servers:
+            _check_server(server)
 
     @property
     def name(self) -> str:
         return "safe to serve"
 
     def spec(self) -> dict[str, Any]:
-        return {"gate": "safe_to_serve", "within": self.within}
+        usual = {field.name: field.default for field in fields(self) if field.name != "within"}
+        told = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
+        told |= {"servers": list(self.servers)} if self.servers else {}
+        return {"gate": "safe_to_serve", "within": self.within, **told}
 
     def judge(self, evidence: Evidence) -> GateResult:
         trial = evidence.trial
@@ -40,7 +69,11 @@ class SafeToServe:
             return GateResult(self.name, False, None, None, "nobody tried to serve it")
         if not trial.safe:
             return GateResult(self.name, False, None, None, f"it is not safe to serve: {trial.reason}")
-        said = f"it answered {trial.rows:,} real rows through {trial.through}, p99 {trial.p99_ms:.3g} ms"
+        said = "it was loaded and warmed up"
+        if trial.p99_ms is not None:
+            said = f"it answered {trial.rows:,} real rows through {trial.through}, p99 {trial.p99_ms:.3g} ms"
+        said += f", and in {len(trial.servers)} servers more" if trial.servers else ""
+        said += f", at the try {trial.tries}" if trial.tries > 1 else ""
         return GateResult(self.name, True, None, None, said)
 
 
@@ -122,6 +155,20 @@ data_validated = DataValidated
 
 TRIED = (SafeToServe, LatencyAtMost, SizeAtMost)
 """The gates that need a trial."""
+
+
+def _check_server(command: str) -> None:
+    """Raise DefinitionError for a command that cannot start a server of the artifact."""
+    hint = "Write e.g. carrara serve --model_base_path {folder} --model_name {model} --port {port}"
+    hint += " --rest_api_port {rest_port}"
+    try:
+        words = [word.format(**dict.fromkeys(PLACES, "")) for word in shlex.split(command)]
+    except (ValueError, KeyError, IndexError) as error:
+        told = f"{error} is no place" if isinstance(error, KeyError) else str(error)
+        raise DefinitionError(f"the server '{command}' cannot be read: {told}", hint=hint) from None
+    for place, what in (("folder", "is served"), ("port", "is listened on")):
+        if f"{{{place}}}" not in command or not words:
+            raise DefinitionError(f"the server '{command}' does not say where {{{place}}} {what}", hint=hint)
 
 
 def _check_positive(gate: object, value: float) -> None:

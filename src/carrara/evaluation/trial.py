@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ class Trial:
 
     Times are of requests of one row, in milliseconds; `bytes` is the artifact's size and `memory_bytes` what the
     process grew by when it was loaded. Figures are None where it came to none. `nulls` says what went wrong with
-    the `null_rows`, which lack a feature, and is empty where all went well; None where there were none.
+    the `null_rows`, which lack a feature, and is empty where all went well; None where there were none. `servers` is
+    what each server that the user named came to, and `tries` how often it was tried.
     """
 
     reason: str
@@ -26,6 +27,8 @@ class Trial:
     memory_bytes: int | None = None
     null_rows: int = 0
     nulls: str | None = None
+    servers: Sequence[Mapping[str, Any]] = ()
+    tries: int = 1
 
     @property
     def safe(self) -> bool:

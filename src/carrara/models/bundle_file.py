@@ -20,7 +20,7 @@ import msgspec
 
 from carrara.core.digests import digest_bytes
 from carrara.core.errors import CorruptArtifact, DataError, StorageError
-from carrara.models.version_files import DEFINITIONS, LEARNED, RECORD, SERVABLE
+from carrara.models.version_files import DEFINITIONS, LEARNED, RECORD, SERVABLE, WARM_UP
 
 INDEX = "carrara-model.json"
 FILES = "files/"
@@ -106,7 +106,7 @@ def _check_names(bundle: zipfile.ZipFile, index: BundleIndex, source: Path) -> N
 
 def _check_path(name: str, source: Path) -> None:
     path = PurePosixPath(name)
-    inside = name == RECORD or name.startswith((SERVABLE, LEARNED, DEFINITIONS))
+    inside = name in (RECORD, WARM_UP) or name.startswith((SERVABLE, LEARNED, DEFINITIONS))
     plain = name.isprintable() and "\\" not in name and ":" not in name and len(name) <= 500
     if path.is_absolute() or ".." in path.parts or str(path) != name or not inside or not plain:
         raise DataError(f"{source} holds a file with the name {name[:200]!a}, which no version has")

@@ -33,7 +33,7 @@ from carrara.models.address import BLESSED, LATEST, ModelAddress, parse_address
 from carrara.models.record import ModelRecord, check_record_format
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
-from carrara.models.version_files import DEFINITIONS, LEARNED, RECORD, SERVABLE
+from carrara.models.version_files import DEFINITIONS, LEARNED, RECORD, SERVABLE, WARM_UP
 from carrara.storage.stores import Stores
 
 KIND = "model"
@@ -97,17 +97,19 @@ def register(
     sources: list[str],
     key: str | None = None,
     said: Mapping[str, str] | None = None,
+    warm_up: bytes = b"",
 ) -> ModelVersion:
     """Register the next version of a model in one atomic step: complete, checksummed and loadable, or absent.
 
     The files are stored and verified first; the row that makes them a version is written last. `key` names the
     request: one that is made again, because its answer was lost, gets the version that it made. `said` is
-    what people say of it.
+    what people say of it, `warm_up` are requests that a server runs before it serves the version.
     """
     check_name("model", record.model)
     files = {f"{SERVABLE}{name}": data for name, data in servable.items()}
     files |= {f"{LEARNED}{name}": data for name, data in learned.items()}
     files |= {f"{DEFINITIONS}{name}": text.encode() for name, text in definitions.items()}
+    files |= {WARM_UP: warm_up} if warm_up else {}
     files[RECORD] = msgspec.json.encode(record.as_dict())
     told = record.as_dict()
     return register_files(stores, told, files, format=format, run_id=run_id, sources=sources, key=key, said=said)
@@ -261,6 +263,12 @@ def recorded_definitions(stores: Stores, version: ModelVersion) -> Definitions:
     # It was imported under another name than the one that it was declared by.
     declared = msgspec.json.decode(files[RECORD]).get("declared_as", version.model)
     return found.renamed(KIND, declared, version.model)
+
+
+def warm_up_of(stores: Stores, version: ModelVersion) -> bytes:
+    """The requests by features that a server runs before it serves the version; empty where none came with it."""
+    entry = stores.artifacts.manifest(version.manifest).get(WARM_UP)
+    return stores.artifacts.get(str(entry["sha256"]), name=WARM_UP) if entry is not None else b""
 
 
 def learned_files(stores: Stores, version: ModelVersion) -> dict[str, bytes]:

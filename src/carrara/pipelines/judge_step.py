@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from carrara.core.clock import duration
@@ -23,7 +24,7 @@ from carrara.evaluation.metrics import MetricValue
 from carrara.evaluation.paired import PairedDifference, paired_differences
 from carrara.evaluation.paired_slices import NoSliceWorseThanChampion, paired_slices
 from carrara.evaluation.readiness_gates import NullsHandled
-from carrara.evaluation.serving_gates import TRIED, DataValidated, SafeToServe
+from carrara.evaluation.serving_gates import MOST_ROWS, TRIED, DataValidated, LatencyAtMost, SafeToServe
 from carrara.evaluation.trial import Trial
 from carrara.features.service import ResolvedFeatures
 from carrara.features.training_set import TrainingSet
@@ -34,7 +35,8 @@ from carrara.pipelines.evaluate_step import metric_weights, open_fitted
 from carrara.pipelines.readiness import readiness
 from carrara.pipelines.scoring import recorded_model, row_columns, scores_of, version_scores
 from carrara.pipelines.steps import TrainingWork
-from carrara.serving.trial import MOST_ROWS, try_to_serve, without_numbers
+from carrara.serving.trial import try_to_serve, without_numbers
+from carrara.serving.warm_up import drawn, recorded
 from carrara.storage.stores import Stores
 from carrara.training.labels import encoded, queries
 from carrara.training.model import Model
@@ -182,13 +184,24 @@ def _plain(values: Mapping[str, MetricValue]) -> dict[str, Any]:
     return {name: value.as_dict() for name, value in values.items()}
 
 
-def _tried(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> Trial:
+def warm_up_requests(model: Model, fitted: Mapping[str, Any], rows: Rows) -> bytes:
+    """The requests that come with a version, of test rows, where a gate asks for them."""
+    count = max((gate.warm_up for gate in model.gates if isinstance(gate, SafeToServe)), default=0)
     signature = Signature.from_dict(fitted["signature"])
+    return recorded(model.name, drawn(signature, _asked(signature, rows), count)) if count else b""
+
+
+def _asked(signature: Signature, rows: Rows) -> pl.DataFrame:
+    """Rows that an artifact is tried with, evenly drawn; none has a text that is missing."""
     every = max(rows.height // MOST_ROWS, 1)
     texts = [spec.name for spec in signature.inputs if spec.dtype == "string"]
     asked = rows.gather_every(every).select([spec.name for spec in signature.inputs])
-    asked = asked.filter([pl.col(name).is_not_null() for name in texts] or [pl.lit(True)]).head(MOST_ROWS)
-    lacking = without_numbers(asked, signature)
+    return asked.filter([pl.col(name).is_not_null() for name in texts] or [pl.lit(True)]).head(MOST_ROWS)
+
+
+def _tried(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> Trial:
+    asked = _asked(Signature.from_dict(fitted["signature"]), rows)
+    lacking = without_numbers(asked, Signature.from_dict(fitted["signature"]))
     servable = open_fitted(work.stores, fitted)
     try:
         expected = scores_of(servable, pl.concat([asked, lacking.select(asked.columns)]))
@@ -206,15 +219,21 @@ def tried(
 ) -> Trial:
     """Another process serves the artifact, and is asked rows of features, and those that are `lacking` some; `expected`
     are the answers to all of them."""
-    within = [duration(gate.within).total_seconds() for gate in work.model.gates if isinstance(gate, SafeToServe)]
+    gates = [gate for gate in work.model.gates if isinstance(gate, SafeToServe)]
+    timed = any(isinstance(gate, LatencyAtMost | NullsHandled) for gate in work.model.gates)
+    count = MOST_ROWS if timed else max((gate.rows for gate in gates), default=MOST_ROWS)
+    some, rest = asked.head(count), asked.height
+    expected = np.concatenate([expected[: some.height], expected[rest:]]) if count else expected[:0]
     return try_to_serve(
         work.stores.artifacts.get_files(fitted["servable"]),
         format=fitted["format"],
         signature=Signature.from_dict(fitted["signature"]),
-        rows=asked,
-        lacking=lacking,
+        rows=some,
+        lacking=lacking if count else None,
         expected=expected,
-        within_seconds=min(within, default=60.0),
+        within_seconds=min((duration(gate.within).total_seconds() for gate in gates), default=60.0),
+        servers=list(dict.fromkeys(one for gate in gates for one in gate.servers)),
+        tries=max((gate.tries for gate in gates), default=1),
     )
 
 

@@ -25,7 +25,7 @@ from carrara.models.registry import ModelVersion, read_record, register, resolve
 from carrara.pipelines.continued import last_learned, unseen, version_to_go_on_from
 from carrara.pipelines.evaluate_step import evaluate_step
 from carrara.pipelines.fit_step import fit_said, fit_step, tune_step
-from carrara.pipelines.judge_step import judge_step
+from carrara.pipelines.judge_step import judge_step, warm_up_requests
 from carrara.pipelines.judged_columns import check_judged_columns
 from carrara.pipelines.out_of_fold import folds_step
 from carrara.pipelines.prepare import compute_features, ingest_for
@@ -290,6 +290,7 @@ def _registered(
             sources=[training_set.address, *(f"model:{one}" for one in (work.start, *described(work.stages)) if one)],
             # Killed before the step is remembered, the next run gets the version that this one made.
             key=key,
+            warm_up=warm_up_requests(model, fitted, parts["test"]),
         )
         return {"version": made.version}
 

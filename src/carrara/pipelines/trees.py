@@ -17,15 +17,17 @@ import polars as pl
 from carrara.core.columns import require_column
 from carrara.core.errors import CarraraError, NotFoundError, StorageError
 from carrara.features.training_set import kept_training_set
+from carrara.models.bundle_file import read_bundle
 from carrara.models.learned.forest import Array, Forest, read_forest
 from carrara.models.learned.parameters import told_parameters
 from carrara.models.learned.tree_view import RowPath, Seen, TreeView, gain_shares, row_path, view_tree
+from carrara.models.record import check_record_format
 from carrara.models.registry import ModelVersion, learned_files, read_record, recorded_definitions
 from carrara.models.runtimes.base import COLUMNS, TRANSFORMS
 from carrara.models.runtimes.onnx import Matrix
 from carrara.models.runtimes.partitioned import INDEX
 from carrara.models.signature import DEFAULT_SIGNATURE, Signature
-from carrara.models.version_files import SERVABLE
+from carrara.models.version_files import LEARNED, RECORD, SERVABLE
 from carrara.pipelines.what_if import typical_values, what_if
 from carrara.storage.stores import Stores
 from carrara.training.labels import encoded
@@ -84,30 +86,42 @@ def read_trees(stores: Stores, version: ModelVersion, *, node: str | None = None
     Of a partitioned model those of a `node`, by default of the root. With `seen`, the training rows come by, where the
     training set is still there.
     """
-    with _readable(version):
-        return _read_trees(stores, version, node, seen)
+    record = read_record(stores, version)
+    with _readable(str(version)):
+        place = _place(stores, version, node)
+        trees = _trees(str(version), record, learned_files(stores, version), place)
+        return replace(trees, seen=_seen(stores, version, record, trees, place)) if seen else trees
 
 
-def _read_trees(stores: Stores, version: ModelVersion, node: str | None, seen: bool) -> Trees:
-    record, place = read_record(stores, version), _place(stores, version, node)
-    files = learned_files(stores, version)
+def trees_of_bundle(file: Path, *, node: str | None = None) -> Trees:
+    """The trees of a version that was exported as one file: no workspace, no training rows. Raises as `read_trees`, and
+    CorruptArtifact for a file that is not what its digest says."""
+    index, files = read_bundle(file)
+    whose = f"{index.model}@{index.version}"
+    with _readable(whose):
+        record = check_record_format(msgspec.json.decode(files[RECORD]), whose)
+        place = _place_in(index.format, files.get(f"{SERVABLE}{INDEX}", b""), whose, node)
+        learned = {name.removeprefix(LEARNED): data for name, data in files.items() if name.startswith(LEARNED)}
+        return _trees(whose, record, learned, place)
+
+
+def _trees(whose: str, record: Mapping[str, Any], files: Mapping[str, bytes], place: _Place) -> Trees:
     learned = {name.removeprefix(place.folder): data for name, data in files.items() if name.startswith(place.folder)}
     forest = read_forest(learned)
     if forest is None:
         raise CarraraError(
-            f"{version} has no trees that can be read",
-            hint=f"Those of XGBoost, LightGBM and scikit-learn can. It has: carrara model parameters {version}",
+            f"{whose} has no trees that can be read",
+            hint=f"Those of XGBoost, LightGBM and scikit-learn can. It has: carrara model parameters {whose}",
         )
     signature = place.signature or Signature.from_dict(record["signature"][DEFAULT_SIGNATURE])
     classes = tuple(record["parameters"].get("classes", ()))
     columns, transforms = tuple(msgspec.json.decode(learned[COLUMNS])), learned.get(TRANSFORMS)
-    trees = Trees(str(version), forest, columns, signature, classes, transforms, typical_values(record))
-    return replace(trees, seen=_seen(stores, version, record, trees, place)) if seen else trees
+    return Trees(whose, forest, columns, signature, classes, transforms, typical_values(record))
 
 
 def learned_parameters(stores: Stores, version: ModelVersion, *, node: str | None = None) -> dict[str, Any]:
     """What a version has learned, told by its kind; of a partitioned one what a node has (by default the first)."""
-    with _readable(version):
+    with _readable(str(version)):
         place = _place(stores, version, node)
         files = learned_files(stores, version)
         learned = {n.removeprefix(place.folder): d for n, d in files.items() if n.startswith(place.folder)}
@@ -115,7 +129,7 @@ def learned_parameters(stores: Stores, version: ModelVersion, *, node: str | Non
 
 
 @contextmanager
-def _readable(version: ModelVersion) -> Iterator[None]:
+def _readable(whose: str) -> Iterator[None]:
     """What cannot be read in the files of a version, as an error for people."""
     try:
         yield
@@ -123,14 +137,14 @@ def _readable(version: ModelVersion) -> Iterator[None]:
         raise
     except (msgspec.DecodeError, ValueError, KeyError, EOFError, BadZipFile) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StorageError(f"what {version} has learned cannot be read: {said}") from error
+        raise StorageError(f"what {whose} has learned cannot be read: {said}") from error
 
 
 def largest_trees(stores: Stores, version: ModelVersion, most: int = 8) -> list[TreeView]:
     """The trees of a version that have gained most, in their order; empty where it has none."""
     prefix = _place(stores, version, None).folder
     try:
-        with _readable(version):
+        with _readable(str(version)):
             forest = read_forest({n.removeprefix(prefix): data for n, data in learned_files(stores, version).items()})
     except CarraraError:  # trees of a kind that cannot be read, of an imported model
         return []
@@ -171,15 +185,21 @@ class _Place:
 
 
 def _place(stores: Stores, version: ModelVersion, node: str | None) -> _Place:
-    if version.format != "partitioned":
+    partitioned = version.format == "partitioned"
+    index = stores.artifacts.get_files(version.manifest)[f"{SERVABLE}{INDEX}"] if partitioned else b""
+    return _place_in(version.format, index, str(version), node)
+
+
+def _place_in(format_name: str, told: bytes, whose: str, node: str | None) -> _Place:
+    if format_name != "partitioned":
         if node is not None:
-            raise NotFoundError("node", node, where=str(version), hint=f"{version} is one model, without nodes.")
+            raise NotFoundError("node", node, where=whose, hint=f"{whose} is one model, without nodes.")
         return _Place()
-    index = msgspec.json.decode(stores.artifacts.get_files(version.manifest)[f"{SERVABLE}{INDEX}"])
+    index = msgspec.json.decode(told)
     nodes = {one["name"]: one for one in index["nodes"]}
     wanted = node or index["nodes"][0]["name"]
     if wanted not in nodes:
-        raise NotFoundError("node", wanted, nodes, where=str(version))
+        raise NotFoundError("node", wanted, nodes, where=whose)
     found = nodes[wanted]
     rows = dict(zip(index["by"], found["key"], strict=False))
     return _Place(f"{found['folder']}/", Signature.from_dict(found["signature"]), rows)

@@ -15,7 +15,7 @@ from carrara.core.identity import new_ids
 from carrara.core.stages import stage
 from carrara.features.model_features import features_of_model
 from carrara.features.retrieval import FeatureValues, Retriever
-from carrara.models.registry import ModelVersion, open_version, recorded_definitions
+from carrara.models.registry import ModelVersion, open_version, recorded_definitions, warm_up_of
 from carrara.models.runtimes.base import Servable
 from carrara.models.signature import (
     DEFAULT_SIGNATURE,
@@ -45,10 +45,11 @@ class ModelPredictor:
         file_bytes: int = 0,
         *,
         query: str | None = None,
+        warm_up_requests: bytes = b"",
     ) -> None:
         self.file_bytes, self.most_rows = file_bytes, 0
         self.model, self.version, self.id, self.path = version.model, version.version, version.manifest, str(version)
-        self.retriever = retriever
+        self.retriever, self._warm_up_requests = retriever, warm_up_requests
         self._query = query
         """The column that names the query of a ranking."""
         self._servable, self._clock = servable, clock
@@ -75,8 +76,13 @@ class ModelPredictor:
         return self.retriever.ask(entities, self._clock())
 
     def warm_up(self) -> int:
+        """Run once, and each of the requests that came with the version; DataError where one cannot be."""
         self._servable.warm_up()
-        return 0
+        if not self._warm_up_requests:
+            return 0
+        from carrara.serving.warm_up import warm_up
+
+        return warm_up(self, self._warm_up_requests)
 
     def close(self) -> None:
         self._servable.close()
@@ -162,7 +168,8 @@ def open_predictor(stores: Stores, version: ModelVersion) -> ModelPredictor:
     size = sum(int(one["bytes"]) for name, one in files.items() if name.startswith(SERVABLE))
     label = definitions.of_kind("model")[version.model].label
     query = getattr(label, "group", None)
-    return ModelPredictor(version, open_version(stores, version), retriever, stores.clock, size, query=query)
+    servable, requests = open_version(stores, version), warm_up_of(stores, version)
+    return ModelPredictor(version, servable, retriever, stores.clock, size, query=query, warm_up_requests=requests)
 
 
 def retriever_of(stores: Stores, version: ModelVersion) -> Retriever:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,22 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from carrara.evaluation.serving_gates import MOST_ROWS
 from carrara.evaluation.trial import Trial
+from carrara.models.runtimes.base import OF_FOLDERS, TRANSFORMS
 from carrara.models.signature import Signature
+from carrara.serving.trial_servers import try_server
 
-SERVABLE, SPEC, ROWS, EXPECTED, FOUND = "servable", "spec.json", "rows.parquet", "expected.npy", "found.json"
+SPEC, ROWS, EXPECTED, FOUND = "spec.json", "rows.parquet", "expected.npy", "found.json"
+NAME = "trial"
+"""What the artifact is called where it is tried."""
+
+SERVABLE = f"{NAME}/1"
+"""The artifact's folder: the first version in a folder of versions, as servers of folders have them."""
+
 LACKING = "lacking.parquet"
 WITHOUT = "_carrara_without"
 """The column that says which features a row lacks."""
-
-MOST_ROWS = 200
 
 _MOST_SAID = 300
 
@@ -39,9 +46,12 @@ def try_to_serve(
     rows: pl.DataFrame,
     expected: np.ndarray[Any, Any],
     within_seconds: float,
+    servers: Sequence[str] = (),
+    tries: int = 1,
     lacking: pl.DataFrame | None = None,
 ) -> Trial:
-    """Serve `files` in a process of its own, and ask for each of `rows` (the signature's columns) alone.
+    """Serve `files` in a process of its own, and ask for each of `rows` (the signature's columns) alone; then in each
+    of the `servers`, commands that `SafeToServe` has looked at. What fails is tried again, `tries` times in all.
 
     `expected` is what its first output was when it was evaluated, one element a row; of the rows that are `lacking`
     features (see WITHOUT) it is behind those.
@@ -57,11 +67,11 @@ def try_to_serve(
         if lacking is not None and lacking.height:
             lacking.write_parquet(folder / LACKING)
         np.save(folder / EXPECTED, expected, allow_pickle=False)
-        reason = _served(folder, within_seconds)
-        found = folder / FOUND
-        trial = msgspec.json.decode(found.read_bytes()) if found.exists() and not reason else {"reason": reason}
+        trial, count = _tried(folder, format, servers, within_seconds), 1
+        while trial["reason"] and count < tries:
+            trial, count = _tried(folder, format, servers, within_seconds), count + 1
     size = sum(len(data) for data in files.values())
-    return Trial.from_dict({**trial, "bytes": size})
+    return Trial.from_dict({**trial, "bytes": size, "tries": count})
 
 
 def without_numbers(rows: pl.DataFrame, signature: Signature) -> pl.DataFrame:
@@ -78,9 +88,23 @@ def without_numbers(rows: pl.DataFrame, signature: Signature) -> pl.DataFrame:
     return pl.concat(made) if made else rows.clear().with_columns(pl.lit("").alias(WITHOUT))
 
 
-def _served(folder: Path, within_seconds: float) -> str:
+def _tried(folder: Path, format: str, servers: Sequence[str], within_seconds: float) -> dict[str, Any]:
+    """Once, in a process of ours and in each server; what is found first to be wrong is the reason."""
+    asking, found = [sys.executable, "-m", "carrara.serving.trial_process", str(folder)], folder / FOUND
+    found.unlink(missing_ok=True)
+    reason = _served(asking, found, within_seconds)
+    trial = msgspec.json.decode(found.read_bytes()) if found.exists() and not reason else {"reason": reason}
+    if trial["reason"] or not servers:
+        return dict(trial)
+    if format not in OF_FOLDERS or (folder / SERVABLE / TRANSFORMS).exists():
+        return {**trial, "reason": f"its format, {format}, is one that servers of folders do not open"}
+    asked = [try_server(one, folder / NAME, asking, found, NAME, within_seconds) for one in servers]
+    wrong = next((f"{one['command']}: {one['reason']}" for one in asked if one["reason"]), "")
+    return {**trial, "servers": asked, "reason": wrong}
+
+
+def _served(command: list[str], found: Path, within_seconds: float) -> str:
     """Run the trial; why it came to no result, if it did not."""
-    command = [sys.executable, "-m", "carrara.serving.trial_process", str(folder)]
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -94,4 +118,4 @@ def _served(folder: Path, within_seconds: float) -> str:
     if process.returncode:
         last = said.strip().splitlines()[-1:] or ["it said nothing"]
         return f"its process ended with {process.returncode}: {last[0][:_MOST_SAID]}"
-    return "" if (folder / FOUND).exists() else "its process ended without a result"
+    return "" if found.exists() else "its process ended without a result"

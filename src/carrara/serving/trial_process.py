@@ -1,4 +1,7 @@
-"""The process of a trial: `python -m carrara.serving.trial_process FOLDER` serves what lies there, and asks it."""
+"""The process of a trial: `python -m carrara.serving.trial_process FOLDER` serves what lies there, and asks it.
+
+With an address, HOST:PORT, it asks a server there instead, once that says that the version is available.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,11 @@ from carrara.core.failpoints import reach
 from carrara.models.runtimes.base import Servable, open_servable
 from carrara.models.signature import DEFAULT_SIGNATURE, NUMPY_TYPES, Signature
 from carrara.serving.contract import Choice, Endpoint, Prediction, Target
-from carrara.serving.trial import EXPECTED, FOUND, LACKING, ROWS, SERVABLE, SPEC, WITHOUT
+from carrara.serving.trial import EXPECTED, FOUND, LACKING, NAME, ROWS, SERVABLE, SPEC, WITHOUT
 
-_NAME = "trial"
+_NAME = NAME
 _TIMEOUT_SECONDS = 60.0
+_PAUSE_SECONDS = 0.05
 _RELATIVE, _ABSOLUTE = 1e-4, 1e-5
 
 Array = np.ndarray[Any, Any]
@@ -59,22 +63,23 @@ class _Predictor:
         self._servable.close()
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, address: str = "") -> None:
     spec = msgspec.json.decode((folder / SPEC).read_bytes())
     signature = Signature.from_dict(spec["signature"])
     rows, expected = pl.read_parquet(folder / ROWS), np.load(folder / EXPECTED, allow_pickle=False)
     found: dict[str, Any] = {"reason": "", "rows": rows.height}
     try:
-        before, begun = _memory(), time.perf_counter()
-        servable = open_servable(spec["format"], folder / SERVABLE, signature)
-        servable.warm_up()
-        found |= {"load_seconds": time.perf_counter() - begun, "memory_bytes": max(_memory() - before, 0)}
-        reach("trial.loaded")
-        with _asking(servable) as (through, ask):
-            found["through"] = through
+        with (
+            _served_at(address, folder, signature) if address else _served_here(spec["format"], folder, signature) as (
+                figures,
+                ask,
+            )
+        ):
+            found |= figures
             times = _ask_each(ask, signature, rows, expected)
             found |= _ask_without(ask, signature, folder / LACKING, expected[rows.height :])
-        found |= {"p50_ms": float(np.quantile(times, 0.5)), "p99_ms": float(np.quantile(times, 0.99))}
+        if times:
+            found |= {"p50_ms": float(np.quantile(times, 0.5)), "p99_ms": float(np.quantile(times, 0.99))}
     except _Wrong as error:
         found["reason"] = str(error)
     except Exception as error:
@@ -131,6 +136,74 @@ def _check(outputs: Mapping[str, Array], signature: Signature, expected: Array, 
 
 
 @contextmanager
+def _served_here(format_name: str, folder: Path, signature: Signature) -> Iterator[tuple[dict[str, Any], Ask]]:
+    """The artifact in this process, behind the real servers: what it took to load, and how to ask."""
+    before, begun = _memory(), time.perf_counter()
+    servable = open_servable(format_name, folder / SERVABLE, signature)
+    servable.warm_up()
+    figures = {"load_seconds": time.perf_counter() - begun, "memory_bytes": max(_memory() - before, 0)}
+    reach("trial.loaded")
+    with _asking(servable) as (through, ask):
+        yield {**figures, "through": through}, ask
+
+
+@contextmanager
+def _served_at(address: str, folder: Path, signature: Signature) -> Iterator[tuple[dict[str, Any], Ask]]:
+    """A server that was started on the artifact's folder: how long until it was available, and how to ask."""
+    import grpc
+
+    from carrara.models.runtimes.onnx import folder_feed
+    from carrara.serving.protocols import tensorflow_serving as wire
+
+    feed, begun = folder_feed(folder / SERVABLE, signature), time.perf_counter()
+    with grpc.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 100)]) as channel:
+        _until_available(channel.unary_unary(wire.GET_MODEL_STATUS))
+        seconds = time.perf_counter() - begun
+        ask = _through(channel.unary_unary(wire.PREDICT))
+        yield {"load_seconds": seconds, "through": "its gRPC server"}, lambda inputs: ask(feed(inputs))
+
+
+def _until_available(status: Any) -> None:
+    """Wait until the server has the version; whoever started this process ends it where that is never.
+
+    Raises _Wrong with what the server says where it cannot load it.
+    """
+    import grpc
+
+    from carrara.serving.protocols.messages import message
+
+    asked = message("tensorflow.serving.GetModelStatusRequest")()
+    asked.model_spec.name = _NAME
+    while True:
+        try:
+            answer = status(asked.SerializeToString(), timeout=_TIMEOUT_SECONDS)
+            found = message("tensorflow.serving.GetModelStatusResponse").FromString(answer).model_version_status
+            if any(one.state == one.AVAILABLE for one in found):
+                return
+            errors = [one.status.error_message for one in found if one.status.error_code]
+            if errors:
+                raise _Wrong(f"the server cannot load it: {errors[0][:500]}")
+        except grpc.RpcError as error:
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND):
+                raise _Wrong(f"the server answered {error.code().name}: {error.details()}") from None
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _through(call: Any) -> Ask:
+    import grpc
+
+    from carrara.serving.protocols import tensorflow_serving as wire
+
+    def ask(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            return wire.decode_response(call(wire.encode_request(_NAME, inputs), timeout=_TIMEOUT_SECONDS))[1]
+        except grpc.RpcError as error:
+            raise _Wrong(f"the server answered {error.code().name}: {error.details()}") from None
+
+    return ask
+
+
+@contextmanager
 def _asking(servable: Servable) -> Iterator[tuple[str, Ask]]:
     """How to ask the servable, and through what: over gRPC, where the servers are installed."""
     if any(importlib.util.find_spec(name) is None for name in ("grpc", "httptools")):
@@ -148,15 +221,7 @@ def _asking(servable: Servable) -> Iterator[tuple[str, Ask]]:
     server.start()
     try:
         with manager.acquire(Choice(_NAME)), grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-            call = channel.unary_unary(wire.PREDICT)
-
-            def ask(inputs: Mapping[str, Array]) -> dict[str, Array]:
-                try:
-                    return wire.decode_response(call(wire.encode_request(_NAME, inputs), timeout=_TIMEOUT_SECONDS))[1]
-                except grpc.RpcError as error:
-                    raise _Wrong(f"the server answered {error.code().name}: {error.details()}") from None
-
-            yield "the gRPC server", ask
+            yield "the gRPC server", _through(channel.unary_unary(wire.PREDICT))
     finally:
         server.stop(0)
 
@@ -170,4 +235,4 @@ def _memory() -> int:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from carrara.core.errors import DataError
 from carrara.core.tfrecords import read_records, write_record
+from carrara.models.signature import Signature
 from carrara.serving.contract import Predictor
 from carrara.serving.protocols import examples, tensorflow_serving
 from carrara.serving.protocols.calls import Asked
@@ -16,6 +17,9 @@ from carrara.serving.protocols.coercion import coerced
 from carrara.serving.protocols.example_rows import with_columns
 from carrara.serving.protocols.messages import message
 from carrara.serving.requests import Request
+
+if TYPE_CHECKING:
+    from carrara.data.rows import Rows
 
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000
@@ -36,6 +40,21 @@ def warm_up(predictor: Predictor, records: bytes) -> int:
 def recorded(model: str, asked: Iterable[Mapping[str, np.ndarray[Any, Any]]]) -> bytes:
     """The records of requests of such inputs."""
     return b"".join(write_record(_log(tensorflow_serving.encode_request(model, inputs))) for inputs in asked)
+
+
+def drawn(signature: Signature, rows: Rows, count: int) -> list[dict[str, Any]]:
+    """Inputs of so many of the rows, evenly drawn: each alone, and all in one."""
+    every = max(rows.height // count, 1) if count else 1
+    some = rows.gather_every(every).select([spec.name for spec in signature.inputs]).head(count)
+    asked = [*(some[place : place + 1] for place in range(some.height)), some]
+    return [dict(signature.tensors(one)) for one in asked if one.height]
+
+
+def inputs_of(records: bytes) -> Iterator[dict[str, Any]]:
+    """The inputs of recorded requests."""
+    for place, record in enumerate(read_records(records)):
+        for request in _requests(record, place):
+            yield dict(request.inputs)
 
 
 def _log(request: bytes) -> bytes:

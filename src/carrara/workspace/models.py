@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from carrara.evaluation.slicing import Sliced
+    from carrara.models.mlflow.log import Logged
     from carrara.models.notebook import Charts, Record
     from carrara.models.registry import ModelVersion
     from carrara.monitoring.safety import Safety
@@ -288,6 +289,23 @@ class Models:
         from carrara.models.mlflow.export import export_mlflow
 
         return export_mlflow(self.workspace.stores, self.get(address), folder)
+
+    def log_mlflow(
+        self, address: str, server: str, *, experiment: str | None = None, name: str | None = None
+    ) -> Logged:
+        """Log a version as a run of MLflow's tracking server, with its report, and register it there; the same version
+        again is the one that is there."""
+
+        from carrara.models.mlflow.log import log_version
+        from carrara.models.mlflow.server import TrackingServer
+
+        found, version = TrackingServer.at(server), self.get(address)
+
+        def report(path: Path) -> Path:
+            return self.report(address, path)
+
+        stores = self.workspace.stores
+        return log_version(stores, version, found, experiment=experiment, name=name, report=report)
 
     def push(self, address: str, base: Path, *, warm_up: int = 0) -> Path:
         """Write a version that may live to the next numbered folder of a path that a model server polls; with `warm_up`

@@ -124,3 +124,42 @@ def test_a_folder_with_something_in_it_is_left_as_it_is(trained, tmp_path):
     with pytest.raises(CarraraError, match="is not empty"):
         trained.models.export_mlflow("late@1", tmp_path / "notes.txt")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["notes.txt"]
+
+
+NETS = """
+
+def bent(inputs, task):
+    import torch
+
+    class Bent(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(4, task.outputs)
+
+        def forward(self, tensors):
+            numbers = tensors["numbers"] / 100
+            return self.layer(numbers) + 0.1 * torch.special.bessel_j0(numbers[:, :1])
+
+    return Bent()
+
+
+program = model("program", "cheap", carrara.Torch(build=bent, epochs=1), "binary", features=NUMBERS)
+prepared = model("prepared", "cheap", carrara.Torch(build=bent, epochs=1), "binary", features=NUMBERS,
+    transforms=READY[:2])
+saved = model("saved", "cheap", carrara.Keras(layers=(8,), epochs=1, export="saved_model"), "binary",
+    features=NUMBERS, transforms=READY[:2])
+"""
+
+
+@pytest.mark.slow
+def test_programs_of_torch_and_saved_models_answer_there_as_here_and_open_by_their_own_flavors(tmp_path):
+    """Where transforms come before the program, its file is not the whole model, and there is no flavor of its own."""
+    made = Kinds(tmp_path / "ws")
+    definitions = made.workspace.root / "definitions.py"
+    definitions.write_text(definitions.read_text() + NETS)
+    flavors = {"program": {"pytorch"}, "prepared": set(), "saved": {"tensorflow"}}
+    asked = exported(made, tmp_path, tuple(flavors))
+    for name, told in zip(flavors, ask_mlflow(*asked), strict=True):
+        check(told, answers_here(made.workspace, f"{name}@1", with_gaps(made.rows(name))))
+        assert set(told["flavors"]) == flavors[name]
+    made.workspace.close()

@@ -3,15 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import threading
-import time
-import urllib.request
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -22,45 +13,16 @@ from carrara.demo.template import write_template
 from carrara.models.mlflow.served import found_model
 from carrara.workspace.workspace import Workspace
 from commands import carrara
+from mlflow_servers import answering, asked_by, real_server
 
 LOGS = Path(__file__).with_name("logged_by_mlflow.py")
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory):
     """A real server with a model that MLflow has logged there: the address, and what it is."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/m.db", "--artifacts-destination", str(folder / "artifacts")]
-    environment = {**os.environ, **QUIET}
-    with (folder / "log.txt").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True)
-        try:
-            address = f"http://127.0.0.1:{port}"
-            until_healthy(address, server)
-            done = subprocess.run(
-                [sys.executable, str(LOGS), address], capture_output=True, text=True, env=environment, cwd=folder
-            )
-            assert done.returncode == 0, done.stderr
-            yield address, json.loads(done.stdout.splitlines()[-1])
-        finally:
-            os.killpg(server.pid, 15)
-            server.wait(60)
-
-
-def until_healthy(address: str, server: subprocess.Popen) -> None:
-    ends = time.monotonic() + 300
-    while time.monotonic() < ends:
-        assert server.poll() is None, "the server of MLflow has ended"
-        with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
-            assert answer.status == 200
-            return
-        time.sleep(0.2)
-    raise AssertionError("the server of MLflow does not answer")
+    with real_server(tmp_path_factory.mktemp("server")) as address:
+        yield address, json.loads(asked_by(LOGS, address).splitlines()[-1])
 
 
 @pytest.mark.slow
@@ -95,35 +57,6 @@ def test_a_model_of_a_tracking_server_is_a_version_that_answers_as_mlflow_does(l
         assert (record["trained_by"], record["tags"]) == ("ann", {"market": "eu"})
         assert record["summary"]["imported"]["run_name"] == "by the server"
         assert str(workspace.models.import_mlflow(address, which="models:/churn/1")) == "churn@1"
-
-
-@contextmanager
-def answering(answers: dict[str, tuple[int, bytes]]):
-    """A server that answers by the path; what is asked, with who asks, is in the list."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append((self.path, self.headers.get("Authorization")))
-            found = (answer for start, answer in answers.items() if self.path.startswith(start))
-            status, body = next(found, (404, b"{}"))
-            self.send_response(status)
-            if status == 302:
-                self.send_header("Location", body.decode())
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 API = "/api/2.0/mlflow"
@@ -162,7 +95,7 @@ def test_a_server_that_lists_without_end_is_left(tmp_path):
 @pytest.mark.parametrize(
     ("answer", "error", "said"),
     [
-        ((401, b"who are you?"), StorageError, "does not let this user read"),
+        ((401, b"who are you?"), StorageError, "does not let this user do that"),
         ((200, b"<html>"), DataError, "no tracking server of MLflow"),
         ((200, b"[]"), DataError, "no tracking server of MLflow"),
         ((302, b"http://127.0.0.1:9/elsewhere"), StorageError, "answered 302"),

@@ -130,6 +130,7 @@ def _native(format_: str, versions: Mapping[str, str], *, whole: bool) -> dict[s
                 "lgb_version": versions.get("lightgbm", ""),
             }
         },
+        "torch": {"pytorch": {"model_data": place, "pytorch_version": versions.get("torch", "")}},
         "tensorflow": {"tensorflow": {"saved_model_dir": place, "model_type": "tf2-module"}},
     }
     return flavors.get(format_, {}) if whole else {}

@@ -1,4 +1,4 @@
-"""MLflow's tracking server over its REST API: what it says, and the files of artifacts that it hands on.
+"""MLflow's tracking server over its REST API: what it says and takes, and the files of artifacts that it hands on.
 
 api/2.0/mlflow/model-versions, registered-models, logged-models, runs, experiments
 api/2.0/mlflow-artifacts/artifacts
@@ -60,6 +60,18 @@ class TrackingServer:
         """What a method of the API answers; NotFoundError where there is no such thing."""
         return self._json(f"{_API}/{method}" + (f"?{urlencode(query)}" if query else ""))
 
+    def tell(self, method: str, what: Mapping[str, Any]) -> Any:
+        """As `ask`, of a method that changes what is there."""
+        return self._json(f"{_API}/{method}", what)
+
+    def upload(self, artifacts: str, name: str, path: Path) -> None:
+        """Write a file below `mlflow-artifacts:/…`."""
+        root = urlsplit(artifacts).path.strip("/")
+        target = f"{_ARTIFACTS}/{quote(f'{root}/{name}')}"
+        told = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
+        with path.open("rb") as file, self._answer(target, "PUT", file, told) as answer:
+            answer.read()
+
     def download(self, artifacts: str, folder: Path) -> None:
         """Write all files below `mlflow-artifacts:/…` to a folder; DataError for a name that leads out of it."""
         root, waiting, files, size = urlsplit(artifacts).path.strip("/"), [""], 0, 0
@@ -76,8 +88,11 @@ class TrackingServer:
                 else:
                     self._stream(f"{_ARTIFACTS}/{quote(f'{root}/{path}')}", folder / path)
 
-    def _json(self, target: str) -> Any:
-        with self._answer(target) as answer:
+    def _json(self, target: str, what: Mapping[str, Any] | None = None) -> Any:
+        asked = self._answer(target)
+        if what is not None:
+            asked = self._answer(target, "POST", json.dumps(what).encode(), {"Content-Type": "application/json"})
+        with asked as answer:
             try:
                 found = json.load(answer)
             except ValueError as error:
@@ -92,10 +107,12 @@ class TrackingServer:
             shutil.copyfileobj(answer, file, 1 << 20)
 
     @contextmanager
-    def _answer(self, target: str) -> Iterator[http.client.HTTPResponse]:
+    def _answer(
+        self, target: str, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
         connection = self._connection()
         try:
-            connection.request("GET", self.path + target, headers=dict(self.headers))
+            connection.request(method, self.path + target, body, {**self.headers, **(headers or {})})
             answer = connection.getresponse()
             if answer.status != 200:
                 raise self._refused(answer)
@@ -122,7 +139,7 @@ class TrackingServer:
             return NotFoundError("thing of MLflow", said, where=str(self))
         if answer.status in (401, 403):
             return StorageError(
-                f"{self} does not let this user read",
+                f"{self} does not let this user do that",
                 hint="Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
             )
         return StorageError(f"{self} answered {answer.status}: {said}")

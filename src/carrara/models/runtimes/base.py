@@ -19,6 +19,9 @@ from carrara.models.signature import Signature
 
 Tensors = Mapping[str, np.ndarray[Any, Any]]
 
+OF_FOLDERS = ("onnx", "tensorflow")
+"""The formats that servers of folders open, where the transforms are inside."""
+
 TRANSFORMS = "transforms.onnx"
 """The file with a model's transforms, beside a model that is in its own format: what its runtime takes is the matrix
 that they make, float32 of shape (rows, columns)."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,13 @@ def zeros(signature: Signature) -> dict[str, np.ndarray[Any, Any]]:
 def _zero(shape: list[int], dtype: str) -> np.ndarray[Any, Any]:
     empty: dict[str, Any] = {"string": "", "bytes": b""}
     return np.full(shape, empty.get(dtype, 0), NUMPY_TYPES[dtype])
+
+
+def folder_feed(folder: Path, signature: Signature) -> Callable[[Tensors], dict[str, np.ndarray[Any, Any]]]:
+    """What a server of a folder is asked by, of the tensors of a signature: the names that the model there has itself.
+    A SavedModel has the features' own."""
+    graph = folder / OnnxServable.FILE
+    return Feed(session(graph.read_bytes()), signature) if graph.is_file() else partial(fed, specs=signature.inputs)
 
 
 def fed(inputs: Tensors, specs: Iterable[TensorSpec]) -> dict[str, np.ndarray[Any, Any]]:

@@ -25,6 +25,7 @@ from carrara.training.imports.base import (
     output_spec,
 )
 from carrara.training.onnx_graphs import with_output
+from carrara.training.trainers.base import OUTPUTS
 
 _FLOATS = ("float16", "float32", "float64")
 _LABELS = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
@@ -104,7 +105,7 @@ def _answer(onnx: Any, model: Any, own: Signature, classes: Sequence[str], kind:
     (answer,) = session(model.SerializeToString()).run([outputs[-1].name], zeros(own))
     columns = int(np.prod(np.shape(answer)[1:], dtype=int))
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
-    sigmoid = makers.get(outputs[-1].name) == "Sigmoid"
+    sigmoid = makers.get(outputs[-1].name) == "Sigmoid" or outputs[-1].name == OUTPUTS["binary"]
     likely: Kind = "regression" if columns == 1 and not sigmoid else "binary" if columns < 3 else "multiclass"
     if columns == 2 and not (classes or makers.get(outputs[-1].name) == "Softmax" or len(own.outputs) > 1):
         likely = "multiclass"
