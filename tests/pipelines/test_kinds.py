@@ -69,6 +69,7 @@ def test_a_number_is_learned_served_and_monitored(workspace, tmp_path):
     assert list(trained.evaluation.metrics) == ["rmse", "mae", "r2"]
     assert trained.gates["passed"], trained.gates
     assert set(trained.evaluation.charts) == {
+        "over_time",
         "predicted_actual",
         "residuals",
         "residuals_by_prediction",
