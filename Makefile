@@ -11,8 +11,7 @@ ifneq ($(PIP_INDEX_URL),)
 export UV_INDEX_URL ?= $(PIP_INDEX_URL)
 endif
 FLIGHTS ?= flights
-# One more than the two cores that it is measured on: tests wait for servers, brokers, browsers and disks.
-PYTEST_ARGS ?= -n 3 --dist worksteal
+PYTEST_ARGS ?= -n 2 --dist worksteal
 
 # Whoever may not keep what he compiles does it again in each process, and the suite starts hundreds.
 unexport PYTHONDONTWRITEBYTECODE

@@ -171,6 +171,24 @@ def test_who_shows_no_token_has_no_body_taken():
         assert transport._waiting == transport._bytes == 0
 
 
+def test_pages_that_are_asked_for_take_no_place_of_predictions(monkeypatch):
+    monkeypatch.setattr("carrara.serving.transports.http.MOST_WAITING", 2)
+    entered, hold = threading.Event(), threading.Event()
+
+    def answer(request: HttpRequest) -> Reply:
+        if request.method == "GET":
+            entered.set()
+            hold.wait(20)
+        return echo(request)
+
+    with listening(answer) as transport, socket.create_connection(("127.0.0.1", transport.port), timeout=20) as raw:
+        raw.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n" * 4)
+        assert entered.wait(20)
+        answered = said(transport, post("/model", b"1", "connection: close"))
+        hold.set()
+    assert answered.startswith(b"HTTP/1.1 200 ")
+
+
 def test_what_a_slow_reader_is_answered_is_not_cut_off():
     large = bytes(8 << 20)
     with (

@@ -155,6 +155,7 @@ def _fitted(stores: Stores, imported: ImportedModel) -> dict[str, Any]:
         "tuning": None,
         "start": None,
         "seen": None,
+        "retrained": [],
         "why": [],
         "stages": [],
     }

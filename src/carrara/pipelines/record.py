@@ -83,7 +83,7 @@ def model_record(
             "tuning": fitted["tuning"],
             "start": fitted["start"],
             "seen": fitted["seen"],
-            **({"retrained": fitted["retrained"]} if fitted["retrained"] else {}),
+            "retrained": fitted["retrained"],
             "rows_learned": fitted["rows"],
             "analyses": fitted.get("analyses"),
             "transformed": fitted.get("transformed", []),

@@ -61,7 +61,8 @@ class HttpTransport:
         self._body_seconds, self._guard, self._access = body_seconds, guard, access
         self._message_bytes = message_bytes
         self._encryption = None if tls is None else _encryption(tls)
-        self._waiting = self._bytes = 0
+        # All that is under way, and of it the predictions: pages that are asked for take no place of theirs.
+        self._waiting = self._predicting = self._bytes = 0
         self._draining = False
         self._connections: set[Connection] = set()
         self._heads = KnownHeads()
@@ -128,13 +129,17 @@ class HttpTransport:
             again = (("retry-after", str(RETRY_SECONDS)),)
             exchange.settle(problem_of(503, "the server is stopping; ask another", headers=again), keeps=False)
         elif request.method == "POST" and (
-            self._waiting >= MOST_WAITING or (self._bytes and self._bytes + exchange.size > MOST_WAITING_BYTES)
+            self._predicting >= MOST_WAITING or (self._bytes and self._bytes + exchange.size > MOST_WAITING_BYTES)
         ):
             exchange.settle(problem_of(429, OVERLOADED, headers=(("retry-after", str(RETRY_SECONDS)),)))
         else:
             exchange.counts = True
-            self._waiting += 1
-            self._bytes += exchange.size
+            self._count(exchange, 1)
+
+    def _count(self, exchange: Exchange, step: int) -> None:
+        self._waiting += step
+        self._predicting += step * (exchange.request.method == "POST")
+        self._bytes += step * exchange.size
 
     def ready(self, exchange: Exchange) -> None:
         # A probe must not wait for a model: predictions have threads of their own.
@@ -142,8 +147,7 @@ class HttpTransport:
 
     def ended(self, exchange: Exchange) -> None:
         if exchange.counts:
-            self._waiting -= 1
-            self._bytes -= exchange.size
+            self._count(exchange, -1)
         if self._access is not None:
             request, reply = exchange.request, exchange.reply or Reply(_CLIENT_GONE, b"")
             self._access.ended(
