@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -126,11 +127,8 @@ def gather(
 def _beside(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows, current: ModelVersion) -> Paired:
     """The differences to the champion, both asked on the new model's test rows."""
     model, classes = work.model, tuple(fitted["classes"])
-    servable = open_fitted(work.stores, fitted)
-    try:
+    with closing(open_fitted(work.stores, fitted)) as servable:
         ours = scores_of(servable, rows)
-    finally:
-        servable.close()
     labels = encoded(model.label, rows, classes, f"the test part of '{model.name}'")
     return differences_to(work.stores, current, model, rows, labels, ours, classes)
 
@@ -173,11 +171,8 @@ def differences_to(
 def _flips(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> dict[Swap, dict[str, MetricValue]]:
     if not any(isinstance(gate, FlipsAtMost) for gate in work.model.gates):
         return {}
-    servable = open_fitted(work.stores, fitted)
-    try:
+    with closing(open_fitted(work.stores, fitted)) as servable:
         return flips_of_gates(servable, work.model, rows)
-    finally:
-        servable.close()
 
 
 def _plain(values: Mapping[str, MetricValue]) -> dict[str, Any]:
@@ -200,13 +195,11 @@ def _asked(signature: Signature, rows: Rows) -> pl.DataFrame:
 
 
 def _tried(work: TrainingWork, fitted: Mapping[str, Any], rows: Rows) -> Trial:
-    asked = _asked(Signature.from_dict(fitted["signature"]), rows)
-    lacking = without_numbers(asked, Signature.from_dict(fitted["signature"]))
-    servable = open_fitted(work.stores, fitted)
-    try:
+    signature = Signature.from_dict(fitted["signature"])
+    asked = _asked(signature, rows)
+    lacking = without_numbers(asked, signature)
+    with closing(open_fitted(work.stores, fitted)) as servable:
         expected = scores_of(servable, pl.concat([asked, lacking.select(asked.columns)]))
-    finally:
-        servable.close()
     return tried(work, fitted, asked, expected, lacking)
 
 

@@ -18,6 +18,7 @@ POINTS = 300
 # Blue and orange are told apart with every common colour blindness, and in print.
 BLUE, ORANGE, GREEN, GREY, INK = "#2f6fb3", "#d9730d", "#2a9d8f", "#9aa3ad", "#1f2933"
 _MUTED, _WIDTH, _HEIGHT = "#52606d", 340, 240
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 
 def theme() -> Spec:
@@ -57,7 +58,7 @@ def theme() -> Spec:
 def chart(title: str, subtitle: str, layers: Sequence[Spec], encoding: Spec, **more: Any) -> Spec:
     """A layered chart with a title that a screen reader gets as well; `more` are further top-level keys."""
     return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "$schema": SCHEMA,
         "title": {"text": title, "subtitle": subtitle},
         "description": f"{title}: {subtitle}",
         "width": _WIDTH,
@@ -72,9 +73,8 @@ def chart(title: str, subtitle: str, layers: Sequence[Spec], encoding: Spec, **m
 def stacked(charts: Iterable[Spec]) -> Spec:
     """Several charts as one, below each other."""
     parts = [{key: value for key, value in one.items() if key not in ("$schema", "config")} for one in charts]
-    schema = "https://vega.github.io/schema/vega-lite/v6.json"
     own = {"legend": {"color": "independent"}, "scale": {"color": "independent"}}
-    return {"$schema": schema, "vconcat": parts, "spacing": 40, "resolve": own, "config": theme()}
+    return {"$schema": SCHEMA, "vconcat": parts, "spacing": 40, "resolve": own, "config": theme()}
 
 
 def line(points: Iterable[Spec], *, color: str = BLUE) -> Spec:
