@@ -62,9 +62,9 @@ def test_the_optimum_of_a_known_surface_is_found(jobs):
     assert abs(best.parameters["x"] - 0.7) < 0.1
     assert best.value == min(trial.value for trial in found if trial.value is not None)
     given_up = [len(trial.losses) for trial in found if trial.state == "pruned"]
-    # Of trials at once, one may learn from another only after its own last round.
-    assert min(given_up) >= 10
     assert sum(rounds < 20 for rounds in given_up) >= 5
+    # Of trials at once, one may learn from another only after its own last round.
+    assert all(10 <= rounds < (20 if jobs == 1 else 21) for rounds in given_up)
 
 
 def test_one_seed_tries_the_same_and_the_first_trial_is_what_was_declared():
