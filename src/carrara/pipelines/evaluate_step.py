@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,9 @@ def evaluate_step(
         asked_of = parts if model.baseline else scored
         labels = {name: compact(encoded(model.label, parts[name], classes, f"the {name} {where}")) for name in asked_of}
         groups = {name: queries(model.label, parts[name], f"the {name} {where}") for name in scored}
-        servable = open_fitted(stores, fitted)
-        try:
+        with closing(open_fitted(stores, fitted)) as servable:
             scores = {name: scores_of(servable, parts[name]) for name in scored}
             explanations = explained(stores, model, servable, fitted, parts["test"], labels["test"], groups["test"])
-        finally:
-            servable.close()
         evaluation = evaluated(model, work.service, parts, labels, scores["test"], groups["test"], classes)
         wrong = mistaken_rows(
             stores,

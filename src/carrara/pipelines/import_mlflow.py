@@ -7,6 +7,7 @@ the way of a training without the fit; without one it is tried on its example, a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -221,11 +222,8 @@ def _tried_on_example(
 
     def answer() -> dict[str, Any]:
         rows = example_rows(work.stores, work.service, folder, own)
-        servable = open_fitted(work.stores, fitted)
-        try:
+        with closing(open_fitted(work.stores, fitted)) as servable:
             expected = np.asarray(servable.run(own.tensors(rows))[own.outputs[0].name])
-        finally:
-            servable.close()
         return tried(work, fitted, rows, expected).as_dict()
 
     key = digest_data(["try", fitted["servable"], fitted["signature"], folder.example])
